@@ -1,0 +1,79 @@
+//! The one record of a call: the source of call lists, counters and events.
+
+use crate::id::{CallId, Endpoint, NumberLabel, PhoneNumberId, WaCallId};
+use crate::masked::Masked;
+use crate::time::Wall;
+use crate::user::UserId;
+
+/// Who started the call; Meta charges for one of the two only (reference §17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CallDirection {
+    /// The WhatsApp user called the business.
+    UserInitiated,
+    /// The business called the WhatsApp user.
+    BusinessInitiated,
+}
+
+impl CallDirection {
+    /// The word that stands in records and metric labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UserInitiated => "user_initiated",
+            Self::BusinessInitiated => "business_initiated",
+        }
+    }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::UserInitiated, Self::BusinessInitiated].into_iter().find(|it| it.as_str() == word)
+    }
+}
+
+/// What is known of a call; its row opens before the first outward act and closes once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallRecord {
+    /// Our id.
+    pub id: CallId,
+    /// Meta's id, once known.
+    pub wa_call: Option<WaCallId>,
+    /// The business number, as the administrator calls it.
+    pub number: NumberLabel,
+    /// The business number, as Graph calls it.
+    pub phone_number_id: PhoneNumberId,
+    /// Who started it.
+    pub direction: CallDirection,
+    /// The WhatsApp user.
+    pub user: UserId,
+    /// The user's profile name, if Meta sent one.
+    pub user_name: Option<Masked<String>>,
+    /// The SIP end that took or made the call.
+    pub endpoint: Option<Endpoint>,
+    /// When we learnt of it.
+    pub opened: Wall,
+    /// When the called side began to ring.
+    pub rang: Option<Wall>,
+    /// When it was answered, by our clock.
+    pub answered: Option<Wall>,
+    /// When it ended, by our clock; `None` while it is up.
+    pub ended: Option<Wall>,
+    /// Why it ended: the label of a `HangupCause`.
+    pub cause: Option<String>,
+    /// Whose doing the end was: `user`, `phone`, `meta`, `policy`, `us`.
+    pub fault: Option<String>,
+    /// `start_time` of Meta's `terminate`.
+    pub meta_start: Option<Wall>,
+    /// `end_time` of Meta's `terminate`.
+    pub meta_end: Option<Wall>,
+    /// `duration` of Meta's `terminate`, in seconds.
+    pub meta_duration: Option<u32>,
+    /// The Call-ID of the SIP leg.
+    pub sip_call_id: Option<String>,
+    /// How the media ran, as the pipe prints itself.
+    pub media: Option<String>,
+    /// Set-up stages: a JSON object of stage name to milliseconds after `opened`.
+    pub stages_json: Option<String>,
+    /// Packets, loss, gaps and delay per direction: a JSON object.
+    pub quality_json: Option<String>,
+}
