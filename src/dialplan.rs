@@ -1,1 +1,216 @@
-//! Placeholder until this module lands.
+//! From dialled digits to a business number and a WhatsApp user, and back to digits a phone can dial.
+
+use crate::id::{Endpoint, PhoneName, PhoneNumberId, TrunkName};
+use crate::user::{Bsuid, Msisdn, UserId};
+
+/// Who may dial out over a business number, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialEntry {
+    /// The business number that makes the call.
+    pub number: PhoneNumberId,
+    /// Digits dialled before the user's number; may be empty.
+    pub prefix: String,
+    /// Phones that may use it.
+    pub phones: Vec<PhoneName>,
+    /// Trunks that may use it.
+    pub trunks: Vec<TrunkName>,
+}
+
+impl DialEntry {
+    fn allows(&self, caller: &Endpoint) -> bool {
+        match caller {
+            Endpoint::Phone(phone) => self.phones.contains(phone),
+            Endpoint::Trunk(trunk, _) => self.trunks.contains(trunk),
+        }
+    }
+}
+
+/// The dial plan: an entry for each business number that may be dialled out with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DialPlan {
+    /// In the order of the configuration; the first that allows a caller serves numbers in `+` form.
+    pub entries: Vec<DialEntry>,
+    /// Numbers that must never reach WhatsApp (rule 10).
+    pub emergency: Vec<String>,
+}
+
+/// What dialled digits mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dialled {
+    /// A WhatsApp user, over this business number.
+    User(PhoneNumberId, UserId),
+    /// An emergency number.
+    Emergency,
+    /// The digits fit a business number that this caller may not use.
+    NotAllowed,
+    /// The digits lead nowhere.
+    Unknown,
+}
+
+impl DialPlan {
+    /// Reads what `caller` dialled: a prefix with a number, a number with `+`, or a dialable identity.
+    #[must_use]
+    pub fn resolve(&self, caller: &Endpoint, dialled: &str) -> Dialled {
+        let digits: String = dialled.chars().filter(|c| !matches!(c, '-' | '.' | ' ' | '(' | ')')).collect();
+        if self.is_emergency(&digits) {
+            return Dialled::Emergency;
+        }
+        let scoped = scoped_from_digits(&digits).map(UserId::Scoped);
+        let plain = digits.strip_prefix('+').and_then(Msisdn::parse).map(UserId::Phone);
+        if let Some(user) = scoped.or(plain) {
+            return match self.entries.iter().find(|entry| entry.allows(caller)) {
+                Some(entry) => Dialled::User(entry.number.clone(), user),
+                None => Dialled::NotAllowed,
+            };
+        }
+        let fitting = self.entries.iter().filter(|entry| digits.starts_with(&entry.prefix));
+        let best = fitting.max_by_key(|entry| (entry.prefix.len(), entry.allows(caller)));
+        let Some(entry) = best else { return Dialled::Unknown };
+        let rest = &digits[entry.prefix.len()..];
+        if self.is_emergency(rest) {
+            return Dialled::Emergency;
+        }
+        match user_from_digits(rest) {
+            None => Dialled::Unknown,
+            Some(_) if !entry.allows(caller) => Dialled::NotAllowed,
+            Some(user) => Dialled::User(entry.number.clone(), user),
+        }
+    }
+
+    fn is_emergency(&self, digits: &str) -> bool {
+        self.emergency.iter().any(|number| number == digits.trim_start_matches('+'))
+    }
+}
+
+fn user_from_digits(digits: &str) -> Option<UserId> {
+    if let Some(scoped) = scoped_from_digits(digits) {
+        return Some(UserId::Scoped(scoped));
+    }
+    let international = digits.strip_prefix('+').or_else(|| digits.strip_prefix("00")).unwrap_or(digits);
+    // E.164 numbers do not begin with 0; a national number would ring a stranger abroad.
+    let number = Msisdn::parse(international)?;
+    (!number.digits().starts_with('0') && number.digits().len() >= 7).then_some(UserId::Phone(number))
+}
+
+/// The digits under which a user is shown on a phone and can be dialled back.
+///
+/// A number is shown as `+` and E.164. A user without a number (rule 26) is shown as `0`, the
+/// letters of the id's country as 11 to 36, and the id's digits: stable, reversible, and longer than
+/// any telephone number.
+#[must_use]
+pub fn dialable(user: &UserId) -> String {
+    match (user.phone(), user.scoped()) {
+        (Some(phone), _) => format!("+{}", phone.digits()),
+        (None, Some(scoped)) => scoped_digits(scoped),
+        (None, None) => "anonymous".to_owned(),
+    }
+}
+
+/// Shortest digits of a scoped identity: more than the 15 digits of E.164 with room for prefixes.
+const SCOPED_LENGTH: usize = 21;
+
+fn scoped_digits(scoped: &Bsuid) -> String {
+    let (country, tail) = scoped.as_str().split_once('.').unwrap_or(("", scoped.as_str()));
+    let mut digits = String::from("0");
+    for letter in country.chars() {
+        digits.push_str(&letter_code(letter).to_string());
+    }
+    for c in tail.chars() {
+        match c.to_digit(10) {
+            Some(_) => digits.push(c),
+            None => digits.push_str(&letter_code(c).to_string()),
+        }
+    }
+    digits
+}
+
+/// `A` is 11, `Z` is 36, in either case.
+fn letter_code(letter: char) -> u32 {
+    letter.to_digit(36).map_or(0, |value| value + 1)
+}
+
+fn scoped_from_digits(digits: &str) -> Option<Bsuid> {
+    if digits.len() < SCOPED_LENGTH || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let rest = digits.strip_prefix('0')?;
+    let letter = |code: &str| {
+        let value = code.parse::<u32>().ok()?.checked_sub(1)?;
+        char::from_digit(value, 36).filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_uppercase())
+    };
+    let (first, second) = (letter(rest.get(0..2)?)?, letter(rest.get(2..4)?)?);
+    Bsuid::parse(&format!("{first}{second}.{}", rest.get(4..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> DialPlan {
+        let entry = |number: &str, prefix: &str, phone: &str| DialEntry {
+            number: number.into(),
+            prefix: prefix.into(),
+            phones: vec![phone.into(), "1009".into()],
+            trunks: vec!["pbx".into()],
+        };
+        DialPlan {
+            entries: vec![entry("100", "8", "1001"), entry("200", "89", "1002")],
+            emergency: vec!["112".into()],
+        }
+    }
+
+    fn phone(name: &str) -> Endpoint {
+        Endpoint::Phone(name.into())
+    }
+
+    fn user(digits: &str) -> UserId {
+        UserId::Phone(Msisdn::parse(digits).expect("digits"))
+    }
+
+    #[test]
+    fn a_prefix_names_the_business_number_and_the_longest_wins() {
+        let plan = plan();
+        let ana = user("5521955500123");
+        assert_eq!(plan.resolve(&phone("1001"), "85521955500123"), Dialled::User("100".into(), ana.clone()));
+        assert_eq!(
+            plan.resolve(&phone("1001"), "8005521955500123"),
+            Dialled::User("100".into(), ana.clone())
+        );
+        assert_eq!(plan.resolve(&phone("1002"), "89+55 21 95550-0123"), Dialled::User("200".into(), ana));
+    }
+
+    #[test]
+    fn a_caller_that_may_not_use_the_number_is_told_so() {
+        assert_eq!(plan().resolve(&phone("1001"), "895521955500123"), Dialled::NotAllowed);
+        assert_eq!(plan().resolve(&phone("2000"), "+5521955500123"), Dialled::NotAllowed);
+    }
+
+    #[test]
+    fn a_number_in_plus_form_needs_no_prefix_so_that_a_call_list_can_be_redialled() {
+        let resolved = plan().resolve(&phone("1002"), &dialable(&user("5521955500123")));
+        assert_eq!(resolved, Dialled::User("200".into(), user("5521955500123")));
+    }
+
+    #[test]
+    fn rule_10_an_emergency_number_never_reaches_whatsapp() {
+        for dialled in ["112", "8112", "+112", "1-1-2"] {
+            assert_eq!(plan().resolve(&phone("1001"), dialled), Dialled::Emergency, "{dialled}");
+        }
+    }
+
+    #[test]
+    fn rule_26_a_user_without_a_number_has_digits_that_dial_back() {
+        let ana = UserId::Scoped(Bsuid::parse("BR.20995511223344556677").expect("id"));
+        let digits = dialable(&ana);
+        assert_eq!(digits, "0122820995511223344556677");
+        assert_eq!(plan().resolve(&phone("1001"), &digits), Dialled::User("100".into(), ana.clone()));
+        assert_eq!(plan().resolve(&phone("1001"), &format!("8{digits}")), Dialled::User("100".into(), ana));
+    }
+
+    #[test]
+    fn digits_that_are_no_international_number_lead_nowhere() {
+        for dialled in ["7123", "8", "8123", "801719999999", "1002", "", "8abc", "ü8", "8ü12345678"] {
+            assert_eq!(plan().resolve(&phone("1001"), dialled), Dialled::Unknown, "{dialled}");
+        }
+    }
+}

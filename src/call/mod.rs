@@ -1,5 +1,245 @@
 //! One bridged call: a B2BUA between a WhatsApp leg and a SIP leg, as a plain state machine.
+//!
+//! The driver feeds [`Input`]s and the time, drains [`Output`]s, and sleeps until
+//! [`Call::poll_timeout`]. Nothing here can fail: a peer's misbehaviour ends the call with a
+//! [`HangupCause`]. Rule numbers in comments are those of the call-handling rules in the README.
 
+pub mod cause;
+mod common;
+mod from_phone;
+mod from_user;
+pub mod input;
+pub mod output;
 pub mod record;
+#[cfg(test)]
+mod tests;
 
+use std::time::Instant;
+
+use common::{Common, LegState, MediaState, MetaSide, Phase};
+use from_phone::FromPhone;
+use from_user::FromUser;
+
+pub use cause::{Fault, HangupCause, Verdict};
+pub use common::Timer;
+pub use from_phone::AnswerOn;
+pub use from_user::{CrossedLeg, PreAcceptWhen, RingPlan};
+pub use input::{
+    ActionKind, CallTimes, Fork, ForkFailure, Input, MediaClosing, MediaFailure, MediaRefusal, Order, Towards,
+};
+pub use output::{Gate, LegEnd, Offer, Output};
 pub use record::{CallDirection, CallRecord};
+
+use crate::time::Now;
+/// One call between a WhatsApp user and a phone.
+#[derive(Debug)]
+pub struct Call {
+    common: Common,
+    flow: Flow,
+}
+
+#[derive(Debug)]
+enum Flow {
+    FromUser(FromUser),
+    FromPhone(FromPhone),
+}
+
+impl Call {
+    /// A user calls: `offer` is Meta's session description, `record.opened` the time of the webhook.
+    #[must_use]
+    pub fn from_user(
+        now: Now,
+        record: CallRecord,
+        times: CallTimes,
+        offer: String,
+        plan: RingPlan,
+        crossed: Option<CrossedLeg>,
+    ) -> Self {
+        let mut common = Common::new(record, times, from_user::META_SIDE);
+        let flow = Flow::FromUser(FromUser::begin(&mut common, now, offer, plan, crossed));
+        Self { common, flow }
+    }
+
+    /// A phone calls a user; the phone's INVITE waits for our answer.
+    #[must_use]
+    pub fn from_phone(
+        record: CallRecord,
+        times: CallTimes,
+        offer: Option<String>,
+        answer_on: AnswerOn,
+    ) -> Self {
+        let mut common = Common::new(record, times, MetaSide::Untouched);
+        let flow = Flow::FromPhone(FromPhone::begin(&mut common, offer, answer_on));
+        Self { common, flow }
+    }
+
+    /// Tells the call what happened.
+    pub fn handle_input(&mut self, now: Now, input: Input) {
+        self.common.note_stage(now, &input);
+        match self.common.phase {
+            Phase::Over => {}
+            _ if matches!(input, Input::MediaClosed(_)) => self.media_closed(now, input),
+            Phase::Ending => self.handle_while_ending(now, input),
+            Phase::SettingUp | Phase::Bridged => self.handle_while_up(now, input),
+        }
+    }
+
+    /// Tells the call that time passed; early or extra calls do nothing.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.common.due_timer(now) {
+            match (timer, &mut self.flow) {
+                (Timer::TerminateWait, _) => self.common.give_up_waiting(now),
+                (Timer::MaxDuration, _) => self.common.end(now, HangupCause::TooLong),
+                (Timer::MediaSetup, _) => {
+                    self.common.end(now, HangupCause::MediaFailed(MediaFailure::Ice));
+                }
+                (timer, Flow::FromUser(flow)) => flow.timer(&mut self.common, now, timer),
+                (timer, Flow::FromPhone(flow)) => flow.timer(&mut self.common, now, timer),
+            }
+        }
+    }
+
+    /// When the next timer is due, and which.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        self.common.next_timer()
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.common.poll_output()
+    }
+
+    /// Gives a dialling phone to the same user's own call (rule 8); this attempt then ends.
+    pub fn hand_over(&mut self, now: Now) -> Option<CrossedLeg> {
+        match &mut self.flow {
+            Flow::FromPhone(flow) => flow.hand_over(&mut self.common, now),
+            Flow::FromUser(_) => None,
+        }
+    }
+
+    /// What is known so far.
+    #[must_use]
+    pub fn record(&self) -> &CallRecord {
+        &self.common.record
+    }
+
+    /// Why the call ended, once it has.
+    #[must_use]
+    pub fn cause(&self) -> Option<HangupCause> {
+        self.common.cause()
+    }
+
+    /// Whether the last output was given out and the call can be forgotten.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.common.phase == Phase::Over
+    }
+
+    /// Whether both sides talk.
+    #[must_use]
+    pub fn is_bridged(&self) -> bool {
+        self.common.phase == Phase::Bridged
+    }
+
+    /// Whether the call counts as up: not yet ended by either side.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self.common.phase, Phase::SettingUp | Phase::Bridged)
+    }
+
+    /// The phone leg that talks, or will.
+    #[must_use]
+    pub fn talking_leg(&self) -> Option<Fork> {
+        self.common.leg
+    }
+
+    /// Whether the attempt was refused because the user is calling us at this moment.
+    #[must_use]
+    pub fn is_crossing(&self) -> bool {
+        matches!(&self.flow, Flow::FromPhone(flow) if flow.is_crossing())
+    }
+
+    fn media_closed(&mut self, now: Now, input: Input) {
+        if let Input::MediaClosed(closing) = input {
+            self.common.media_closed(closing);
+        }
+        if self.common.phase == Phase::Ending {
+            self.common.finish_if_quiet(now);
+        } else {
+            self.common.end(now, HangupCause::MediaFailed(MediaFailure::Panic));
+        }
+    }
+
+    fn handle_while_ending(&mut self, now: Now, input: Input) {
+        match input {
+            Input::MetaTerminated(termination) => {
+                self.common.note_termination(&termination);
+                self.common.finish_if_quiet(now);
+            }
+            // Picked up and hung up at once: Meta counts it, so we do.
+            Input::UserAccepted(at) => self.common.mark_connected(at),
+            Input::Reserved(_) => {
+                self.common.hold_place();
+                self.common.finish_if_quiet(now);
+            }
+            input => self.common.handle_while_ending(now, input),
+        }
+    }
+
+    fn handle_while_up(&mut self, now: Now, input: Input) {
+        let common = &mut self.common;
+        match input {
+            Input::MediaFailed(failure) => common.end(now, HangupCause::MediaFailed(failure)),
+            Input::MediaRefused(refusal) => {
+                common.media = MediaState::Closed;
+                common.end(now, HangupCause::MediaRefused(refusal));
+            }
+            Input::MetaAnswerRefused => {
+                common.end(now, HangupCause::MediaRefused(MediaRefusal::MetaOffer));
+            }
+            Input::PhoneAnswerRefused => common.end(now, HangupCause::PhoneMediaRefused),
+            Input::MediaStalled => common.end(now, HangupCause::NoMedia),
+            Input::Ordered(Order::Stop) => common.end(now, HangupCause::Stopping),
+            Input::Ordered(Order::Panic) => common.end(now, HangupCause::Panic),
+            Input::PhoneAckMissed => common.end(now, HangupCause::PhoneLost),
+            Input::PhoneConfirmed(dialog) => common.push(Output::SaveDialog(dialog)),
+            Input::PhoneReoffered(sdp) => common.push(Output::AnswerReoffer(sdp)),
+            Input::PhoneReofferAnswered(sdp) => common.push(Output::AnswerPhoneReoffer(Some(sdp))),
+            Input::PhoneReofferRefused => common.push(Output::AnswerPhoneReoffer(None)),
+            Input::PhoneReanswered(sdp) => common.push(Output::ApplyPhoneReanswer(sdp)),
+            Input::PhoneHungUp(fork) if common.leg == Some(fork) => {
+                common.set_leg(fork, LegState::Gone);
+                common.end(now, HangupCause::PhoneHungUp);
+            }
+            input if common.phase == Phase::Bridged => self.handle_while_bridged(now, input),
+            input => match &mut self.flow {
+                Flow::FromUser(flow) => flow.handle(common, now, input),
+                Flow::FromPhone(flow) => flow.handle(common, now, input),
+            },
+        }
+    }
+
+    fn handle_while_bridged(&mut self, now: Now, input: Input) {
+        let common = &mut self.common;
+        match input {
+            Input::MetaTerminated(termination) => {
+                common.note_termination(&termination);
+                common.end(now, Common::meta_cause(&termination, HangupCause::UserHungUp));
+            }
+            Input::UserAccepted(at) => common.mark_connected(at),
+            Input::GraphConnected(call) => {
+                common.learn_wa_call(call);
+                common.graph_replied(ActionKind::Connect);
+            }
+            Input::WaCallLearnt(call) => common.learn_wa_call(call),
+            Input::GraphDone(kind) | Input::GraphFailed(kind, _) => common.graph_replied(kind),
+            // A second phone that answered after the first: the user agent's fork, ended there.
+            Input::PhoneAnswered { fork, .. } if common.leg != Some(fork) => {
+                common.set_leg(fork, LegState::Gone);
+                common.push(Output::HangUp(fork, LegEnd::CompletedElsewhere));
+            }
+            _ => {}
+        }
+    }
+}

@@ -77,3 +77,39 @@ pub struct CallRecord {
     /// Packets, loss, gaps and delay per direction: a JSON object.
     pub quality_json: Option<String>,
 }
+
+impl CallRecord {
+    /// A record of a call of which only the parties are known.
+    #[must_use]
+    pub fn new(
+        id: CallId,
+        number: NumberLabel,
+        phone_number_id: PhoneNumberId,
+        direction: CallDirection,
+        user: UserId,
+    ) -> Self {
+        Self {
+            id,
+            wa_call: None,
+            number,
+            phone_number_id,
+            direction,
+            user,
+            user_name: None,
+            endpoint: None,
+            opened: Wall::default(),
+            rang: None,
+            answered: None,
+            ended: None,
+            cause: None,
+            fault: None,
+            meta_start: None,
+            meta_end: None,
+            meta_duration: None,
+            sip_call_id: None,
+            media: None,
+            stages_json: None,
+            quality_json: None,
+        }
+    }
+}

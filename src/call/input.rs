@@ -1,0 +1,285 @@
+//! What happened: everything a call can be told, as past participles.
+
+use std::time::Duration;
+
+use crate::id::WaCallId;
+use crate::policy::{Denial, Grant};
+use crate::sip::DialogSnapshot;
+use crate::time::Wall;
+use crate::whatsapp::{Action, Failure, Termination};
+
+/// One of the phone legs of a call, counted from 0 in the order in which they were invited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fork(pub u8);
+
+/// Why a leg towards a phone or trunk came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForkFailure {
+    /// A final answer of 300 or above.
+    Status(u16),
+    /// No final answer in time.
+    TimedOut,
+    /// Not registered, or the network refused the packet.
+    Unreachable,
+    /// We cancelled it ourselves.
+    Cancelled,
+    /// A trunk said nothing at all for two seconds (rule 2).
+    Silent,
+}
+
+/// Why the media engine could not open a call's ports or read an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MediaRefusal {
+    /// The port range is used up.
+    NoPorts,
+    /// Meta's session description cannot be used.
+    MetaOffer,
+    /// The phone's session description cannot be used: no common codec, no audio.
+    PhoneOffer,
+    /// The engine is stopping or a worker is gone.
+    Unavailable,
+}
+
+/// Why the leg to Meta's relay broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MediaFailure {
+    /// No ICE pair worked.
+    Ice,
+    /// The DTLS handshake failed.
+    Dtls,
+    /// The fingerprint in the handshake is not the one of the session description.
+    Fingerprint,
+    /// Consent checks went unanswered (RFC 7675).
+    Consent,
+    /// A bug of ours in the media path.
+    Panic,
+}
+
+/// Which way audio flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Towards {
+    /// From the phone to the WhatsApp user.
+    User,
+    /// From the WhatsApp user to the phone.
+    Phone,
+}
+
+/// What the media engine knows when a call's ports are closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MediaClosing {
+    /// How the pipes ran, as they print themselves.
+    pub line: String,
+    /// Packets, loss, gaps and delay as a JSON object.
+    pub quality_json: String,
+}
+
+/// Which Graph action a reply belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionKind {
+    /// Ring a user.
+    Connect,
+    /// Bring up ICE and DTLS.
+    PreAccept,
+    /// Answer.
+    Accept,
+    /// Decline.
+    Reject,
+    /// Hang up.
+    Terminate,
+}
+
+impl ActionKind {
+    /// The kind of `action`.
+    #[must_use]
+    pub const fn of(action: &Action) -> Self {
+        match action {
+            Action::Connect { .. } => Self::Connect,
+            Action::PreAccept { .. } => Self::PreAccept,
+            Action::Accept { .. } => Self::Accept,
+            Action::Reject { .. } => Self::Reject,
+            Action::Terminate { .. } => Self::Terminate,
+        }
+    }
+}
+
+/// Why the product itself wants the call to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The process stops and ends its calls.
+    Stop,
+    /// A bug of ours was caught in this call.
+    Panic,
+}
+
+/// What happened to a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The record's row is in the store.
+    RecordOpened,
+    /// The store could not open the record.
+    RecordRefused,
+    /// Policy allows the call and holds a place for it.
+    Reserved(Grant),
+    /// Policy forbids the call.
+    Denied(Denial),
+    /// The permission or the caps could not be read.
+    ReservationFailed,
+
+    /// Ports are open; these are our session descriptions towards Meta and the phone.
+    MediaOpened {
+        /// Towards Meta.
+        meta_sdp: String,
+        /// Towards the phone.
+        phone_sdp: String,
+    },
+    /// The engine could not open the call.
+    MediaRefused(MediaRefusal),
+    /// ICE nominated a pair.
+    IceConnected,
+    /// DTLS is up and keys are known.
+    DtlsUp,
+    /// The leg to Meta's relay broke.
+    MediaFailed(MediaFailure),
+    /// The user's audio was voiced for a while.
+    UserSpoke,
+    /// The first audio packet went out.
+    FirstAudio(Towards),
+    /// Nobody sent media for the configured time (rule 20).
+    MediaStalled,
+    /// The phone's answer could not be used.
+    PhoneAnswerRefused,
+    /// Meta's answer could not be used.
+    MetaAnswerRefused,
+    /// Our answer to the phone's new offer.
+    PhoneReofferAnswered(String),
+    /// The phone's new offer could not be used; the old session stays.
+    PhoneReofferRefused,
+    /// Ports are closed.
+    MediaClosed(MediaClosing),
+
+    /// Graph carried out an action.
+    GraphDone(ActionKind),
+    /// Graph took the `connect` and named the call.
+    GraphConnected(WaCallId),
+    /// A webhook told Meta's id of a call whose `connect` has no reply yet, or never got one.
+    WaCallLearnt(WaCallId),
+    /// Graph did not carry out an action.
+    GraphFailed(ActionKind, Failure),
+
+    /// `connect` webhook of a business-initiated call: Meta's answer.
+    UserAnswerReceived(String),
+    /// `RINGING`.
+    UserRang,
+    /// `ACCEPTED`, at Meta's time.
+    UserAccepted(Wall),
+    /// `REJECTED`.
+    UserRejected,
+    /// `terminate`.
+    MetaTerminated(Termination),
+
+    /// A phone rings; with its early session description if it sent one.
+    PhoneRang(Fork, Option<String>),
+    /// A phone answered; its ACK is already out.
+    PhoneAnswered {
+        /// Which leg.
+        fork: Fork,
+        /// Its session description.
+        sdp: String,
+        /// What a restart needs to end the dialog.
+        dialog: Box<DialogSnapshot>,
+    },
+    /// The phone confirmed our 200.
+    PhoneConfirmed(Box<DialogSnapshot>),
+    /// A leg came to nothing.
+    PhoneFailed(Fork, ForkFailure),
+    /// The phone took its own INVITE back.
+    PhoneCancelled,
+    /// The phone hung up.
+    PhoneHungUp(Fork),
+    /// The phone never confirmed our 200.
+    PhoneAckMissed,
+    /// The phone offers a new session (hold, refresh, codec), or asks for our offer.
+    PhoneReoffered(Option<String>),
+    /// The phone answered the offer that we made in a 200.
+    PhoneReanswered(String),
+
+    /// The product wants the call to end.
+    Ordered(Order),
+}
+
+impl Input {
+    /// A short word for the debug log, without personal data.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::RecordOpened => "record opened",
+            Self::RecordRefused => "record refused",
+            Self::Reserved(_) => "reserved",
+            Self::Denied(_) => "denied",
+            Self::ReservationFailed => "reservation failed",
+            Self::MediaOpened { .. } => "media opened",
+            Self::MediaRefused(_) => "media refused",
+            Self::IceConnected => "ice connected",
+            Self::DtlsUp => "dtls up",
+            Self::MediaFailed(_) => "media failed",
+            Self::UserSpoke => "user spoke",
+            Self::FirstAudio(Towards::User) => "first audio to user",
+            Self::FirstAudio(Towards::Phone) => "first audio to phone",
+            Self::MediaStalled => "media stalled",
+            Self::PhoneAnswerRefused => "phone's answer refused",
+            Self::MetaAnswerRefused => "meta's answer refused",
+            Self::PhoneReofferAnswered(_) => "re-offer answered",
+            Self::PhoneReofferRefused => "re-offer refused",
+            Self::MediaClosed(_) => "media closed",
+            Self::GraphDone(_) => "graph done",
+            Self::GraphConnected(_) => "graph connected",
+            Self::WaCallLearnt(_) => "wa call learnt",
+            Self::GraphFailed(..) => "graph failed",
+            Self::UserAnswerReceived(_) => "meta's answer received",
+            Self::UserRang => "user rang",
+            Self::UserAccepted(_) => "user accepted",
+            Self::UserRejected => "user rejected",
+            Self::MetaTerminated(_) => "meta terminated",
+            Self::PhoneRang(..) => "phone rang",
+            Self::PhoneAnswered { .. } => "phone answered",
+            Self::PhoneConfirmed(_) => "phone confirmed",
+            Self::PhoneFailed(..) => "phone failed",
+            Self::PhoneCancelled => "phone cancelled",
+            Self::PhoneHungUp(_) => "phone hung up",
+            Self::PhoneAckMissed => "phone's ack missed",
+            Self::PhoneReoffered(_) => "phone re-offered",
+            Self::PhoneReanswered(_) => "phone re-answered",
+            Self::Ordered(_) => "ordered",
+        }
+    }
+}
+
+/// The times that a call lives by, from the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallTimes {
+    /// How long Meta may take to send its answer to our offer.
+    pub answer_wait: Duration,
+    /// How long a WhatsApp user may ring.
+    pub user_ring: Duration,
+    /// After both sides agreed: how long ICE and DTLS may take.
+    pub media_setup: Duration,
+    /// How long a crossed inbound call may take to show up after 138003 (rule 8).
+    pub cross_wait: Duration,
+    /// How long the record waits for Meta's `terminate` after our end of the call.
+    pub terminate_wait: Duration,
+    /// The longest call (rule 20); `None` for no limit.
+    pub max_duration: Option<Duration>,
+}
+
+impl Default for CallTimes {
+    fn default() -> Self {
+        Self {
+            answer_wait: Duration::from_secs(15),
+            user_ring: Duration::from_secs(60),
+            media_setup: Duration::from_secs(10),
+            cross_wait: Duration::from_secs(3),
+            terminate_wait: Duration::from_secs(5),
+            max_duration: Some(Duration::from_secs(4 * 3600)),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What to do: everything a call can ask for, as imperatives.
+
+use crate::call::cause::Verdict;
+use crate::call::input::Fork;
+use crate::call::record::CallRecord;
+use crate::id::{Endpoint, WaCallId};
+use crate::sip::DialogSnapshot;
+use crate::time::Wall;
+use crate::whatsapp::Action;
+
+/// Whose session description comes first on one side of the bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// We make it.
+    Ours,
+    /// The far side made it.
+    Theirs(String),
+}
+
+/// How far the gate towards Meta is open (rules 4, 6 and 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gate {
+    /// No RTP, RTCP or DTMF.
+    Shut,
+    /// Comfort frames only; the agent is not heard yet.
+    Comfort,
+    /// The agent is heard.
+    Open,
+}
+
+/// Why a leg is ended, for the phone's Reason header (RFC 3326).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegEnd {
+    /// Another phone took the call (rule 5).
+    CompletedElsewhere,
+    /// The call ended with this verdict.
+    Verdict(Verdict),
+}
+
+/// What a call asks the shell to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Write the record's row before anything goes out.
+    OpenRecord(Box<CallRecord>),
+    /// Keep what is known so far, so that a restart can end the call.
+    NoteWaCall(WaCallId),
+    /// Keep the dialog, so that a restart can send BYE (rule 27).
+    SaveDialog(Box<DialogSnapshot>),
+    /// Close the record; the call is over and its last output is out.
+    CloseRecord(Box<CallRecord>),
+
+    /// Read permission and caps, decide, and hold a place.
+    Reserve,
+    /// The user picked up: the held place is a connected call.
+    MarkConnected(Wall),
+    /// Meta's own start time, which wins over ours.
+    CorrectStart(Wall),
+    /// The user did not pick up: give the place back.
+    Release,
+
+    /// Open ports and session descriptions on both sides.
+    OpenMedia {
+        /// The side towards Meta.
+        meta: Offer,
+        /// The side towards the phone.
+        phone: Offer,
+    },
+    /// Use Meta's answer.
+    ApplyMetaAnswer(String),
+    /// DTLS may start.
+    StartDtls,
+    /// Set the gate towards Meta.
+    SetGate(Gate),
+    /// Use the phone's answer.
+    ApplyPhoneAnswer(String),
+    /// Answer a new offer of the phone inside the gateway (invariant 6); `None`: make an offer.
+    AnswerReoffer(Option<String>),
+    /// Use the phone's answer to our offer in a 200.
+    ApplyPhoneReanswer(String),
+    /// Close the ports.
+    CloseMedia,
+
+    /// Post an action to Graph.
+    Post(Action),
+
+    /// Ring a phone or a number behind a trunk.
+    Invite {
+        /// The name of the new leg.
+        fork: Fork,
+        /// Whom.
+        target: Endpoint,
+        /// Our offer.
+        sdp: String,
+    },
+    /// Take an INVITE back.
+    Cancel(Fork, LegEnd),
+    /// Send BYE.
+    HangUp(Fork, LegEnd),
+    /// Tell the calling phone that the user rings; with early media if there is a session description.
+    Ring(Option<String>),
+    /// Answer the calling phone.
+    AcceptPhone(String),
+    /// Refuse the calling phone, with the time from which a new try makes sense if it is known.
+    RefusePhone(Verdict, Option<Wall>),
+    /// Answer the phone's re-INVITE or UPDATE; `None`: 488, the old session stays.
+    AnswerPhoneReoffer(Option<String>),
+}
+
+impl Output {
+    /// A short word for the debug log, without personal data.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::OpenRecord(_) => "open record",
+            Self::NoteWaCall(_) => "note wa call",
+            Self::SaveDialog(_) => "save dialog",
+            Self::CloseRecord(_) => "close record",
+            Self::Reserve => "reserve",
+            Self::MarkConnected(_) => "mark connected",
+            Self::CorrectStart(_) => "correct start",
+            Self::Release => "release",
+            Self::OpenMedia { .. } => "open media",
+            Self::ApplyMetaAnswer(_) => "apply meta's answer",
+            Self::StartDtls => "start dtls",
+            Self::SetGate(Gate::Shut) => "shut gate",
+            Self::SetGate(Gate::Comfort) => "gate to comfort",
+            Self::SetGate(Gate::Open) => "open gate",
+            Self::ApplyPhoneAnswer(_) => "apply phone's answer",
+            Self::AnswerReoffer(_) => "answer re-offer",
+            Self::ApplyPhoneReanswer(_) => "apply phone's re-answer",
+            Self::CloseMedia => "close media",
+            Self::Post(_) => "post",
+            Self::Invite { .. } => "invite",
+            Self::Cancel(..) => "cancel",
+            Self::HangUp(..) => "hang up",
+            Self::Ring(_) => "ring",
+            Self::AcceptPhone(_) => "accept phone",
+            Self::RefusePhone(..) => "refuse phone",
+            Self::AnswerPhoneReoffer(_) => "answer phone's re-offer",
+        }
+    }
+}

@@ -1,0 +1,166 @@
+use super::*;
+use crate::policy::{Denial, DenialReason};
+use crate::random::Random;
+use crate::whatsapp::{Failure, Meaning};
+
+/// What a call may never do, whatever it is told in whatever order.
+#[derive(Default)]
+struct Watch {
+    opened: u32,
+    closed: u32,
+    in_flight: Option<&'static str>,
+    media: i32,
+    answered_calling_phone: u32,
+    marks: u32,
+    releases: u32,
+    legs_out: std::collections::BTreeSet<Fork>,
+}
+
+impl Watch {
+    fn see(&mut self, seed: u64, output: &Output) {
+        assert_eq!(self.closed, 0, "seed {seed}: {} after the record closed", output.name());
+        match output {
+            Output::OpenRecord(_) => self.opened += 1,
+            Output::CloseRecord(record) => {
+                self.closed += 1;
+                assert!(record.ended.is_some() && record.cause.is_some() && record.fault.is_some());
+            }
+            Output::Post(action) => {
+                assert_eq!(self.in_flight, None, "seed {seed}: two Graph requests at once (rule 3)");
+                self.in_flight = Some(action.name());
+            }
+            Output::OpenMedia { .. } => self.media += 1,
+            Output::CloseMedia => self.media -= 1,
+            Output::AcceptPhone(_) | Output::RefusePhone(..) => {
+                self.answered_calling_phone += 1;
+                assert!(self.answered_calling_phone <= 1, "seed {seed}: two final answers to one INVITE");
+            }
+            Output::MarkConnected(_) => self.marks += 1,
+            Output::Release => self.releases += 1,
+            Output::Invite { fork, .. } => assert!(self.legs_out.insert(*fork)),
+            Output::Cancel(fork, _) => assert!(self.legs_out.remove(fork), "seed {seed}: cancelled twice"),
+            _ => {}
+        }
+        assert!(self.marks <= 1 && self.releases <= 1 && self.marks + self.releases <= 1, "seed {seed}");
+    }
+}
+
+fn random_input(random: &mut Random, scene: &Scene) -> Input {
+    let fork = Fork(u8::try_from(random.below(3)).expect("small"));
+    match random.below(24) {
+        0 => Input::RecordOpened,
+        1 => Input::RecordRefused,
+        2 => grant(),
+        3 => Input::Denied(Denial { reason: DenialReason::PairCap, until: None }),
+        4 => Input::IceConnected,
+        5 | 6 => Input::DtlsUp,
+        7 => Input::UserSpoke,
+        8 => Input::MediaStalled,
+        9 => Input::UserAnswerReceived("answer".into()),
+        10 => Input::UserRang,
+        11 => Input::UserAccepted(scene.now.wall),
+        12 => Input::UserRejected,
+        13 => not_picked_up(),
+        14 => picked_up(scene.now.wall, 5),
+        15 => Input::PhoneRang(fork, None),
+        16 => Input::PhoneAnswered { fork, sdp: "answer".into(), dialog: dialog() },
+        17 => Input::PhoneFailed(fork, ForkFailure::Status(486)),
+        18 => Input::PhoneCancelled,
+        19 => Input::PhoneHungUp(fork),
+        20 => Input::PhoneReoffered(None),
+        21 => Input::WaCallLearnt(wa("wacid.B")),
+        22 => Input::PhoneAckMissed,
+        _ => Input::MediaRefused(MediaRefusal::NoPorts),
+    }
+}
+
+/// Answers what is really outstanding, as the shell would.
+fn faithful_reply(random: &mut Random, watch: &mut Watch) -> Option<Input> {
+    if let Some(name) = watch.in_flight.filter(|_| random.below(2) == 0) {
+        watch.in_flight = None;
+        let kind = match name {
+            "connect" => ActionKind::Connect,
+            "pre_accept" => ActionKind::PreAccept,
+            "accept" => ActionKind::Accept,
+            "reject" => ActionKind::Reject,
+            _ => ActionKind::Terminate,
+        };
+        let busy = Failure::Refused { meaning: Meaning::AlreadyInCall, http: 400, until: None };
+        return Some(match (kind, random.below(5)) {
+            (kind, 1) => Input::GraphFailed(kind, busy),
+            (kind, 0) => Input::GraphFailed(kind, Failure::TimedOut),
+            (ActionKind::Connect, _) => Input::GraphConnected(wa("wacid.B")),
+            (kind, _) => Input::GraphDone(kind),
+        });
+    }
+    None
+}
+
+fn play(seed: u64) {
+    let mut random = Random::from_number(seed);
+    let mut scene = match random.below(2) {
+        0 => Scene::user_calls(&["1001", "1002"], PreAcceptWhen::AtOnce),
+        _ => Scene::phone_calls(AnswerOn::Speech),
+    };
+    let mut watch = Watch::default();
+    let mut media_opening = false;
+    let mut media_up = false;
+    for _ in 0..80 {
+        for output in scene.outputs() {
+            media_opening |= matches!(output, Output::OpenMedia { .. });
+            watch.see(seed, &output);
+        }
+        if scene.call.is_over() {
+            break;
+        }
+        if media_opening && random.below(2) == 0 {
+            (media_opening, media_up) = (false, true);
+            scene.opened();
+        } else if media_up && watch.media == 0 {
+            media_up = false;
+            scene.hears(closed());
+        } else if let Some(reply) = faithful_reply(&mut random, &mut watch) {
+            scene.hears(reply);
+        } else if random.below(6) == 0 {
+            scene.after(Duration::from_millis(u64::from(random.below(9000))));
+        } else {
+            let input = random_input(&mut random, &scene);
+            scene.hears(input);
+        }
+    }
+    finish(seed, scene, watch, media_opening || media_up);
+}
+
+/// Whatever happened: a stop, the replies that the shell owes, and time end every call.
+fn finish(seed: u64, mut scene: Scene, mut watch: Watch, mut media: bool) {
+    scene.hears(Input::Ordered(Order::Stop));
+    for _ in 0..12 {
+        for output in scene.outputs() {
+            watch.see(seed, &output);
+        }
+        if watch.in_flight.take().is_some() {
+            for kind in [ActionKind::PreAccept, ActionKind::Accept, ActionKind::Reject, ActionKind::Terminate]
+            {
+                scene.hears(Input::GraphDone(kind));
+            }
+            scene.hears(Input::GraphConnected(wa("wacid.B")));
+        }
+        if media && watch.media <= 0 {
+            media = false;
+            scene.hears(closed());
+        }
+        scene.after(Duration::from_secs(6));
+    }
+    for output in scene.outputs() {
+        watch.see(seed, &output);
+    }
+    assert!(scene.call.is_over(), "seed {seed}: the call never ended");
+    assert_eq!((watch.opened, watch.closed), (1, 1), "seed {seed}: one record, opened and closed once");
+}
+
+#[test]
+fn every_call_ends_once_with_one_record_whatever_it_is_told() {
+    for seed in 0..20_000 {
+        play(seed);
+    }
+}

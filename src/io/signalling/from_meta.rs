@@ -1,0 +1,256 @@
+//! Webhook events: to the call they belong to, or into a new call.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::switchboard::Switchboard;
+use crate::call::{Call, CallDirection, CallRecord, CrossedLeg, Fork, Input, RingPlan};
+use crate::id::{CallId, Endpoint, PhoneNumberId, WaCallId};
+use crate::io::store::InboxId;
+use crate::masked::Masked;
+use crate::time::{Now, Wall};
+use crate::user::UserId;
+use crate::whatsapp::{CallEvent, CallEventKind, Event, Termination};
+
+/// Calls that are over or ended before they began, so that a late `connect` rings nobody.
+#[derive(Debug, Default)]
+pub(super) struct Tombs {
+    ended: HashMap<WaCallId, Option<Termination>>,
+    order: VecDeque<WaCallId>,
+}
+
+impl Tombs {
+    /// More than the calls of an hour at one a second; the store's inbox remembers for a week.
+    const KEPT: usize = 4096;
+
+    pub(super) fn bury(&mut self, call: WaCallId) {
+        self.insert(call, None);
+    }
+
+    fn insert(&mut self, call: WaCallId, termination: Option<Termination>) {
+        if self.ended.insert(call.clone(), termination).is_none() {
+            self.order.push_back(call);
+        }
+        if self.order.len() > Self::KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+    }
+
+    /// `Some` if the call is over; with Meta's account if its `terminate` came before its `connect`.
+    fn look_up(&self, call: &WaCallId) -> Option<Option<&Termination>> {
+        self.ended.get(call).map(Option::as_ref)
+    }
+}
+
+/// What a user's call carries beside its id.
+struct UserCall {
+    offer: String,
+    name: Option<Masked<String>>,
+}
+
+impl Switchboard {
+    pub(super) fn handle_event(&mut self, now: Now, inbox: InboxId, event: Event) {
+        match event {
+            Event::Call(event) => self.handle_call_event(now, inbox, event),
+            Event::Permission(reply) => {
+                let store = self.parts.store.clone();
+                tokio::spawn(async move {
+                    let kept = store.note_reply(&reply).await;
+                    let handled = store.handled(&[inbox]).await;
+                    if let Err(error) = kept.and(handled) {
+                        tracing::error!(%error, "a permission reply could not be kept");
+                    }
+                });
+            }
+            Event::Other { field } => {
+                tracing::debug!(field, "a webhook that calls do not need");
+                self.mark_handled(inbox);
+            }
+        }
+    }
+
+    fn mark_handled(&self, inbox: InboxId) {
+        let store = self.parts.store.clone();
+        tokio::spawn(async move { store.handled(&[inbox]).await });
+    }
+
+    fn handle_call_event(&mut self, now: Now, inbox: InboxId, event: CallEvent) {
+        let known = self.by_wa.get(&event.call).copied().or_else(|| self.by_opaque(&event));
+        if let CallEventKind::UserCalled { offer, name, username, .. } = event.kind {
+            if known.is_some() {
+                self.mark_handled(inbox);
+                return;
+            }
+            let call = UserCall { offer, name: name.or(username) };
+            let about = (event.number, event.call, event.user);
+            self.user_called(now, inbox, about, event.at, call);
+            return;
+        }
+        self.mark_handled(inbox);
+        let Some(id) = known else {
+            self.event_for_nobody(event);
+            return;
+        };
+        if self.calls.get(&id).is_some_and(|live| live.call.record().wa_call.is_none()) {
+            // The webhook was faster than the reply to `connect`.
+            self.by_wa.insert(event.call.clone(), id);
+            self.feed(now, id, Input::WaCallLearnt(event.call));
+        }
+        let input = match event.kind {
+            CallEventKind::Answered { sdp } => Input::UserAnswerReceived(sdp),
+            CallEventKind::Rang => Input::UserRang,
+            CallEventKind::Accepted => Input::UserAccepted(event.at),
+            CallEventKind::Rejected => Input::UserRejected,
+            CallEventKind::Terminated(termination) => Input::MetaTerminated(termination),
+            CallEventKind::UserCalled { .. } => return,
+        };
+        self.feed(now, id, input);
+    }
+
+    /// `biz_opaque_callback_data` is our own call id, in calls that we made.
+    fn by_opaque(&self, event: &CallEvent) -> Option<CallId> {
+        let id = CallId::parse(event.opaque.as_deref()?)?;
+        let live = self.calls.get(&id)?;
+        let number = &self.parts.numbers[live.number];
+        (number.id == event.number).then_some(id)
+    }
+
+    fn event_for_nobody(&mut self, event: CallEvent) {
+        match event.kind {
+            CallEventKind::Terminated(termination) => self.tombs.insert(event.call, Some(termination)),
+            CallEventKind::Answered { .. } if event.opaque.as_deref().and_then(CallId::parse).is_some() => {
+                // A call of ours that is over here: its `connect` timed out, or the process restarted.
+                self.drop_event("left_over");
+                if let Some(number) = self.number_of(&event.number) {
+                    self.terminate_at_meta(number, Some(event.call));
+                }
+            }
+            _ => self.drop_event("unknown_call"),
+        }
+    }
+
+    fn drop_event(&mut self, why: &'static str) {
+        *self.figures.dropped_events.entry(why).or_default() += 1;
+        tracing::debug!(why, "a webhook event was dropped");
+    }
+
+    fn user_called(
+        &mut self,
+        now: Now,
+        inbox: InboxId,
+        (number_id, wa_call, user): (PhoneNumberId, WaCallId, Option<UserId>),
+        at: Wall,
+        call: UserCall,
+    ) {
+        let Some(number) = self.number_of(&number_id) else {
+            tracing::warn!(phone_number_id = %number_id, "a call for a business number that no [[number]] names");
+            self.mark_handled(inbox);
+            return self.drop_event("unknown_number");
+        };
+        let buried = self.tombs.look_up(&wa_call).map(|it| it.cloned());
+        let accept_by = at.min(now.wall) + self.parts.accept_window;
+        let stale = accept_by < now.wall;
+        if matches!(buried, Some(None)) || (stale && buried.is_none()) {
+            self.mark_handled(inbox);
+            return self.drop_event("stale");
+        }
+        let Some(user) = user else {
+            self.mark_handled(inbox);
+            return self.drop_event("nobody");
+        };
+        let crossed = self.take_crossing_phone(now, number, &user);
+        let record = self.record_of_user_call(now, number, wa_call, user, call.name);
+        let accept_by = accept_by - self.accept_times[number].reserve();
+        let plan = self.ring_plan(number, crossed.is_some() || buried.is_some(), accept_by);
+        let leg = crossed.as_ref().map(|(_, leg)| *leg);
+        let crossed = crossed.map(|(crossed, _)| crossed);
+        let call = Call::from_user(now, record, self.parts.times, call.offer, plan, crossed);
+        let id = self.admit(call, number, Some(inbox));
+        if let (Some(leg), Some(live)) = (leg, self.calls.get_mut(&id)) {
+            live.legs.insert(Fork(0), leg);
+            self.by_leg.insert(leg, (id, Fork(0)));
+        }
+        if let Some(Some(termination)) = buried {
+            // Ended before we heard of it: a missed call that rings nobody.
+            self.feed(now, id, Input::MetaTerminated(termination));
+        } else if self.stopping.is_some() {
+            self.feed(now, id, Input::Ordered(crate::call::Order::Stop));
+        }
+    }
+
+    /// Everybody in the plan that can ring at this moment; nobody for a call that needs no phone.
+    fn ring_plan(&self, number: usize, nobody: bool, accept_by: Wall) -> RingPlan {
+        let number = &self.parts.numbers[number];
+        let usable = |target: &&Endpoint| match target {
+            Endpoint::Phone(phone) => self.parts.agent.is_registered(phone),
+            Endpoint::Trunk(..) => true,
+        };
+        let targets =
+            if nobody { Vec::new() } else { number.ring.iter().filter(usable).cloned().collect() };
+        RingPlan { targets, pre_accept: number.pre_accept, accept_by }
+    }
+
+    /// Rule 8: a phone that dials this user at this moment gets the user's own call.
+    fn take_crossing_phone(
+        &mut self,
+        now: Now,
+        number: usize,
+        user: &UserId,
+    ) -> Option<(CrossedLeg, crate::id::LegId)> {
+        let crossing = self.calls.iter().find(|(_, live)| {
+            let record = live.call.record();
+            live.number == number
+                && record.direction == CallDirection::BusinessInitiated
+                && same_user(&record.user, user)
+                && live.call.is_live()
+                && !live.call.is_bridged()
+        });
+        let id = *crossing?.0;
+        let live = self.calls.get_mut(&id)?;
+        let crossed = live.call.hand_over(now)?;
+        let leg = live.legs.remove(&Fork(0))?;
+        self.by_leg.remove(&leg);
+        self.touch(id);
+        Some((crossed, leg))
+    }
+
+    fn record_of_user_call(
+        &mut self,
+        now: Now,
+        number: usize,
+        wa_call: WaCallId,
+        user: UserId,
+        name: Option<Masked<String>>,
+    ) -> CallRecord {
+        let id = self.next_call_id(now);
+        let number = &self.parts.numbers[number];
+        let mut record =
+            CallRecord::new(id, number.label.clone(), number.id.clone(), CallDirection::UserInitiated, user);
+        record.wa_call = Some(wa_call);
+        record.user_name = name;
+        record.opened = now.wall;
+        record
+    }
+}
+
+fn same_user(one: &UserId, other: &UserId) -> bool {
+    let phones = one.phone().is_some() && one.phone() == other.phone();
+    let scoped = one.scoped().is_some() && one.scoped() == other.scoped();
+    phones || scoped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_graveyard_is_bounded_and_keeps_the_newest() {
+        let mut tombs = Tombs::default();
+        for n in 0..=Tombs::KEPT {
+            tombs.bury(format!("wacid.{n}").into());
+        }
+        assert!(tombs.look_up(&"wacid.0".into()).is_none());
+        assert!(tombs.look_up(&format!("wacid.{}", Tombs::KEPT).into()).is_some());
+    }
+}

@@ -1,0 +1,84 @@
+//! One call's writes to the store, in order, each with a deadline, beside the loop.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::Reply;
+use crate::call::{CallRecord, Input};
+use crate::id::{CallId, WaCallId};
+use crate::io::store::{InboxId, Store};
+use crate::time::Wall;
+
+/// What a call wants written.
+#[derive(Debug)]
+pub(super) enum Write {
+    Open(Box<CallRecord>, Option<InboxId>),
+    WaCall(WaCallId),
+    Dialog(String),
+    Connected(Wall),
+    CorrectStart(Wall),
+    Release,
+    Close(Box<CallRecord>),
+}
+
+/// The way in; dropping it lets the lane finish what it has and end.
+pub(super) type Lane = mpsc::UnboundedSender<Write>;
+
+/// How often a closing record is tried while the store is down: ten minutes in all.
+const CLOSE_TRIES: u32 = 120;
+const CLOSE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Starts the lane of one call.
+pub(super) fn start(store: Store, call: CallId, replies: mpsc::UnboundedSender<(CallId, Reply)>) -> Lane {
+    let (lane, mut writes) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(write) = writes.recv().await {
+            write_one(&store, call, write, &replies).await;
+        }
+    });
+    lane
+}
+
+async fn write_one(
+    store: &Store,
+    call: CallId,
+    write: Write,
+    replies: &mpsc::UnboundedSender<(CallId, Reply)>,
+) {
+    let outcome = match write {
+        Write::Open(record, inbox) => {
+            let opened = store.open_record(&record).await;
+            let input = if opened.is_ok() { Input::RecordOpened } else { Input::RecordRefused };
+            let _ = replies.send((call, Reply::Input(input)));
+            match (opened, inbox) {
+                (Ok(()), Some(inbox)) => store.handled(&[inbox]).await,
+                (opened, _) => opened,
+            }
+        }
+        Write::WaCall(wa_call) => store.note_wa_call(call, &wa_call).await,
+        Write::Dialog(json) => store.save_dialog(call, json).await,
+        Write::Connected(at) => store.connected(call, at).await,
+        Write::CorrectStart(at) => store.correct_start(call, at).await,
+        Write::Release => store.release(call).await,
+        Write::Close(record) => close(store, &record).await,
+    };
+    if let Err(error) = outcome {
+        tracing::error!(%call, %error, "the store did not take a write of this call");
+    }
+}
+
+/// A record closes exactly once; while the store is down it waits here.
+async fn close(store: &Store, record: &CallRecord) -> Result<(), crate::io::store::StoreError> {
+    let mut tries = 1;
+    loop {
+        match store.close_record(record).await {
+            Err(error) if tries < CLOSE_TRIES => {
+                tracing::warn!(call = %record.id, %error, tries, "the record waits for the store");
+                tries += 1;
+                tokio::time::sleep(CLOSE_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}

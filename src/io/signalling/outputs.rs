@@ -1,0 +1,280 @@
+//! Carrying out what a call asks for.
+
+use std::time::Instant;
+
+use super::lane::Write;
+use super::switchboard::Switchboard;
+use super::{Reply, now};
+use crate::call::{ActionKind, Fork, Gate, HangupCause, Input, LegEnd, MediaRefusal, Offer, Output, Verdict};
+use crate::dialplan::dialable;
+use crate::id::{CallId, Endpoint, LegId, WaCallId};
+use crate::media::{MetaSide, OpenSpec, Order, PhoneSide, Stage};
+use crate::policy::{Attempt, Decision, Permission};
+use crate::sip::{CallerIdentity, Invite, Reason, Refusal};
+use crate::time::{Now, Wall};
+use crate::whatsapp::{Action, LivePermission, LiveStatus};
+
+impl Switchboard {
+    pub(super) fn carry_out(&mut self, now: Now, id: CallId, output: Output) {
+        match output {
+            Output::OpenRecord(record) => {
+                let inbox = self.calls.get_mut(&id).and_then(|live| live.inbox.take());
+                self.write(id, Write::Open(record, inbox));
+            }
+            Output::NoteWaCall(wa_call) => {
+                self.by_wa.insert(wa_call.clone(), id);
+                self.write(id, Write::WaCall(wa_call));
+            }
+            Output::SaveDialog(dialog) => match serde_json::to_string(&dialog) {
+                Ok(json) => self.write(id, Write::Dialog(json)),
+                Err(error) => tracing::error!(call = %id, %error, "a dialog could not be written down"),
+            },
+            Output::CloseRecord(record) => {
+                let cause = self.calls.get(&id).and_then(|live| live.call.cause());
+                self.count_ended(&record, cause);
+                tracing::info!(
+                    call = %id,
+                    wa_call = record.wa_call.as_ref().map(tracing::field::display),
+                    cause = record.cause,
+                    fault = record.fault,
+                    media = record.media,
+                    stages = record.stages_json,
+                    "call over"
+                );
+                self.write(id, Write::Close(record));
+            }
+            Output::Reserve => self.reserve(id),
+            Output::MarkConnected(at) => self.write(id, Write::Connected(at)),
+            Output::CorrectStart(at) => self.write(id, Write::CorrectStart(at)),
+            Output::Release => self.write(id, Write::Release),
+            Output::OpenMedia { meta, phone } => self.open_media(id, meta, phone),
+            Output::ApplyMetaAnswer(sdp) => self.order(id, Order::ApplyMetaAnswer { sdp }),
+            Output::StartDtls => self.order(id, Order::StartDtls),
+            Output::SetGate(gate) => self.order(id, Order::SetStage(stage(gate))),
+            Output::ApplyPhoneAnswer(sdp) => self.order(id, Order::ApplyPhoneAnswer { sdp }),
+            Output::AnswerReoffer(sdp) => self.order(id, Order::AnswerPhoneReoffer { sdp }),
+            Output::ApplyPhoneReanswer(sdp) => self.order(id, Order::ApplyPhoneReanswer { sdp }),
+            Output::CloseMedia => self.order(id, Order::Close),
+            Output::Post(action) => self.post(id, action),
+            leg_output => self.carry_out_on_leg(now, id, leg_output),
+        }
+    }
+
+    fn carry_out_on_leg(&mut self, now: Now, id: CallId, output: Output) {
+        match output {
+            Output::Invite { fork, target, sdp } => self.invite(now, id, fork, target, sdp),
+            Output::Cancel(fork, end) => {
+                if let Some(leg) = self.leg(id, fork) {
+                    self.parts.agent.cancel(now, leg, reason(end));
+                }
+            }
+            Output::HangUp(fork, end) => {
+                if let Some(leg) = self.leg(id, fork) {
+                    self.parts.agent.hang_up(now, leg, Some(reason(end)));
+                }
+            }
+            Output::Ring(sdp) => {
+                if let Some(leg) = self.leg(id, Fork(0)) {
+                    self.parts.agent.ring(now, leg, sdp);
+                }
+            }
+            Output::AcceptPhone(sdp) => {
+                if let Some(leg) = self.leg(id, Fork(0)) {
+                    self.parts.agent.accept(now, leg, sdp);
+                }
+            }
+            Output::RefusePhone(verdict, until) => {
+                if let Some(leg) = self.leg(id, Fork(0)) {
+                    self.parts.agent.refuse(now, leg, refusal(verdict, until, now));
+                }
+            }
+            Output::AnswerPhoneReoffer(sdp) => {
+                let talking = self.calls.get(&id).and_then(|live| live.call.talking_leg());
+                if let Some(leg) = talking.and_then(|fork| self.leg(id, fork)) {
+                    self.parts.agent.answer_reoffer(now, leg, sdp.ok_or(488));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn leg(&self, id: CallId, fork: Fork) -> Option<LegId> {
+        self.calls.get(&id)?.legs.get(&fork).copied()
+    }
+
+    pub(super) fn write(&self, id: CallId, write: Write) {
+        if let Some(live) = self.calls.get(&id) {
+            let _ = live.lane.send(write);
+        }
+    }
+
+    fn order(&self, id: CallId, order: Order) {
+        self.parts.media.order(id, order);
+    }
+
+    fn open_media(&mut self, id: CallId, meta: Offer, phone: Offer) {
+        let spec = OpenSpec {
+            meta: match meta {
+                Offer::Ours => MetaSide::Offer,
+                Offer::Theirs(offer) => MetaSide::Answer { offer },
+            },
+            phone: match phone {
+                Offer::Ours => PhoneSide::Offer,
+                Offer::Theirs(offer) => PhoneSide::Answer { offer },
+            },
+            dead_after: self.parts.dead_after,
+        };
+        if self.parts.media.open(id, spec).is_err() {
+            let refused = Input::MediaRefused(MediaRefusal::Unavailable);
+            let _ = self.replies_in.send((id, Reply::Input(refused)));
+        }
+    }
+
+    fn invite(&mut self, now: Now, id: CallId, fork: Fork, target: Endpoint, sdp: String) {
+        let Some(live) = self.calls.get(&id) else { return };
+        let record = live.call.record();
+        let display = record.user_name.as_ref().map_or_else(String::new, |name| name.expose().clone());
+        let to_number = match &target {
+            Endpoint::Trunk(_, number) => Some(number.clone()),
+            Endpoint::Phone(_) => None,
+        };
+        let caller = CallerIdentity { number: dialable(&record.user), display };
+        let invite = Invite { target, caller, to_number, sdp, headers: Vec::new() };
+        match self.parts.agent.invite(now, invite) {
+            Ok(leg) => {
+                self.by_leg.insert(leg, (id, fork));
+                if let Some(live) = self.calls.get_mut(&id) {
+                    live.legs.insert(fork, leg);
+                }
+            }
+            Err(_) => {
+                let failed = Input::PhoneFailed(fork, crate::call::ForkFailure::Unreachable);
+                let _ = self.replies_in.send((id, Reply::Input(failed)));
+            }
+        }
+    }
+
+    fn post(&mut self, id: CallId, action: Action) {
+        let Some(live) = self.calls.get(&id) else { return };
+        let number = &self.parts.numbers[live.number];
+        let (graph, number_id, token) = (self.parts.graph.clone(), number.id.clone(), number.token.clone());
+        let replies = self.replies_in.clone();
+        tokio::spawn(async move {
+            let kind = ActionKind::of(&action);
+            let began = Instant::now();
+            let input = match graph.post(&number_id, &token, &action).await {
+                Ok(crate::whatsapp::Reply::Connected(wa_call)) => Input::GraphConnected(wa_call),
+                Ok(crate::whatsapp::Reply::Done) => Input::GraphDone(kind),
+                Err(failure) => {
+                    tracing::warn!(call = %id, action = action.name(), %failure, "Graph did not do it");
+                    Input::GraphFailed(kind, failure)
+                }
+            };
+            let _ = replies.send((id, Reply::Graph(kind, began.elapsed(), input)));
+        });
+    }
+
+    /// Ends a call at Meta that has no machine here any more.
+    pub(super) fn terminate_at_meta(&self, number: usize, wa_call: Option<WaCallId>) {
+        let (Some(number), Some(call)) = (self.parts.numbers.get(number), wa_call) else { return };
+        let (graph, number_id, token) = (self.parts.graph.clone(), number.id.clone(), number.token.clone());
+        tokio::spawn(async move {
+            if let Err(failure) = graph.post(&number_id, &token, &Action::Terminate { call }).await {
+                tracing::warn!(%failure, "a call left over at Meta could not be terminated");
+            }
+        });
+    }
+
+    /// Reads the permission, live where the ledger has none, and asks the store for a place.
+    fn reserve(&self, id: CallId) {
+        let Some(live) = self.calls.get(&id) else { return };
+        let number = &self.parts.numbers[live.number];
+        let attempt =
+            Attempt { number: number.id.clone(), user: live.call.record().user.clone(), call: id };
+        let (rules, token) = (number.rules.clone(), number.token.clone());
+        let (store, graph, replies) =
+            (self.parts.store.clone(), self.parts.graph.clone(), self.replies_in.clone());
+        tokio::spawn(async move {
+            let known = store.permission(&attempt.number, &attempt.user).await;
+            if known.as_ref().is_ok_and(|permission| !permission.is_live(now().wall)) {
+                // The ledger may have missed a webhook: Meta's word is the tie-break.
+                match graph.permission(&attempt.number, &token, &attempt.user).await {
+                    Ok(live) => {
+                        let at = now().wall;
+                        let permission = permission_of(&live, at);
+                        if permission.is_live(at) {
+                            let kept = store
+                                .set_permission(&attempt.number, &attempt.user, permission, "live_query", at)
+                                .await;
+                            if let Err(error) = kept {
+                                tracing::error!(call = %id, %error, "a permission could not be kept");
+                            }
+                        }
+                    }
+                    Err(failure) => tracing::warn!(call = %id, %failure, "no live permission query"),
+                }
+            }
+            let input = match store.reserve(&rules, &attempt, now()).await {
+                Ok(Decision::Allow(grant)) => Input::Reserved(grant),
+                Ok(Decision::Deny(denial)) => Input::Denied(denial),
+                Err(error) => {
+                    tracing::error!(call = %id, %error, "no reservation without the store");
+                    Input::ReservationFailed
+                }
+            };
+            let _ = replies.send((id, Reply::Input(input)));
+        });
+    }
+}
+
+fn permission_of(live: &LivePermission, at: Wall) -> Permission {
+    match (live.status, live.expires) {
+        (LiveStatus::Permanent, _) => Permission::Permanent,
+        (LiveStatus::Temporary, Some(until)) => Permission::Temporary { until },
+        // Meta named no end: good for this attempt, asked again at the next.
+        (LiveStatus::Temporary, None) => {
+            Permission::Temporary { until: at + std::time::Duration::from_secs(60) }
+        }
+        _ => Permission::None,
+    }
+}
+
+const fn stage(gate: Gate) -> Stage {
+    match gate {
+        Gate::Shut => Stage::Shut,
+        Gate::Comfort => Stage::Comfort,
+        Gate::Open => Stage::Open,
+    }
+}
+
+/// The Reason header of a leg's end (RFC 3326).
+fn reason(end: LegEnd) -> Reason {
+    match end {
+        LegEnd::CompletedElsewhere => {
+            Reason { protocol: "SIP".into(), cause: 200, text: "Call completed elsewhere".into() }
+        }
+        LegEnd::Verdict(verdict) => q850(verdict),
+    }
+}
+
+fn q850(verdict: Verdict) -> Reason {
+    Reason { protocol: "Q.850".into(), cause: verdict.q850.into(), text: verdict.phrase.into() }
+}
+
+/// A final answer to a phone's INVITE, from the verdict table.
+pub(super) fn refusal(verdict: Verdict, until: Option<Wall>, now: Now) -> Refusal {
+    let wait = until.map(|until| u32::try_from(until.since(now.wall).as_secs()).unwrap_or(u32::MAX));
+    let overloaded = verdict.sip == 503;
+    Refusal {
+        status: verdict.sip,
+        phrase: verdict.phrase.to_owned(),
+        reason: Some(q850(verdict)),
+        warning: Some(verdict.advice.to_owned()),
+        retry_after: wait.filter(|wait| *wait > 0).or(overloaded.then_some(5)),
+    }
+}
+
+/// A final answer for a cause that needs no call.
+pub(super) fn refuse(cause: HangupCause, now: Now) -> Refusal {
+    refusal(cause.verdict(), None, now)
+}

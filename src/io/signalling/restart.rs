@@ -1,0 +1,63 @@
+//! Calls that the last process left behind: both sides are told, the records are closed (rule 27).
+
+use super::now;
+use super::switchboard::Switchboard;
+use crate::call::{CallRecord, HangupCause};
+use crate::io::store::StoreError;
+use crate::sip::{DialogSnapshot, Reason};
+use crate::time::Now;
+
+impl Switchboard {
+    /// Ends every call whose record is still open, and takes up events that nobody handled.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn end_orphans(&mut self) -> Result<(), StoreError> {
+        let orphans = self.parts.store.open_records().await?;
+        let now = now();
+        for (record, dialog) in orphans {
+            self.end_orphan(now, record, dialog.as_deref());
+        }
+        for (inbox, event) in self.parts.store.unhandled().await? {
+            self.handle_event(now, inbox, event);
+        }
+        Ok(())
+    }
+
+    fn end_orphan(&mut self, now: Now, mut record: CallRecord, dialog: Option<&str>) {
+        let verdict = HangupCause::Orphaned.verdict();
+        tracing::warn!(call = %record.id, "a call of the last process is ended");
+        match dialog.map(serde_json::from_str::<DialogSnapshot>) {
+            Some(Ok(dialog)) => {
+                let reason = Reason {
+                    protocol: "Q.850".into(),
+                    cause: verdict.q850.into(),
+                    text: verdict.phrase.into(),
+                };
+                self.parts.agent.end_orphan(now, &dialog, reason);
+            }
+            Some(Err(error)) => tracing::error!(call = %record.id, %error, "its dialog cannot be read"),
+            None => {}
+        }
+        if let Some(number) = self.number_of(&record.phone_number_id) {
+            self.terminate_at_meta(number, record.wa_call.clone());
+        }
+        if let Some(wa_call) = &record.wa_call {
+            self.tombs.bury(wa_call.clone());
+        }
+        record.ended = Some(now.wall);
+        record.cause = Some(verdict.label.to_owned());
+        record.fault = Some(verdict.fault.as_str().to_owned());
+        *self
+            .figures
+            .ended
+            .entry((record.number.to_string(), record.direction, verdict.label, verdict.fault.as_str()))
+            .or_default() += 1;
+        let store = self.parts.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.close_record(&record).await {
+                tracing::error!(call = %record.id, %error, "its record could not be closed");
+            }
+        });
+    }
+}

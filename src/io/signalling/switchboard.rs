@@ -1,0 +1,412 @@
+//! The owner of all calls: registries, the drain of machine outputs, timers, panics.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::lane::{self, Lane, Write};
+use super::numbers::AcceptTimes;
+use super::{BusinessNumber, Question, Reply};
+use crate::call::{
+    ActionKind, Call, CallDirection, CallRecord, CallTimes, Fork, HangupCause, Input, MediaClosing,
+    MediaFailure, MediaRefusal, Order, Towards,
+};
+use crate::dialplan::DialPlan;
+use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
+use crate::io::graph::GraphClient;
+use crate::io::media::MediaEngine;
+use crate::io::store::{InboxId, Store};
+use crate::media::{LegFailure, OpenRefusal, Report, Side};
+use crate::random::Random;
+use crate::sip::{Flow, SipFigures, UserAgent};
+use crate::time::Now;
+
+/// What the loop works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The SIP endpoint.
+    pub agent: UserAgent,
+    /// The media workers.
+    pub media: MediaEngine,
+    /// The database.
+    pub store: Store,
+    /// The way to Meta.
+    pub graph: GraphClient,
+    /// The business numbers.
+    pub numbers: Vec<BusinessNumber>,
+    /// Who may dial what.
+    pub dialplan: DialPlan,
+    /// The times that calls live by.
+    pub times: CallTimes,
+    /// From the webhook's time stamp to the last moment for `accept` (rule 2; reference §10).
+    pub accept_window: Duration,
+    /// When media counts as dead (rule 20).
+    pub dead_after: Duration,
+    /// The next free call id's generator.
+    pub random: Random,
+}
+
+/// Figures of signalling, for the metrics.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// Calls that are up, by direction: user-initiated, business-initiated.
+    pub live: [u64; 2],
+    /// Ended calls: number's label, direction, cause, fault.
+    pub ended: BTreeMap<(String, CallDirection, &'static str, &'static str), u64>,
+    /// Set-up times in milliseconds by stage, since the last question.
+    pub stages: Vec<(&'static str, CallDirection, u64)>,
+    /// Dial attempts refused before a call existed, by label of the cause.
+    pub refused_dials: BTreeMap<&'static str, u64>,
+    /// Webhook events that came too late or for nobody, by reason.
+    pub dropped_events: BTreeMap<&'static str, u64>,
+    /// Graph requests by action, outcome; with the milliseconds each took since the last question.
+    pub graph: BTreeMap<(&'static str, &'static str), u64>,
+    /// Milliseconds of Graph requests since the last question.
+    pub graph_times: Vec<(&'static str, u64)>,
+    /// Panics caught in calls.
+    pub panics: u64,
+    /// SIP packets that the socket did not take.
+    pub unsent: u64,
+    /// The user agent's figures.
+    pub sip: SipFigures,
+}
+
+/// One call with everything that belongs to it.
+pub(super) struct Live {
+    pub(super) call: Call,
+    pub(super) number: usize,
+    pub(super) lane: Lane,
+    pub(super) legs: BTreeMap<Fork, LegId>,
+    pub(super) inbox: Option<InboxId>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) posted: Option<Instant>,
+}
+
+/// The one owner of signalling state.
+pub struct Switchboard {
+    pub(super) parts: Parts,
+    pub(super) calls: BTreeMap<CallId, Live>,
+    pub(super) by_wa: HashMap<WaCallId, CallId>,
+    pub(super) by_leg: HashMap<LegId, (CallId, Fork)>,
+    pub(super) tombs: super::from_meta::Tombs,
+    pub(super) accept_times: Vec<AcceptTimes>,
+    pub(super) figures: Figures,
+    pub(super) replies_in: mpsc::UnboundedSender<(CallId, Reply)>,
+    pub(super) replies: mpsc::UnboundedReceiver<(CallId, Reply)>,
+    pub(super) stopping: Option<Stopping>,
+    deadlines: BTreeSet<(Instant, CallId)>,
+    touched: BTreeSet<CallId>,
+}
+
+pub(super) struct Stopping {
+    pub(super) until: Instant,
+    pub(super) done: Option<oneshot::Sender<()>>,
+}
+
+/// How long a stop waits for BYE, `terminate` and the records.
+const STOP_TIME: Duration = Duration::from_secs(10);
+
+impl Switchboard {
+    /// A switchboard without calls.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let (replies_in, replies) = mpsc::unbounded_channel();
+        let accept_times = parts.numbers.iter().map(|_| AcceptTimes::default()).collect();
+        Self {
+            parts,
+            calls: BTreeMap::new(),
+            by_wa: HashMap::new(),
+            by_leg: HashMap::new(),
+            tombs: super::from_meta::Tombs::default(),
+            accept_times,
+            figures: Figures::default(),
+            replies_in,
+            replies,
+            stopping: None,
+            deadlines: BTreeSet::new(),
+            touched: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn handle_datagram(&mut self, now: Now, flow: Flow, bytes: &[u8]) {
+        self.parts.agent.handle_datagram(now, flow, bytes);
+    }
+
+    pub(super) fn poll_transmit(&mut self) -> Option<(Flow, Vec<u8>)> {
+        self.parts.agent.poll_transmit()
+    }
+
+    pub(super) fn count_unsent(&mut self) {
+        self.figures.unsent += 1;
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let call = self.deadlines.first().map(|(at, _)| *at);
+        let stop = self.stopping.as_ref().map(|stopping| stopping.until);
+        [call, stop, self.parts.agent.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Lets every machine finish what has become due, until all are quiet.
+    pub(super) fn settle(&mut self, now: Now) {
+        self.parts.agent.handle_timeout(now);
+        while let Some((at, call)) = self.deadlines.first().copied() {
+            if at > now.mono {
+                break;
+            }
+            self.deadlines.remove(&(at, call));
+            self.with_call(now, call, |call| call.handle_timeout(now));
+        }
+        loop {
+            while let Some(event) = self.parts.agent.poll_event() {
+                self.handle_sip_event(now, event);
+            }
+            let Some(id) = self.touched.pop_first() else { break };
+            self.drain_call(now, id);
+        }
+    }
+
+    pub(super) fn feed(&mut self, now: Now, id: CallId, input: Input) {
+        let span = tracing::debug_span!("call", %id);
+        let _entered = span.enter();
+        tracing::debug!(input = input.name());
+        self.with_call(now, id, |call| call.handle_input(now, input));
+    }
+
+    /// Sees to it that the call's outputs are carried out at the next settling.
+    pub(super) fn touch(&mut self, id: CallId) {
+        self.touched.insert(id);
+    }
+
+    /// Runs `act` on a call; a panic in it ends that call alone.
+    fn with_call(&mut self, now: Now, id: CallId, act: impl FnOnce(&mut Call)) {
+        let Some(live) = self.calls.get_mut(&id) else { return };
+        let ran = catch_unwind(AssertUnwindSafe(|| act(&mut live.call)));
+        if ran.is_err() {
+            self.figures.panics += 1;
+            tracing::error!(call = %id, "a bug of ours ended this call; please report the log");
+            let live = self.calls.get_mut(&id).expect("looked up above");
+            let ended = catch_unwind(AssertUnwindSafe(|| {
+                live.call.handle_input(now, Input::Ordered(Order::Panic));
+            }));
+            if ended.is_err() {
+                self.bury(now, id);
+                return;
+            }
+        }
+        self.touched.insert(id);
+    }
+
+    /// The last resort for a call whose machine is broken: both legs and the record end by hand.
+    fn bury(&mut self, now: Now, id: CallId) {
+        let Some(live) = self.calls.remove(&id) else { return };
+        self.parts.media.order(id, crate::media::Order::Close);
+        for leg in live.legs.values() {
+            self.parts.agent.hang_up(now, *leg, None);
+        }
+        let mut record = live.call.record().clone();
+        self.terminate_at_meta(live.number, record.wa_call.clone());
+        let verdict = HangupCause::Panic.verdict();
+        record.ended = Some(now.wall);
+        record.cause = Some(verdict.label.to_owned());
+        record.fault = Some(verdict.fault.as_str().to_owned());
+        let _ = live.lane.send(Write::Close(Box::new(record)));
+        self.by_leg.retain(|_, (call, _)| *call != id);
+        self.by_wa.retain(|_, call| *call != id);
+    }
+
+    fn drain_call(&mut self, now: Now, id: CallId) {
+        while let Some(output) = self.calls.get_mut(&id).and_then(|live| live.call.poll_output()) {
+            tracing::debug!(call = %id, output = output.name());
+            self.carry_out(now, id, output);
+        }
+        let Some(live) = self.calls.get_mut(&id) else { return };
+        if live.call.is_over() {
+            self.forget(id);
+            return;
+        }
+        let next = live.call.poll_timeout().map(|(at, _)| at);
+        if next != live.deadline {
+            if let Some(old) = live.deadline {
+                self.deadlines.remove(&(old, id));
+            }
+            live.deadline = next;
+        }
+        if let Some(at) = next {
+            self.deadlines.insert((at, id));
+        }
+    }
+
+    fn forget(&mut self, id: CallId) {
+        let Some(live) = self.calls.remove(&id) else { return };
+        if let Some(at) = live.deadline {
+            self.deadlines.remove(&(at, id));
+        }
+        for leg in live.legs.values() {
+            self.by_leg.remove(leg);
+        }
+        if let Some(wa_call) = &live.call.record().wa_call {
+            self.by_wa.remove(wa_call);
+            self.tombs.bury(wa_call.clone());
+        }
+    }
+
+    /// Takes a new call into the books; its first outputs are carried out at the next settling.
+    pub(super) fn admit(&mut self, call: Call, number: usize, inbox: Option<InboxId>) -> CallId {
+        let id = call.record().id;
+        let lane = lane::start(self.parts.store.clone(), id, self.replies_in.clone());
+        if let Some(wa_call) = &call.record().wa_call {
+            self.by_wa.insert(wa_call.clone(), id);
+        }
+        let record = call.record();
+        tracing::info!(
+            call = %id,
+            number = %record.number,
+            direction = record.direction.as_str(),
+            user = %record.user,
+            "call begins"
+        );
+        let live =
+            Live { call, number, lane, legs: BTreeMap::new(), inbox, deadline: None, posted: None };
+        self.calls.insert(id, live);
+        self.touched.insert(id);
+        id
+    }
+
+    /// A call id in the order of creation: the time in the upper bits, chance in the lower.
+    pub(super) fn next_call_id(&mut self, now: Now) -> CallId {
+        let millis = u64::try_from(now.wall.millis()).unwrap_or(0);
+        loop {
+            let id = CallId((millis << 20) | u64::from(self.parts.random.next_u32() >> 12));
+            if !self.calls.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    pub(super) fn number_of(&self, id: &PhoneNumberId) -> Option<usize> {
+        self.parts.numbers.iter().position(|number| number.id == *id)
+    }
+
+    pub(super) fn handle_report(&mut self, now: Now, id: CallId, report: Report) {
+        let input = match report {
+            Report::Opened { meta_sdp, phone_sdp } => Input::MediaOpened { meta_sdp, phone_sdp },
+            Report::Refused(refusal) => Input::MediaRefused(match refusal {
+                OpenRefusal::NoPorts => MediaRefusal::NoPorts,
+                OpenRefusal::Meta(_) => MediaRefusal::MetaOffer,
+                OpenRefusal::Phone(_) => MediaRefusal::PhoneOffer,
+                OpenRefusal::Stopped => MediaRefusal::Unavailable,
+            }),
+            Report::IceConnected => Input::IceConnected,
+            Report::DtlsUp => Input::DtlsUp,
+            Report::LegFailed(failure) => Input::MediaFailed(match failure {
+                LegFailure::Ice => MediaFailure::Ice,
+                LegFailure::Dtls => MediaFailure::Dtls,
+                LegFailure::Fingerprint => MediaFailure::Fingerprint,
+                LegFailure::Consent => MediaFailure::Consent,
+                LegFailure::Panic => MediaFailure::Panic,
+            }),
+            Report::UserSpoke => Input::UserSpoke,
+            Report::FirstAudio { towards: Side::Meta } => Input::FirstAudio(Towards::User),
+            Report::FirstAudio { towards: Side::Phone } => Input::FirstAudio(Towards::Phone),
+            Report::Stalled => Input::MediaStalled,
+            Report::MetaAnswerRefused(_) => Input::MetaAnswerRefused,
+            Report::PhoneAnswerRefused(_) => Input::PhoneAnswerRefused,
+            Report::PhoneReofferAnswered { sdp } => Input::PhoneReofferAnswered(sdp),
+            Report::PhoneReofferRefused => Input::PhoneReofferRefused,
+            Report::Closed(summary) => Input::MediaClosed(MediaClosing {
+                line: summary.line(),
+                quality_json: summary.to_json(),
+            }),
+        };
+        self.feed(now, id, input);
+    }
+
+    pub(super) fn handle_reply(&mut self, now: Now, id: CallId, reply: Reply) {
+        let input = match reply {
+            Reply::Input(input) => input,
+            Reply::Graph(kind, took, input) => {
+                self.note_graph(id, kind, took, &input);
+                input
+            }
+        };
+        if matches!(input, Input::Reserved(_)) && !self.calls.contains_key(&id) {
+            // The caller gave up meanwhile: nobody else would give the place back.
+            let store = self.parts.store.clone();
+            tokio::spawn(async move { store.release(id).await });
+        }
+        self.feed(now, id, input);
+    }
+
+    fn note_graph(&mut self, id: CallId, kind: ActionKind, took: Duration, input: &Input) {
+        let name = match kind {
+            ActionKind::Connect => "connect",
+            ActionKind::PreAccept => "pre_accept",
+            ActionKind::Accept => "accept",
+            ActionKind::Reject => "reject",
+            ActionKind::Terminate => "terminate",
+        };
+        let outcome = match input {
+            Input::GraphFailed(_, failure) => failure.label(),
+            _ => "done",
+        };
+        *self.figures.graph.entry((name, outcome)).or_default() += 1;
+        self.figures.graph_times.push((name, millis(took)));
+        if kind == ActionKind::Accept
+            && let Some(live) = self.calls.get(&id)
+        {
+            self.accept_times[live.number].note(took);
+        }
+    }
+
+    pub(super) fn handle_question(&mut self, now: Now, question: Question) {
+        match question {
+            Question::Figures(answer) => {
+                let _ = answer.send(self.take_figures());
+            }
+            Question::Stop(done) => {
+                tracing::info!(calls = self.calls.len(), "stopping: calls are ended on both sides");
+                self.stopping = Some(Stopping { until: now.mono + STOP_TIME, done: Some(done) });
+                let live: Vec<_> = self.calls.keys().copied().collect();
+                for id in live {
+                    self.feed(now, id, Input::Ordered(Order::Stop));
+                }
+            }
+        }
+    }
+
+    fn take_figures(&mut self) -> Figures {
+        let up = |direction| {
+            let up = self.calls.values().filter(|it| it.call.is_live() && it.call.record().direction == direction);
+            up.count() as u64
+        };
+        self.figures.live = [up(CallDirection::UserInitiated), up(CallDirection::BusinessInitiated)];
+        self.figures.sip = self.parts.agent.figures();
+        let figures = self.figures.clone();
+        self.figures.stages.clear();
+        self.figures.graph_times.clear();
+        figures
+    }
+
+    /// Counts a call whose record is closed and keeps its stages for the histogram.
+    pub(super) fn count_ended(&mut self, record: &CallRecord, cause: Option<HangupCause>) {
+        let verdict = cause.unwrap_or(HangupCause::Panic).verdict();
+        let key = (record.number.to_string(), record.direction, verdict.label, verdict.fault.as_str());
+        *self.figures.ended.entry(key).or_default() += 1;
+    }
+
+    pub(super) fn is_done(&self, now: Now) -> bool {
+        self.stopping.as_ref().is_some_and(|stopping| self.calls.is_empty() || now.mono >= stopping.until)
+    }
+
+    pub(super) fn say_goodbye(&mut self) {
+        if let Some(done) = self.stopping.as_mut().and_then(|stopping| stopping.done.take()) {
+            let _ = done.send(());
+        }
+    }
+}
+
+pub(super) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
