@@ -1,1 +1,6 @@
-//! Placeholder until this module lands.
+//! Media of one bridged call.
+
+
+
+
+
