@@ -372,7 +372,10 @@ mod tests {
         assert_eq!(Session::parse("{\"sdp\":1}"), Err(SdpError::NoVersion));
         assert_eq!(Session::parse("v=0\nm=audio x RTP/AVP 0"), Err(SdpError::BadMediaLine));
         assert_eq!(Session::parse("v=0\nm=audio 9 RTP/AVP"), Err(SdpError::BadMediaLine));
-        assert_eq!(Session::parse(&format!("v=0\n{}", "m=audio 9 RTP/AVP 0\n".repeat(33))), Err(SdpError::TooLong));
+        assert_eq!(
+            Session::parse(&format!("v=0\n{}", "m=audio 9 RTP/AVP 0\n".repeat(33))),
+            Err(SdpError::TooLong)
+        );
         assert_eq!(Session::parse(&format!("v=0\n{}", "a=x\n".repeat(513))), Err(SdpError::TooLong));
     }
 

@@ -217,7 +217,8 @@ struct Section<'a> {
 fn write(local: &LocalWebRtc, section: &Section<'_>) -> String {
     let unspecified = Origin::default().address;
     let opus = section.opus.0;
-    let formats: Vec<_> = [section.opus].into_iter().chain(section.events.map(|(format, _)| format)).collect();
+    let formats: Vec<_> =
+        [section.opus].into_iter().chain(section.events.map(|(format, _)| format)).collect();
     let mut media = Media::new("audio", 9, section.protocol, &formats);
     media.connection = Some(unspecified);
     media.set("rtcp", format_args!("9 {}", Connection(unspecified)));
@@ -279,12 +280,14 @@ fn read_setup(value: Option<&str>) -> Result<Setup, WebRtcRefusal> {
 }
 
 fn read_credentials(session: &Session, media: &Media) -> Result<(String, String), WebRtcRefusal> {
-    let (Some(ufrag), Some(pwd)) = (session.value(media, "ice-ufrag"), session.value(media, "ice-pwd")) else {
+    let (Some(ufrag), Some(pwd)) = (session.value(media, "ice-ufrag"), session.value(media, "ice-pwd"))
+    else {
         return Err(WebRtcRefusal::NoIce);
     };
     // RFC 8839 allows letters, digits, `+` and `/`; Meta pads with `=`, so anything printable is taken,
     // except the colon, which parts the two fragments in a check's user name.
-    let fits = |text: &str, max| (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    let fits =
+        |text: &str, max| (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if !fits(ufrag, MAX_UFRAG) || ufrag.contains(':') || !fits(pwd, MAX_PWD) {
         return Err(WebRtcRefusal::BadIce);
     }
@@ -313,7 +316,8 @@ fn parse_fingerprint(text: &str) -> Option<[u8; 32]> {
     let mut fingerprint = [0; 32];
     let mut parts = text.split(':');
     for byte in &mut fingerprint {
-        let part = parts.next().filter(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let part =
+            parts.next().filter(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()))?;
         *byte = u8::from_str_radix(part, 16).ok()?;
     }
     parts.next().is_none().then_some(fingerprint)
@@ -366,5 +370,4 @@ fn is_usable(address: &SocketAddr) -> bool {
 }
 
 #[cfg(test)]
-#[path = "webrtc_tests.rs"]
 mod tests;

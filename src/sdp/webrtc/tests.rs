@@ -48,7 +48,10 @@ fn expected_fingerprint() -> [u8; 32] {
 #[test]
 fn metas_offer_of_2026_is_read_with_its_padded_password_and_ipv6_first() {
     let remote = read_webrtc(NEW).unwrap();
-    assert_eq!((remote.ufrag.as_str(), remote.pwd.as_str()), ("Qx7TnLr2Vb9KsD4w", "9dX1s+0Zk2Yw7aQmUo3e1A=="));
+    assert_eq!(
+        (remote.ufrag.as_str(), remote.pwd.as_str()),
+        ("Qx7TnLr2Vb9KsD4w", "9dX1s+0Zk2Yw7aQmUo3e1A==")
+    );
     assert_eq!(remote.fingerprint, expected_fingerprint());
     assert_eq!((remote.setup, remote.ice_lite, remote.mid.as_str()), (Setup::ActPass, true, "audio"));
     let ipv6 = "[2001:db8:f312:131:face:b00c:0:1]:3480".parse().unwrap();
@@ -119,7 +122,10 @@ fn what_makes_a_section_unusable_is_named() {
     assert_eq!(read_webrtc("hello"), Err(WebRtcRefusal::NotSdp));
     assert_eq!(refusal("m=audio 3480", "m=audio 0"), WebRtcRefusal::NoAudio);
     assert_eq!(refusal("m=audio", "m=video"), WebRtcRefusal::NoAudio);
-    assert_eq!(read_webrtc(&format!("{NEW}m=video 9 UDP/TLS/RTP/SAVPF 97\r\n")), Err(WebRtcRefusal::SeveralSections));
+    assert_eq!(
+        read_webrtc(&format!("{NEW}m=video 9 UDP/TLS/RTP/SAVPF 97\r\n")),
+        Err(WebRtcRefusal::SeveralSections)
+    );
     assert_eq!(refusal("opus/48000/2", "PCMU/8000"), WebRtcRefusal::NoOpus);
     assert_eq!(refusal("a=fingerprint", "a=fingertip"), WebRtcRefusal::NoFingerprint);
     assert_eq!(refusal("fingerprint:sha-256", "fingerprint:sha-1"), WebRtcRefusal::WeakFingerprint);
