@@ -1,1 +1,6 @@
-//! Placeholder until this module lands.
+//! Media of one bridged call.
+
+pub mod dtls;
+pub mod ice;
+pub mod srtp;
+pub mod webrtc_leg;
