@@ -1,1 +1,13 @@
-//! Placeholder until this module lands.
+//! Media of one bridged call.
+
+mod concealer;
+mod digits;
+mod frames;
+mod latch;
+mod line;
+mod reorder;
+mod summary;
+mod to_meta;
+mod to_phone;
+
+pub use summary::{DirectionSummary, Histogram, Summary};
