@@ -1,5 +1,10 @@
 //! Media of one bridged call.
 
+pub mod dtls;
+pub mod ice;
+pub mod srtp;
+pub mod webrtc_leg;
+
 mod concealer;
 mod digits;
 mod frames;

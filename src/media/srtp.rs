@@ -1,0 +1,275 @@
+//! SRTP and SRTCP of one leg (RFC 3711, RFC 7714) under keys that DTLS exported (RFC 5764).
+//!
+//! The only file that names `rtc-srtp`.
+
+use bytes::BytesMut;
+use rtc_srtp::context::Context;
+use rtc_srtp::crypto;
+use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
+use rtc_srtp::protection_profile::ProtectionProfile;
+
+use crate::masked::Secret;
+
+/// How far behind the newest packet a late one may be, in packets: 2.5 s of 20 ms audio.
+const RTP_WINDOW: usize = 128;
+/// The same for RTCP.
+const RTCP_WINDOW: usize = 64;
+/// Most streams of one peer that are decrypted; Meta has one.
+const MAX_STREAMS: usize = 16;
+/// The shortest RTP header.
+const RTP_HEADER: usize = 12;
+/// The fixed part of an RTCP packet: header and SSRC.
+const RTCP_HEADER: usize = 8;
+
+/// How packets are protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SrtpProfile {
+    /// `SRTP_AES128_CM_HMAC_SHA1_80` (RFC 5764).
+    Aes128CmSha1_80,
+    /// `SRTP_AEAD_AES_128_GCM` (RFC 7714).
+    AeadAes128Gcm,
+    /// `SRTP_AEAD_AES_256_GCM` (RFC 7714).
+    AeadAes256Gcm,
+}
+
+impl SrtpProfile {
+    /// The name in IANA's registry.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aes128CmSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
+            Self::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
+            Self::AeadAes256Gcm => "SRTP_AEAD_AES_256_GCM",
+        }
+    }
+
+    const fn of_library(self) -> ProtectionProfile {
+        match self {
+            Self::Aes128CmSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
+            Self::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
+            Self::AeadAes256Gcm => ProtectionProfile::AeadAes256Gcm,
+        }
+    }
+}
+
+/// Master key and salt of one direction.
+#[derive(Clone, Debug)]
+pub struct MasterKey {
+    key: Secret<Vec<u8>>,
+    salt: Secret<Vec<u8>>,
+}
+
+/// The keys of both directions, as one side of the DTLS connection sees them.
+#[derive(Clone, Debug)]
+pub struct SrtpKeys {
+    profile: SrtpProfile,
+    outgoing: MasterKey,
+    incoming: MasterKey,
+}
+
+impl SrtpKeys {
+    /// Cuts DTLS' exported material into keys (RFC 5764 §4.2); [`None`] if its length is wrong.
+    #[must_use]
+    pub fn from_exported(profile: SrtpProfile, material: &[u8], we_are_client: bool) -> Option<Self> {
+        let (key, salt) = (profile.of_library().key_len(), profile.of_library().salt_len());
+        if material.len() != 2 * (key + salt) {
+            return None;
+        }
+        let (client_key, rest) = material.split_at(key);
+        let (server_key, rest) = rest.split_at(key);
+        let (client_salt, server_salt) = rest.split_at(salt);
+        let master = |key: &[u8], salt: &[u8]| MasterKey {
+            key: Secret::new(key.to_vec()),
+            salt: Secret::new(salt.to_vec()),
+        };
+        let (client, server) = (master(client_key, client_salt), master(server_key, server_salt));
+        let (outgoing, incoming) = if we_are_client { (client, server) } else { (server, client) };
+        Some(Self { profile, outgoing, incoming })
+    }
+}
+
+/// Both directions of one leg's SRTP and SRTCP.
+pub struct Srtp {
+    keys: SrtpKeys,
+    outgoing: Context,
+    incoming: Context,
+    /// Streams that have authenticated at least once. The library makes room, and fixes its replay
+    /// window, for every SSRC that it is shown; a forger must not be able to make it do either.
+    rtp_streams: Vec<u32>,
+    rtcp_streams: Vec<u32>,
+}
+
+impl Srtp {
+    /// Ready to protect and unprotect; [`None`] if the library refuses the keys.
+    #[must_use]
+    pub fn new(keys: SrtpKeys) -> Option<Self> {
+        let outgoing = context(keys.profile, &keys.outgoing)?;
+        let incoming = context(keys.profile, &keys.incoming)?;
+        Some(Self { keys, outgoing, incoming, rtp_streams: Vec::new(), rtcp_streams: Vec::new() })
+    }
+
+    /// Which profile is in use.
+    #[must_use]
+    pub const fn profile(&self) -> SrtpProfile {
+        self.keys.profile
+    }
+
+    /// An RTP packet to be sent, encrypted; [`None`] if it is no RTP packet.
+    pub fn protect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        self.outgoing.encrypt_rtp(packet).ok()
+    }
+
+    /// A compound RTCP packet to be sent, encrypted; [`None`] if it is no RTCP packet.
+    pub fn protect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        self.outgoing.encrypt_rtcp(packet).ok()
+    }
+
+    /// A received packet in the clear; [`None`] if it is forged, replayed, too old or malformed.
+    pub fn unprotect_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        if packet.len() < RTP_HEADER {
+            return None;
+        }
+        let stream = be_u32(packet, 8)?;
+        if !self.rtp_streams.contains(&stream) {
+            if self.rtp_streams.len() >= MAX_STREAMS {
+                return None;
+            }
+            context(self.keys.profile, &self.keys.incoming)?.decrypt_rtp(packet).ok()?;
+            self.rtp_streams.push(stream);
+        }
+        self.incoming.decrypt_rtp(packet).ok()
+    }
+
+    /// A received compound RTCP packet in the clear; [`None`] as in [`Self::unprotect_rtp`].
+    pub fn unprotect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        if packet.len() < RTCP_HEADER {
+            return None;
+        }
+        let stream = be_u32(packet, 4)?;
+        if !self.rtcp_streams.contains(&stream) {
+            if self.rtcp_streams.len() >= MAX_STREAMS {
+                return None;
+            }
+            context(self.keys.profile, &self.keys.incoming)?.decrypt_rtcp(packet).ok()?;
+            self.rtcp_streams.push(stream);
+        }
+        self.incoming.decrypt_rtcp(packet).ok()
+    }
+}
+
+impl std::fmt::Debug for Srtp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Srtp").field("profile", &self.keys.profile).finish_non_exhaustive()
+    }
+}
+
+fn context(profile: SrtpProfile, master: &MasterKey) -> Option<Context> {
+    let provider = crypto::default_provider().ok()?;
+    Context::new(
+        master.key.expose(),
+        master.salt.expose(),
+        profile.of_library(),
+        Some(srtp_replay_protection(RTP_WINDOW)),
+        Some(srtcp_replay_protection(RTCP_WINDOW)),
+        provider.crypto(),
+    )
+    .ok()
+}
+
+fn be_u32(packet: &[u8], at: usize) -> Option<u32> {
+    packet.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROFILES: [SrtpProfile; 3] =
+        [SrtpProfile::Aes128CmSha1_80, SrtpProfile::AeadAes128Gcm, SrtpProfile::AeadAes256Gcm];
+
+    fn pair(profile: SrtpProfile) -> (Srtp, Srtp) {
+        let length = 2 * (profile.of_library().key_len() + profile.of_library().salt_len());
+        let material: Vec<u8> = (0..length).map(|i| u8::try_from(i).unwrap()).collect();
+        let side = |client| Srtp::new(SrtpKeys::from_exported(profile, &material, client).unwrap()).unwrap();
+        (side(true), side(false))
+    }
+
+    fn rtp(ssrc: u32, seq: u16) -> Vec<u8> {
+        let mut packet = vec![0x80, 111];
+        packet.extend(seq.to_be_bytes());
+        packet.extend([0, 0, 0, 9]);
+        packet.extend(ssrc.to_be_bytes());
+        packet.extend(b"speech");
+        packet
+    }
+
+    fn rtcp(ssrc: u32) -> Vec<u8> {
+        let mut packet = vec![0x80, 201, 0, 1];
+        packet.extend(ssrc.to_be_bytes());
+        packet
+    }
+
+    #[test]
+    fn what_one_side_protects_the_other_reads_in_every_profile_and_both_directions() {
+        for profile in PROFILES {
+            let (mut client, mut server) = pair(profile);
+            let sealed = client.protect_rtp(&rtp(1, 1)).unwrap();
+            assert!(!sealed.ends_with(b"speech"));
+            assert_eq!(server.unprotect_rtp(&sealed).unwrap(), rtp(1, 1));
+            let sealed = server.protect_rtcp(&rtcp(2)).unwrap();
+            assert_eq!(client.unprotect_rtcp(&sealed).unwrap(), rtcp(2));
+        }
+    }
+
+    #[test]
+    fn a_replayed_packet_is_refused_and_a_reordered_one_is_not() {
+        for profile in PROFILES {
+            let (mut client, mut server) = pair(profile);
+            let sealed: Vec<_> =
+                (65_530..=65_535).chain(0..6).map(|seq| client.protect_rtp(&rtp(1, seq)).unwrap()).collect();
+            for index in [0, 2, 1, 3, 4, 5, 7, 6, 8] {
+                assert!(server.unprotect_rtp(&sealed[index]).is_some(), "{profile:?} packet {index}");
+                assert!(server.unprotect_rtp(&sealed[index]).is_none(), "{profile:?} replay {index}");
+            }
+            let report = client.protect_rtcp(&rtcp(1)).unwrap();
+            assert!(server.unprotect_rtcp(&report).is_some());
+            assert!(server.unprotect_rtcp(&report).is_none());
+        }
+    }
+
+    #[test]
+    fn forged_packets_take_no_memory_and_do_not_move_the_replay_window() {
+        let (mut client, mut server) = pair(SrtpProfile::Aes128CmSha1_80);
+        for ssrc in 0..1000 {
+            let mut forged = client.protect_rtp(&rtp(ssrc, 40_000)).unwrap();
+            *forged.last_mut().unwrap() ^= 1;
+            assert!(server.unprotect_rtp(&forged).is_none());
+        }
+        assert!(server.rtp_streams.is_empty());
+        let (mut client, _) = pair(SrtpProfile::Aes128CmSha1_80);
+        assert!(server.unprotect_rtp(&client.protect_rtp(&rtp(7, 3)).unwrap()).is_some());
+    }
+
+    #[test]
+    fn a_thousand_streams_of_the_real_peer_are_cut_at_the_limit() {
+        let (mut client, mut server) = pair(SrtpProfile::AeadAes128Gcm);
+        let taken = (0..1000)
+            .filter(|&ssrc| server.unprotect_rtp(&client.protect_rtp(&rtp(ssrc, 1)).unwrap()).is_some())
+            .count();
+        assert_eq!(taken, MAX_STREAMS);
+    }
+
+    #[test]
+    fn short_and_odd_packets_are_refused() {
+        let (mut client, mut server) = pair(SrtpProfile::AeadAes128Gcm);
+        for length in 0..60 {
+            for first in [0x80, 0x8F, 0x90, 0xB0, 0xFF] {
+                let packet = vec![first; length];
+                assert!(server.unprotect_rtp(&packet).is_none());
+                assert!(server.unprotect_rtcp(&packet).is_none());
+                let _ = (client.protect_rtp(&packet), client.protect_rtcp(&packet));
+            }
+        }
+        assert!(SrtpKeys::from_exported(SrtpProfile::AeadAes128Gcm, &[0; 60], true).is_none());
+    }
+}

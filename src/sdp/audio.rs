@@ -1,0 +1,1 @@
+//! The audio section of a SIP leg.
