@@ -1,0 +1,268 @@
+//! Keypad digits on their way through: heard once however many reports are lost, said anew (RFC 4733 §2.5).
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::rtp::{Event, RtpTime, TelephoneEvent};
+
+/// Without a report for this long, a key counts as released.
+const FORGOTTEN: Duration = Duration::from_millis(120);
+/// Ticks of 8 kHz in one step of 20 ms.
+const STEP: u16 = 160;
+/// No key is said shorter than this (40 ms): some receivers ignore less.
+const SHORTEST: u16 = 320;
+/// The last report is sent three times (RFC 4733 §2.5.1.4).
+const FAREWELLS: u8 = 3;
+/// Keys waiting to be said; more are dropped.
+const WAITING: usize = 16;
+
+/// One key as far as it has been heard.
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    event: Event,
+    volume: u8,
+    duration: u16,
+    released: bool,
+}
+
+/// The reports heard from one side.
+#[derive(Clone, Debug, Default)]
+struct Ear {
+    /// The event's time stamp and the moment of the last report.
+    current: Option<(RtpTime, Event, u16, Instant)>,
+    finished: Option<RtpTime>,
+}
+
+/// The event being said: its time stamp, how much was said, farewells sent.
+#[derive(Clone, Copy, Debug)]
+struct Mouth {
+    start: RtpTime,
+    said: u16,
+    farewells: u8,
+    last: u16,
+}
+
+/// A report to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saying {
+    /// Time stamp of the event's start.
+    pub start: RtpTime,
+    /// First report of this event.
+    pub first: bool,
+    /// The payload.
+    pub report: TelephoneEvent,
+}
+
+/// Hears events on one leg and says them on the other, a report every 20 ms.
+#[derive(Clone, Debug, Default)]
+pub struct Digits {
+    ear: Ear,
+    keys: VecDeque<Key>,
+    mouth: Option<Mouth>,
+    heard: u64,
+    dropped: u64,
+}
+
+impl Digits {
+    /// Takes note of a report.
+    pub fn hear(&mut self, now: Instant, timestamp: RtpTime, report: TelephoneEvent) {
+        if self.ear.finished.is_some_and(|finished| timestamp.since(finished) <= 0 && timestamp.since(finished) > -480_000) {
+            return;
+        }
+        let continues = match self.ear.current {
+            Some((start, ..)) if start == timestamp => true,
+            // Some phones move the time stamp with every report; the growing duration gives them away.
+            Some((_, event, duration, at)) => {
+                event == report.event && report.duration > duration && now.saturating_duration_since(at) < FORGOTTEN
+            }
+            None => false,
+        };
+        if !continues {
+            self.release();
+            self.begin(report);
+        } else if let Some(key) = self.keys.back_mut() {
+            key.duration = key.duration.max(report.duration);
+        }
+        self.ear.current = Some((timestamp, report.event, report.duration, now));
+        if report.end {
+            self.release();
+        }
+    }
+
+    fn begin(&mut self, report: TelephoneEvent) {
+        self.heard += 1;
+        if self.keys.len() >= WAITING {
+            self.dropped += 1;
+            return;
+        }
+        self.keys.push_back(Key {
+            event: report.event,
+            volume: report.volume,
+            duration: report.duration,
+            released: false,
+        });
+    }
+
+    /// Speech or silence after the key: it was released, and its last reports were lost.
+    pub fn release(&mut self) {
+        if let Some((timestamp, ..)) = self.ear.current.take() {
+            self.ear.finished = Some(timestamp);
+            if let Some(key) = self.keys.back_mut() {
+                key.released = true;
+            }
+        }
+    }
+
+    /// The sender started anew: its time stamps tell nothing about what was heard before.
+    pub fn restart(&mut self) {
+        self.release();
+        self.ear.finished = None;
+    }
+
+    /// True while a key is being said or waits to be.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// The report for this 20 ms step, if there is one; `start` is the time stamp of a key that begins now.
+    pub fn say(&mut self, now: Instant, start: RtpTime) -> Option<Saying> {
+        if self.ear.current.is_some_and(|(.., at)| now.saturating_duration_since(at) >= FORGOTTEN) {
+            self.release();
+        }
+        let key = *self.keys.front()?;
+        let first = self.mouth.is_none();
+        let mouth = self.mouth.get_or_insert(Mouth { start, said: 0, farewells: 0, last: 0 });
+        // A key held for more than eight seconds is cut there: the field has 16 bits.
+        let over = key.released || mouth.said > u16::MAX - 2 * STEP;
+        if over && !first {
+            if mouth.farewells == 0 {
+                mouth.last = key.duration.max(mouth.said).max(SHORTEST);
+            }
+            mouth.farewells += 1;
+        } else {
+            mouth.said += STEP;
+        }
+        let end = mouth.farewells > 0;
+        let saying = Saying {
+            start: mouth.start,
+            first,
+            report: TelephoneEvent {
+                event: key.event,
+                end,
+                volume: key.volume,
+                duration: if end { mouth.last } else { mouth.said },
+            },
+        };
+        if mouth.farewells == FAREWELLS {
+            self.mouth = None;
+            self.keys.pop_front();
+        }
+        Some(saying)
+    }
+
+    /// Keys heard so far.
+    #[must_use]
+    pub const fn heard(&self) -> u64 {
+        self.heard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    const STEP_TIME: Duration = Duration::from_millis(20);
+
+    /// Says `keys` with 100 ms each over a line that loses `loss` percent; gives what comes out.
+    fn through(keys: &str, loss: u32, seed: u64) -> String {
+        let mut random = Random::from_number(seed);
+        let mut digits = Digits::default();
+        let mut now = Instant::now();
+        let mut out = String::new();
+        let mut seen = Vec::new();
+        let mut step = |digits: &mut Digits, now: Instant| {
+            if let Some(saying) = digits.say(now, RtpTime(seen.len() as u32)) {
+                if saying.first {
+                    out.push(saying.report.event.digit());
+                }
+                seen.push(saying);
+            }
+        };
+        for (at, key) in keys.chars().enumerate() {
+            let timestamp = RtpTime(at as u32 * 2400);
+            let event = Event::from_digit(key).unwrap();
+            for report in 1..=8_u16 {
+                let end = report > 5;
+                let duration = report.min(5) * 160;
+                if random.below(100) >= loss {
+                    digits.hear(now, timestamp, TelephoneEvent { event, end, volume: 10, duration });
+                }
+                step(&mut digits, now);
+                now += STEP_TIME;
+            }
+            for _ in 0..7 {
+                step(&mut digits, now);
+                now += STEP_TIME;
+            }
+        }
+        for _ in 0..50 {
+            step(&mut digits, now);
+            now += STEP_TIME;
+        }
+        let ends = seen.iter().filter(|it| it.report.end).count();
+        assert_eq!(ends, 3 * out.len(), "each key ends with three reports");
+        out
+    }
+
+    #[test]
+    fn rule_18_every_key_comes_out_once_with_thirty_percent_of_the_reports_lost() {
+        assert_eq!(through("0123456789*#AABB", 0, 1), "0123456789*#AABB");
+        for seed in 0..200 {
+            assert_eq!(through("1223", 30, seed), "1223", "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn repeated_and_late_reports_of_a_finished_key_say_nothing_new() {
+        let now = Instant::now();
+        let event = Event::from_digit('5').unwrap();
+        let mut digits = Digits::default();
+        for _ in 0..6 {
+            let report = TelephoneEvent { event, end: true, volume: 10, duration: 800 };
+            digits.hear(now, RtpTime(4000), report);
+            digits.hear(now, RtpTime(4000), TelephoneEvent { end: false, ..report });
+        }
+        assert_eq!(digits.heard(), 1);
+    }
+
+    #[test]
+    fn a_phone_that_moves_the_time_stamp_with_every_report_presses_one_key() {
+        let mut now = Instant::now();
+        let event = Event::from_digit('5').unwrap();
+        let mut digits = Digits::default();
+        for n in 1..=5_u16 {
+            let report = TelephoneEvent { event, end: n == 5, volume: 10, duration: n * 160 };
+            digits.hear(now, RtpTime(4000 + u32::from(n) * 160), report);
+            now += STEP_TIME;
+        }
+        assert_eq!(digits.heard(), 1);
+    }
+
+    #[test]
+    fn the_duration_is_never_shortened_and_the_start_never_moves() {
+        let mut now = Instant::now();
+        let event = Event::from_digit('9').unwrap();
+        let mut digits = Digits::default();
+        digits.hear(now, RtpTime(1), TelephoneEvent { event, end: true, volume: 7, duration: 1600 });
+        let mut said = Vec::new();
+        let mut at = 0;
+        while let Some(saying) = digits.say(now, RtpTime(at)) {
+            said.push((saying.start.0, saying.report.duration, saying.report.end));
+            at += 960;
+            now += STEP_TIME;
+        }
+        assert_eq!(said, [(0, 160, false), (0, 1600, true), (0, 1600, true), (0, 1600, true)]);
+    }
+}

@@ -1,0 +1,122 @@
+//! Where to send: symmetric RTP with care (call-handling rule 14).
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Silence after which another port of the same host may take over.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// What a packet's source means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The far end.
+    Known,
+    /// The far end, seen at this address for the first time: its stream may start anew.
+    Moved,
+    /// Somebody else: the packet is not ours.
+    Foreign,
+}
+
+/// The far end's address: signalled, then learnt from what arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct Latch {
+    signalled: SocketAddr,
+    learnt: Option<(SocketAddr, Instant)>,
+}
+
+impl Latch {
+    /// Opens for a new offer or answer.
+    #[must_use]
+    pub const fn new(signalled: SocketAddr) -> Self {
+        Self { signalled, learnt: None }
+    }
+
+    /// A new offer or answer: if the address in it changed, everything is open again.
+    pub fn signal(&mut self, signalled: SocketAddr) {
+        if self.signalled != signalled {
+            *self = Self::new(signalled);
+        }
+    }
+
+    /// Judges the source of a plausible packet.
+    pub fn judge(&mut self, now: Instant, from: SocketAddr) -> Source {
+        match &mut self.learnt {
+            Some((known, at)) if *known == from => {
+                *at = now;
+                Source::Known
+            }
+            Some((known, at)) => {
+                let silent = now.saturating_duration_since(*at) >= SILENCE;
+                // The signalled address always wins: nobody else can have told it to us.
+                if from == self.signalled || (silent && known.ip() == from.ip()) {
+                    self.learnt = Some((from, now));
+                    Source::Moved
+                } else {
+                    Source::Foreign
+                }
+            }
+            None => {
+                self.learnt = Some((from, now));
+                Source::Moved
+            }
+        }
+    }
+
+    /// Where to send; `None` while the signalled address is no address and nothing has arrived.
+    #[must_use]
+    pub fn target(&self) -> Option<SocketAddr> {
+        let signalled = Some(self.signalled).filter(|it| !it.ip().is_unspecified() && it.port() != 0);
+        self.learnt.map(|(address, _)| address).or(signalled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn rule_14_the_first_packet_fixes_the_address_and_strangers_are_ignored() {
+        let now = Instant::now();
+        let mut latch = Latch::new(at("10.0.0.5:4000"));
+        assert_eq!(latch.target(), Some(at("10.0.0.5:4000")));
+        assert_eq!(latch.judge(now, at("198.51.100.7:61000")), Source::Moved);
+        assert_eq!(latch.target(), Some(at("198.51.100.7:61000")));
+        assert_eq!(latch.judge(now + Duration::from_secs(60), at("203.0.113.9:9")), Source::Foreign);
+        assert_eq!(latch.judge(now, at("198.51.100.7:61000")), Source::Known);
+    }
+
+    #[test]
+    fn rule_14_the_signalled_address_takes_over_from_a_stranger_who_came_first() {
+        let now = Instant::now();
+        let mut latch = Latch::new(at("10.0.0.5:4000"));
+        assert_eq!(latch.judge(now, at("203.0.113.9:9")), Source::Moved);
+        assert_eq!(latch.judge(now, at("10.0.0.5:4000")), Source::Moved);
+        assert_eq!(latch.judge(now, at("203.0.113.9:9")), Source::Foreign);
+    }
+
+    #[test]
+    fn rule_14_the_same_host_may_change_its_port_only_after_a_silence() {
+        let now = Instant::now();
+        let mut latch = Latch::new(at("0.0.0.0:0"));
+        assert_eq!(latch.target(), None);
+        latch.judge(now, at("198.51.100.7:61000"));
+        let almost = now + SILENCE - Duration::from_nanos(1);
+        assert_eq!(latch.judge(almost, at("198.51.100.7:61002")), Source::Foreign);
+        assert_eq!(latch.judge(now + SILENCE, at("198.51.100.7:61002")), Source::Moved);
+    }
+
+    #[test]
+    fn rule_14_a_new_address_in_signalling_opens_the_latch_and_the_same_one_does_not() {
+        let now = Instant::now();
+        let mut latch = Latch::new(at("10.0.0.5:4000"));
+        latch.judge(now, at("198.51.100.7:61000"));
+        latch.signal(at("10.0.0.5:4000"));
+        assert_eq!(latch.target(), Some(at("198.51.100.7:61000")));
+        latch.signal(at("10.0.0.6:4000"));
+        assert_eq!(latch.target(), Some(at("10.0.0.6:4000")));
+    }
+}

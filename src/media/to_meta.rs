@@ -1,0 +1,461 @@
+//! The pipe from the phone to the user: G.711 of any packet length in, one Opus packet every 20 ms out.
+//!
+//! Work is done on arrival and the sender's timing is kept. When nothing came for a while a 20 ms
+//! generator fills the slots: the end of the speech, fading, then the room's noise, both through the
+//! encoder (rule 12). Speech that returns takes the slot after the last one sent (rule 11).
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::concealer::Concealer;
+use super::digits::Digits;
+use super::frames::Frames;
+use super::line::{Line, SLOT};
+use super::reorder::{Place, Reorder};
+use super::summary::DirectionSummary;
+use crate::codec::{FRAME_SAMPLES, G711, MAX_OPUS_PACKET, OpusEncoder, OpusError};
+use crate::rtp::{Arrival, PayloadType, Reception, RtpPacket, RtpTime, SeqNo, Ssrc, TelephoneEvent};
+
+/// 200 ms, far above any packet length in use.
+const LONGEST_PACKET: usize = 1600;
+/// A gap up to this is concealed sample by sample; beyond it the stream is set anew.
+const LONGEST_GAP: i32 = 480;
+/// The generator begins this much before its limit, so that the gap on the wire stays below it.
+const HEAD_START: Duration = Duration::from_millis(5);
+/// Frames that came at once leave at this distance (rule 13).
+const PACE: Duration = Duration::from_millis(5);
+/// A frame so far before its slot is left out: the sender's clock runs ahead.
+const AHEAD: Duration = Duration::from_millis(30);
+/// Frames over which the smallest lag is taken: above one slot, the sender's clock runs behind.
+const LAG_WINDOW: u32 = 100;
+/// After a stop longer than this, slots are skipped, not filled.
+const LONGEST_FILL: Duration = Duration::from_millis(500);
+/// The loss that libopus prepares for while no receiver report came, in per cent (rule 12).
+pub(super) const EXPECTED_LOSS: u8 = 5;
+
+/// What the stream towards Meta looks like.
+#[derive(Clone, Copy, Debug)]
+pub struct LineSettings {
+    /// Our one source.
+    pub ssrc: Ssrc,
+    /// Opus in Meta's SDP.
+    pub opus: PayloadType,
+    /// Telephone events in Meta's SDP.
+    pub telephone_event: PayloadType,
+    /// Bits a second, from `maxaveragebitrate`.
+    pub bitrate: u32,
+    /// The generator takes over when nothing was sent for this long.
+    pub comfort_after: Duration,
+    /// First sequence number, below 2^15.
+    pub first_seq: SeqNo,
+    /// First time stamp.
+    pub first_timestamp: RtpTime,
+    /// Seed of the comfort noise.
+    pub noise: u32,
+}
+
+/// What the phone sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PhoneFormat {
+    /// The law.
+    pub codec: G711,
+    /// Its payload type as the phone sends it.
+    pub payload_type: PayloadType,
+    /// Telephone events as the phone sends them.
+    pub telephone_event: Option<PayloadType>,
+}
+
+/// The pipe; see the module's words.
+#[derive(Debug)]
+pub struct ToMeta {
+    settings: LineSettings,
+    line: Line,
+    encoder: OpusEncoder,
+    format: Option<PhoneFormat>,
+    reception: Reception,
+    reorder: Reorder,
+    concealer: Concealer,
+    digits: Digits,
+    /// Speech not sent yet; whole frames have an entry in `due`.
+    pcm: Vec<i16>,
+    due: VecDeque<(Instant, Instant)>,
+    last_due: Option<Instant>,
+    /// The time stamp of the next sample; `None`: the next packet sets it.
+    next: Option<RtpTime>,
+    late_since: Option<(Instant, u32)>,
+    open: bool,
+    generating: bool,
+    smallest_lag: Duration,
+    lag_count: u32,
+    figures: DirectionSummary,
+    spoke: bool,
+}
+
+impl ToMeta {
+    /// A pipe whose line has not begun and whose gate is shut.
+    ///
+    /// # Errors
+    /// [`OpusError::Memory`] if libopus cannot make its state.
+    pub fn new(settings: LineSettings) -> Result<Self, OpusError> {
+        Ok(Self {
+            line: Line::new(settings.ssrc, settings.opus, settings.first_seq, settings.first_timestamp),
+            encoder: OpusEncoder::new(settings.bitrate, EXPECTED_LOSS)?,
+            format: None,
+            reception: Reception::new(8000),
+            reorder: Reorder::default(),
+            concealer: Concealer::new(settings.noise),
+            digits: Digits::default(),
+            pcm: Vec::with_capacity(LONGEST_PACKET),
+            due: VecDeque::with_capacity(16),
+            last_due: None,
+            next: None,
+            late_since: None,
+            open: false,
+            generating: false,
+            smallest_lag: Duration::MAX,
+            lag_count: 0,
+            figures: DirectionSummary::default(),
+            spoke: false,
+            settings,
+        })
+    }
+
+    /// Begins to send, with a comfort frame at once.
+    pub fn begin(&mut self, now: Instant, out: &mut Frames) {
+        if !self.line.has_begun() {
+            self.line.begin(now);
+            self.fill(now, out);
+        }
+    }
+
+    /// Opens or shuts the way for the phone's speech; shut, the user hears comfort noise.
+    pub fn set_open(&mut self, open: bool) {
+        if self.open != open {
+            self.open = open;
+            self.drop_speech();
+            self.concealer.forget();
+        }
+    }
+
+    /// What the phone sends from now on.
+    pub fn set_format(&mut self, format: PhoneFormat) {
+        if self.format != Some(format) {
+            self.format = Some(format);
+            self.drop_speech();
+        }
+    }
+
+    /// The user's side reports loss: libopus prepares for it.
+    pub fn expect_loss(&mut self, percent: u8) {
+        self.encoder.expect_loss(percent);
+    }
+
+    fn drop_speech(&mut self) {
+        self.pcm.clear();
+        self.due.clear();
+        self.next = None;
+        self.late_since = None;
+    }
+
+    /// Takes a packet from the phone.
+    pub fn receive(&mut self, now: Instant, arrived: Instant, bytes: &[u8], out: &mut Frames) {
+        let (Ok(packet), Some(format)) = (RtpPacket::parse(bytes), self.format) else {
+            self.figures.refused += 1;
+            return;
+        };
+        let header = packet.header;
+        self.figures.packets_in += 1;
+        self.figures.bytes_in += packet.payload.len() as u64;
+        let known = header.payload_type == format.payload_type
+            || Some(header.payload_type) == format.telephone_event
+            || header.payload_type == COMFORT_NOISE;
+        if !known {
+            self.figures.refused += 1;
+        }
+        match self.reception.note(arrived, header.ssrc, header.seq, header.timestamp) {
+            Arrival::Duplicate => return,
+            Arrival::Restarted => {
+                self.reorder.reset();
+                self.digits.restart();
+                self.next = None;
+            }
+            Arrival::Ahead { .. } | Arrival::Behind => {}
+        }
+        loop {
+            match self.reorder.place(now, arrived, header.seq, bytes) {
+                Place::Now { .. } => self.deliver(now, arrived, &packet, out),
+                Place::AfterHeld => {
+                    self.deliver_held(now, out);
+                    continue;
+                }
+                Place::Held => {}
+                Place::Late => self.figures.late += 1,
+            }
+            break;
+        }
+        if let Some(held) = self.reorder.ready() {
+            self.deliver_bytes(now, held.arrived, held.bytes(), out);
+            self.reorder.give_back(held);
+        }
+    }
+
+    fn deliver_held(&mut self, now: Instant, out: &mut Frames) {
+        if let Some((held, _)) = self.reorder.take() {
+            self.deliver_bytes(now, held.arrived, held.bytes(), out);
+            self.reorder.give_back(held);
+        }
+        if let Some(held) = self.reorder.ready() {
+            self.deliver_bytes(now, held.arrived, held.bytes(), out);
+            self.reorder.give_back(held);
+        }
+    }
+
+    fn deliver_bytes(&mut self, now: Instant, arrived: Instant, bytes: &[u8], out: &mut Frames) {
+        if let Ok(packet) = RtpPacket::parse(bytes) {
+            self.deliver(now, arrived, &packet, out);
+        }
+    }
+
+    fn deliver(&mut self, now: Instant, arrived: Instant, packet: &RtpPacket<'_>, out: &mut Frames) {
+        let Some(format) = self.format else { return };
+        if !self.open || !self.line.has_begun() {
+            return;
+        }
+        if Some(packet.header.payload_type) == format.telephone_event {
+            if let Ok(report) = TelephoneEvent::parse(packet.payload) {
+                let idle = !self.digits.is_active();
+                self.digits.hear(now, packet.header.timestamp, report);
+                if idle && self.digits.is_active() {
+                    self.drop_speech();
+                    self.concealer.forget();
+                    self.say(now, out);
+                }
+            }
+        } else if packet.header.payload_type == format.payload_type && !self.digits.is_active() {
+            self.speech(now, arrived, packet, format.codec);
+            self.flush(now, out);
+        }
+    }
+
+    fn speech(&mut self, now: Instant, arrived: Instant, packet: &RtpPacket<'_>, codec: G711) {
+        let mut decoded = [0; LONGEST_PACKET];
+        let count = packet.payload.len().min(LONGEST_PACKET);
+        if count == 0 {
+            return;
+        }
+        let mut samples = &mut decoded[..count];
+        codec.decode(packet.payload, samples);
+        let stamp = packet.header.timestamp;
+        let apart = self.next.map_or(0, |next| stamp.since(next));
+        let mut from = stamp;
+        if apart < 0 && apart > -16_000 {
+            let overlap = apart.unsigned_abs() as usize;
+            if overlap < count {
+                samples = &mut samples[overlap..];
+                from = stamp.plus(apart.unsigned_abs());
+            } else if !self.is_set_back(now, packet.header.marker) {
+                self.figures.late += 1;
+                return;
+            } else {
+                self.pcm.clear();
+                self.due.clear();
+            }
+        } else if (1..=LONGEST_GAP).contains(&apart) {
+            let mut invented = [0; LONGEST_GAP as usize];
+            let gap = &mut invented[..apart.unsigned_abs() as usize];
+            self.concealer.invent(gap);
+            self.figures.concealed += gap.len().div_ceil(FRAME_SAMPLES) as u64;
+            self.queue(now, arrived, gap, Duration::ZERO);
+            self.last_due = None;
+        } else if apart != 0 {
+            // The sender's clock jumped: an unfinished frame has no continuation.
+            self.pcm.truncate(self.due.len() * FRAME_SAMPLES);
+            self.line.mark();
+        }
+        self.late_since = None;
+        self.concealer.heard(samples);
+        let taken = samples.len();
+        self.queue(now, arrived, samples, SLOT);
+        self.next = Some(from.plus(taken as u32));
+    }
+
+    /// Tells a sender whose clock stood still from a late burst: it stays behind at its normal pace.
+    fn is_set_back(&mut self, now: Instant, marker: bool) -> bool {
+        let (since, count) = self.late_since.get_or_insert((now, 0));
+        *count += 1;
+        let span = now.saturating_duration_since(*since);
+        marker || (*count > 2 && span >= Duration::from_millis(8) * *count && span >= SLOT * 2)
+    }
+
+    /// Puts samples behind those that wait; whole frames become due `apart` from each other.
+    fn queue(&mut self, now: Instant, arrived: Instant, samples: &[i16], apart: Duration) {
+        if self.pcm.len() + samples.len() > 2 * LONGEST_PACKET {
+            // A flood: nobody listens a second behind.
+            self.figures.late += 1;
+            return;
+        }
+        self.pcm.extend_from_slice(samples);
+        let mut due = now;
+        while (self.due.len() + 1) * FRAME_SAMPLES <= self.pcm.len() {
+            let at = self.last_due.map_or(due, |last| due.max(last + PACE));
+            self.due.push_back((at, arrived));
+            self.last_due = if apart.is_zero() { None } else { Some(at) };
+            due += apart;
+        }
+    }
+
+    /// Sends the frames that are due.
+    fn flush(&mut self, now: Instant, out: &mut Frames) {
+        while let Some((_, arrived)) = self.due.pop_front_if(|(due, _)| *due <= now) {
+            let mut frame = [0; FRAME_SAMPLES];
+            frame.copy_from_slice(&self.pcm[..FRAME_SAMPLES]);
+            self.pcm.drain(..FRAME_SAMPLES);
+            let Some(due) = self.line.due() else { return };
+            if due > now + AHEAD {
+                self.figures.skipped += 1;
+                continue;
+            }
+            self.watch_lag(now, now.saturating_duration_since(due), out);
+            if std::mem::take(&mut self.generating) {
+                self.line.mark();
+            }
+            self.spoke = true;
+            self.encode(now, &frame, Some(arrived), out);
+        }
+    }
+
+    /// Inserts a frame when the sender has been more than a slot behind the clock for a while.
+    fn watch_lag(&mut self, now: Instant, lag: Duration, out: &mut Frames) {
+        self.smallest_lag = self.smallest_lag.min(lag);
+        self.lag_count += 1;
+        if self.lag_count < LAG_WINDOW {
+            return;
+        }
+        if self.smallest_lag > SLOT {
+            let mut frame = [0; FRAME_SAMPLES];
+            self.concealer.invent(&mut frame);
+            self.figures.concealed += 1;
+            self.encode(now, &frame, None, out);
+        }
+        self.lag_count = 0;
+        self.smallest_lag = Duration::MAX;
+    }
+
+    /// Fills the next slot from what was heard last, or with the room's noise.
+    fn fill(&mut self, now: Instant, out: &mut Frames) {
+        let mut frame = [0; FRAME_SAMPLES];
+        let kept = self.pcm.len().min(FRAME_SAMPLES);
+        frame[..kept].copy_from_slice(&self.pcm[..kept]);
+        self.pcm.clear();
+        if self.concealer.is_faded() || !self.open {
+            self.figures.comfort += 1;
+        } else {
+            self.figures.concealed += 1;
+        }
+        self.concealer.invent(&mut frame[kept..]);
+        self.next = self.next.map(|next| next.plus((FRAME_SAMPLES - kept) as u32));
+        self.generating = true;
+        self.encode(now, &frame, None, out);
+    }
+
+    fn encode(&mut self, now: Instant, frame: &[i16; FRAME_SAMPLES], arrived: Option<Instant>, out: &mut Frames) {
+        let mut packet = [0; MAX_OPUS_PACKET];
+        match self.encoder.encode(frame, &mut packet) {
+            Ok(length) => self.line.speak(now, &packet[..length], arrived, out),
+            Err(_) => self.figures.refused += 1,
+        }
+    }
+
+    /// Says the key for every slot that is due; the first report of a key does not wait for its slot.
+    fn say(&mut self, now: Instant, out: &mut Frames) {
+        let mut first = true;
+        while first || self.line.due().is_some_and(|due| due <= now) {
+            let Some(saying) = self.digits.say(now, self.line.timestamp()) else { return };
+            self.line.say(now, self.settings.telephone_event, &saying, out);
+            self.generating = true;
+            first = false;
+        }
+    }
+
+    /// When the pipe wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let generator = if self.digits.is_active() {
+            self.line.due()
+        } else if let Some((due, _)) = self.due.front() {
+            Some(*due)
+        } else {
+            self.generator_due()
+        };
+        [self.reorder.deadline(), generator.filter(|_| self.line.has_begun())].into_iter().flatten().min()
+    }
+
+    fn generator_due(&self) -> Option<Instant> {
+        if self.generating {
+            return self.line.due();
+        }
+        self.line.last_sent().map(|sent| sent + self.settings.comfort_after.saturating_sub(HEAD_START).max(SLOT))
+    }
+
+    /// Does what is due; an early or extra call does nothing.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Frames) {
+        if self.reorder.deadline().is_some_and(|deadline| deadline <= now) {
+            self.deliver_held(now, out);
+        }
+        let Some(due) = self.line.due() else { return };
+        if now.saturating_duration_since(due) > LONGEST_FILL {
+            self.line.skip_to(now);
+        }
+        if self.digits.is_active() && self.line.due().is_some_and(|due| due <= now) {
+            self.say(now, out);
+        }
+        self.flush(now, out);
+        if self.due.is_empty() && !self.digits.is_active() && self.generator_due().is_some_and(|at| at <= now) {
+            while self.line.due().is_some_and(|due| due <= now) {
+                self.fill(now, out);
+            }
+            self.generating = true;
+        }
+    }
+
+    /// True once the phone's own speech has gone out.
+    #[must_use]
+    pub const fn has_spoken(&self) -> bool {
+        self.spoke
+    }
+
+    /// The stream towards Meta, for its sender reports.
+    #[must_use]
+    pub const fn line(&self) -> &Line {
+        &self.line
+    }
+
+    /// How the phone's stream arrives, for our receiver reports.
+    pub const fn reception(&mut self) -> &mut Reception {
+        &mut self.reception
+    }
+
+    /// A packet from a source that is not the phone.
+    pub const fn note_foreign(&mut self) {
+        self.figures.refused += 1;
+    }
+
+    /// The figures of this direction so far.
+    #[must_use]
+    pub fn figures(&self) -> DirectionSummary {
+        let (packets_out, bytes_out, longest_gap) = self.line.figures();
+        DirectionSummary {
+            packets_out,
+            bytes_out,
+            longest_gap,
+            lost: self.reception.lost(),
+            duplicates: self.reception.duplicates(),
+            jitter: self.reception.jitter(),
+            digits: self.digits.heard(),
+            ..self.figures.clone()
+        }
+    }
+}
+
+/// RFC 3389 on its static payload type: a pause, not speech.
+const COMFORT_NOISE: PayloadType = PayloadType(13);

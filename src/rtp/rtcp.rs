@@ -1,0 +1,332 @@
+//! RTCP reports (RFC 3550 §6): the only file that names the RTCP library.
+//!
+//! The library writes packets and reads the bodies of the four it is asked for; the walk over the
+//! compound is ours, because one unknown feedback packet must not hide the report beside it.
+
+use std::time::Duration;
+
+use rtc_rtcp::Packet;
+use rtc_rtcp::goodbye::Goodbye;
+use rtc_rtcp::packet::{marshal, unmarshal};
+use rtc_rtcp::receiver_report::ReceiverReport;
+use rtc_rtcp::reception_report::ReceptionReport;
+use rtc_rtcp::sender_report::SenderReport;
+use rtc_rtcp::source_description::{
+    SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem,
+};
+
+use super::{RtpTime, Ssrc};
+use crate::time::Wall;
+
+/// Seconds since 1900 in 32.32 fixed point (RFC 3550 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct NtpTime(pub u64);
+
+impl NtpTime {
+    /// From wall time.
+    #[must_use]
+    pub fn from_wall(wall: Wall) -> Self {
+        let millis = u64::try_from(wall.millis()).unwrap_or(0);
+        let seconds = (millis / 1000).wrapping_add(2_208_988_800);
+        Self((seconds << 32) | ((millis % 1000 << 32) / 1000))
+    }
+
+    /// The middle 32 bits: 65536ths of a second, the unit of LSR and DLSR.
+    #[must_use]
+    pub const fn middle(self) -> u32 {
+        ((self.0 >> 16) & 0xffff_ffff) as u32
+    }
+}
+
+/// One reception report block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ReportBlock {
+    /// The stream reported on.
+    pub ssrc: Ssrc,
+    /// Loss since the last report, in 256ths.
+    pub fraction_lost: u8,
+    /// Packets lost since the start.
+    pub total_lost: u32,
+    /// Extended highest sequence number.
+    pub highest_seq: u32,
+    /// Interarrival jitter in ticks of the stream's clock.
+    pub jitter: u32,
+    /// Middle 32 bits of the last sender report's NTP time, 0 if none.
+    pub last_sr: u32,
+    /// Since that report, in 65536ths of a second.
+    pub delay_since_sr: u32,
+}
+
+impl ReportBlock {
+    /// The round trip seen by the sender of the stream (RFC 3550 §6.4.1); `None` without a sender
+    /// report in it, or when the clocks give a negative one.
+    #[must_use]
+    pub fn round_trip(&self, now: NtpTime) -> Option<Duration> {
+        if self.last_sr == 0 {
+            return None;
+        }
+        let span = now.middle().wrapping_sub(self.last_sr).wrapping_sub(self.delay_since_sr);
+        // Beyond a minute it is a wrapped negative number or nonsense.
+        (span < 60 << 16).then(|| Duration::from_micros(u64::from(span) * 1_000_000 >> 16))
+    }
+}
+
+/// What a sender report says of our stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenderFacts {
+    /// Wall time of the report.
+    pub ntp: NtpTime,
+    /// The same moment on the stream's clock.
+    pub rtp: RtpTime,
+    /// Packets sent so far.
+    pub packets: u32,
+    /// Payload bytes sent so far.
+    pub octets: u32,
+}
+
+/// A received report: who sent it, what it sends, how it receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceivedReport {
+    /// Sender of the report.
+    pub ssrc: Ssrc,
+    /// Its own stream, if it sends one.
+    pub sender: Option<NtpTime>,
+    /// Its view of the stream asked for, if it tells.
+    pub block: Option<ReportBlock>,
+}
+
+/// What a compound packet said.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct RtcpFacts {
+    /// Sender and receiver reports in it.
+    pub reports: Vec<ReceivedReport>,
+    /// Sources that said good-bye.
+    pub byes: Vec<Ssrc>,
+}
+
+/// Why bytes are not RTCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RtcpError {
+    /// A packet claims more bytes than there are, or there are none.
+    Short,
+    /// Not version 2.
+    Version,
+    /// A report's body does not hold what its header says.
+    Body,
+}
+
+/// Bytes of a report block on the wire.
+const BLOCK: usize = 24;
+
+/// Reads a compound packet (or a reduced-size one, RFC 5506) and picks the blocks about `ours`.
+///
+/// Packet types other than SR, RR and BYE are skipped.
+///
+/// # Errors
+/// [`RtcpError`]; nothing of a broken compound is used.
+pub fn read_rtcp(bytes: &[u8], ours: Ssrc) -> Result<RtcpFacts, RtcpError> {
+    let mut facts = RtcpFacts::default();
+    let mut rest = bytes;
+    if rest.is_empty() {
+        return Err(RtcpError::Short);
+    }
+    while !rest.is_empty() {
+        let header = rest.first_chunk::<4>().ok_or(RtcpError::Short)?;
+        if header[0] >> 6 != 2 {
+            return Err(RtcpError::Version);
+        }
+        let length = (usize::from(u16::from_be_bytes([header[2], header[3]])) + 1) * 4;
+        let (packet, after) = rest.split_at_checked(length).ok_or(RtcpError::Short)?;
+        read_one(packet, usize::from(header[0] & 0x1f), header[1], ours, &mut facts)?;
+        rest = after;
+    }
+    Ok(facts)
+}
+
+fn read_one(
+    packet: &[u8],
+    count: usize,
+    kind: u8,
+    ours: Ssrc,
+    facts: &mut RtcpFacts,
+) -> Result<(), RtcpError> {
+    let needed = match kind {
+        200 => 28 + count * BLOCK,
+        201 => 8 + count * BLOCK,
+        203 => 4 + count * 4,
+        _ => return Ok(()),
+    };
+    // The library's readers take the count on trust.
+    if packet.len() < needed {
+        return Err(RtcpError::Body);
+    }
+    let mut body = &packet[..];
+    for read in unmarshal(&mut body).map_err(|_| RtcpError::Body)? {
+        let any = read.as_any();
+        if let Some(report) = any.downcast_ref::<SenderReport>() {
+            facts.reports.push(ReceivedReport {
+                ssrc: Ssrc(report.ssrc),
+                sender: Some(NtpTime(report.ntp_time)),
+                block: block_about(&report.reports, ours),
+            });
+        } else if let Some(report) = any.downcast_ref::<ReceiverReport>() {
+            facts.reports.push(ReceivedReport {
+                ssrc: Ssrc(report.ssrc),
+                sender: None,
+                block: block_about(&report.reports, ours),
+            });
+        } else if let Some(bye) = any.downcast_ref::<Goodbye>() {
+            facts.byes.extend(bye.sources.iter().copied().map(Ssrc));
+        }
+    }
+    Ok(())
+}
+
+fn block_about(blocks: &[ReceptionReport], ours: Ssrc) -> Option<ReportBlock> {
+    blocks.iter().find(|block| block.ssrc == ours.0).map(|block| ReportBlock {
+        ssrc: ours,
+        fraction_lost: block.fraction_lost,
+        total_lost: block.total_lost,
+        highest_seq: block.last_sequence_number,
+        jitter: block.jitter,
+        last_sr: block.last_sender_report,
+        delay_since_sr: block.delay,
+    })
+}
+
+/// A compound of SR (or RR, if nothing was sent) and SDES with the CNAME.
+#[must_use]
+pub fn write_report(
+    ssrc: Ssrc,
+    sender: Option<SenderFacts>,
+    block: Option<ReportBlock>,
+    cname: &str,
+) -> Vec<u8> {
+    compound(&[report(ssrc, sender, block), description(ssrc, cname)])
+}
+
+/// The last compound of a stream: report, SDES and BYE (RFC 3550 §6.6).
+#[must_use]
+pub fn write_bye(
+    ssrc: Ssrc,
+    sender: Option<SenderFacts>,
+    block: Option<ReportBlock>,
+    cname: &str,
+) -> Vec<u8> {
+    let bye = Goodbye { sources: vec![ssrc.0], ..Goodbye::default() };
+    compound(&[report(ssrc, sender, block), description(ssrc, cname), Box::new(bye)])
+}
+
+fn compound(packets: &[Box<dyn Packet>]) -> Vec<u8> {
+    marshal(packets).map(|bytes| bytes.to_vec()).unwrap_or_default()
+}
+
+fn report(ssrc: Ssrc, sender: Option<SenderFacts>, block: Option<ReportBlock>) -> Box<dyn Packet> {
+    let reports = block
+        .iter()
+        .map(|block| ReceptionReport {
+            ssrc: block.ssrc.0,
+            fraction_lost: block.fraction_lost,
+            total_lost: block.total_lost & 0xff_ffff,
+            last_sequence_number: block.highest_seq,
+            jitter: block.jitter,
+            last_sender_report: block.last_sr,
+            delay: block.delay_since_sr,
+        })
+        .collect();
+    match sender {
+        Some(facts) => Box::new(SenderReport {
+            ssrc: ssrc.0,
+            ntp_time: facts.ntp.0,
+            rtp_time: facts.rtp.0,
+            packet_count: facts.packets,
+            octet_count: facts.octets,
+            reports,
+            ..SenderReport::default()
+        }),
+        None => Box::new(ReceiverReport { ssrc: ssrc.0, reports, ..ReceiverReport::default() }),
+    }
+}
+
+fn description(ssrc: Ssrc, cname: &str) -> Box<dyn Packet> {
+    Box::new(SourceDescription {
+        chunks: vec![SourceDescriptionChunk {
+            source: ssrc.0,
+            items: vec![SourceDescriptionItem {
+                sdes_type: SdesType::SdesCname,
+                text: cname.to_owned().into(),
+            }],
+        }],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const OURS: Ssrc = Ssrc(0x1111_2222);
+
+    fn sender() -> SenderFacts {
+        SenderFacts { ntp: NtpTime(0x0102_0304_0506_0708), rtp: RtpTime(99), packets: 5, octets: 400 }
+    }
+
+    fn block() -> ReportBlock {
+        ReportBlock { ssrc: OURS, fraction_lost: 26, total_lost: 9, highest_seq: 70_000, ..ReportBlock::default() }
+    }
+
+    #[test]
+    fn a_report_reads_back_and_starts_with_the_sender_report() {
+        let bytes = write_report(Ssrc(5), Some(sender()), Some(block()), "gw");
+        assert_eq!(bytes[1], 200);
+        assert_eq!(bytes.len() % 4, 0);
+        let facts = read_rtcp(&bytes, OURS).unwrap();
+        assert_eq!(
+            facts.reports,
+            [ReceivedReport { ssrc: Ssrc(5), sender: Some(sender().ntp), block: Some(block()) }]
+        );
+    }
+
+    #[test]
+    fn a_silent_side_sends_a_receiver_report_and_the_last_compound_says_bye() {
+        let bytes = write_bye(Ssrc(5), None, Some(block()), "gw");
+        assert_eq!(bytes[1], 201);
+        let facts = read_rtcp(&bytes, OURS).unwrap();
+        assert_eq!(facts.byes, [Ssrc(5)]);
+        assert_eq!(facts.reports[0].block, Some(block()));
+    }
+
+    #[test]
+    fn an_unknown_packet_in_the_compound_does_not_hide_the_report() {
+        let mut bytes = vec![0x8f, 206, 0, 2, 0, 0, 0, 5, 0, 0, 0, 6];
+        bytes.extend(write_report(Ssrc(5), None, Some(block()), "gw"));
+        assert_eq!(read_rtcp(&bytes, OURS).unwrap().reports.len(), 1);
+    }
+
+    #[test]
+    fn a_round_trip_is_now_minus_the_report_minus_the_delay() {
+        let at = NtpTime::from_wall(Wall(1_790_000_000_000));
+        let report =
+            ReportBlock { last_sr: at.middle(), delay_since_sr: 65_536 / 4, ..ReportBlock::default() };
+        let now = NtpTime::from_wall(Wall(1_790_000_000_300));
+        let round_trip = report.round_trip(now).unwrap().as_millis();
+        assert!((49..=50).contains(&round_trip), "{round_trip}");
+        assert_eq!(report.round_trip(at), None, "a negative round trip is nonsense");
+        assert_eq!(ReportBlock::default().round_trip(now), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            count in 0_u8..32, kind in 200_u8..208, body in proptest::collection::vec(any::<u8>(), 0..200)
+        ) {
+            let words = body.len() / 4;
+            let mut bytes = vec![0x80 | count, kind, 0, words as u8];
+            bytes.extend(&body[..words * 4]);
+            let _ = read_rtcp(&bytes, OURS);
+            let _ = read_rtcp(&body, OURS);
+            bytes[0] |= 0x20;
+            let _ = read_rtcp(&bytes, OURS);
+        }
+    }
+}
