@@ -1,1 +1,13 @@
-//! Placeholder until this module lands.
+//! x
+mod digits;
+mod dtls;
+mod line;
+mod media;
+mod offer;
+mod recorder;
+mod rtcp;
+mod sdp;
+mod speaker;
+mod stream;
+mod stun;
+mod voice;
