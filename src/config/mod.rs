@@ -402,3 +402,9 @@ impl Config {
         (result, keys)
     }
 }
+
+/// Reads a time as the file writes it, `25s` or `7d`, for the command line.
+#[must_use]
+pub fn read_span(text: &str) -> Option<Duration> {
+    setting::read_span(text)
+}

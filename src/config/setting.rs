@@ -113,14 +113,18 @@ impl Setting for RangeInclusive<u16> {
 /// The units of a time span, largest first, in milliseconds.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
+/// Reads a whole number and its unit.
+pub(super) fn read_span(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let (_, millis) = UNITS.into_iter().find(|(name, _)| *name == unit.trim_start())?;
+    number.parse::<u64>().ok()?.checked_mul(millis).map(Duration::from_millis)
+}
+
 impl Setting for Duration {
     const WANTED: &'static str = "a time with its unit: ms, s, m, h or d";
     fn read(value: &DeValue<'_>) -> Option<Self> {
-        let text = text(value)?;
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at_checked(digits)?;
-        let (_, millis) = UNITS.into_iter().find(|(name, _)| *name == unit.trim_start())?;
-        number.parse::<u64>().ok()?.checked_mul(millis).map(Self::from_millis)
+        read_span(text(value)?)
     }
     fn write(&self) -> String {
         let millis = u64::try_from(self.as_millis()).unwrap_or(u64::MAX);
