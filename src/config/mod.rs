@@ -1,0 +1,410 @@
+//! The one configuration file: what an administrator may write, and what is told back when it is wrong.
+//!
+//! The structures are plain data; `io::app` turns them into the settings of the modules. Reading never
+//! stops at the first fault: [`Config::read`] returns all of them, each with key, line and remedy.
+//! `config/gateway.example.toml` shows every key; a test compares it with this code.
+
+mod check;
+mod fault;
+mod peers;
+mod reader;
+mod secret;
+mod sections;
+mod setting;
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use self::fault::{ConfigFaults, Fault};
+pub use self::reader::KeyUse;
+pub use self::secret::{Machine, Surroundings};
+
+use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
+use crate::masked::Secret;
+use crate::user::Msisdn;
+
+/// The whole file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where records and permissions are kept.
+    pub store: StoreConfig,
+    /// Metrics and health.
+    pub admin: AdminConfig,
+    /// Where Meta's webhooks arrive.
+    pub webhook: WebhookConfig,
+    /// How Meta's Graph API is reached.
+    pub graph: GraphConfig,
+    /// The SIP side.
+    pub sip: SipConfig,
+    /// Media threads, addresses and ports.
+    pub media: MediaConfig,
+    /// Limits that hold for every call.
+    pub calls: CallsConfig,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// The phones that may register.
+    pub phones: Vec<PhoneConfig>,
+    /// The PBXs and providers that need no registration.
+    pub trunks: Vec<TrunkConfig>,
+    /// The WhatsApp business numbers.
+    pub numbers: Vec<NumberConfig>,
+    /// What works but is worth a look.
+    pub warnings: Vec<Fault>,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The SQLite file; it is created if it is not there.
+    pub path: PathBuf,
+    /// How sure a write must be before it counts.
+    pub synchronous: Synchronous,
+    /// How long handled webhooks are remembered, so that a late duplicate does nothing.
+    pub keep_events: Duration,
+}
+
+/// How sure a write of the store must be before it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synchronous {
+    /// On the disk: survives a power cut.
+    Full,
+    /// With the operating system: survives a crash of the program only.
+    Normal,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// `/metrics`, `/healthz` and `/readyz`.
+    pub listen: SocketAddr,
+}
+
+/// `[webhook]`
+#[derive(Clone, Debug)]
+pub struct WebhookConfig {
+    /// Where the HTTP or HTTPS server listens.
+    pub listen: SocketAddr,
+    /// The path that was given to Meta as callback URL.
+    pub path: String,
+    /// The word that Meta's verification handshake must bring.
+    pub verify_token: Secret<String>,
+    /// The app secrets that sign webhooks; several while one is being changed, or for several apps.
+    pub app_secrets: Vec<Secret<String>>,
+    /// Our own certificate; `None` behind a proxy that has one.
+    pub tls: Option<TlsConfig>,
+}
+
+/// `[webhook.tls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The certificate chain, PEM; the folder of the configuration file is already put in front.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+}
+
+/// `[graph]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphConfig {
+    /// Scheme and host, without a slash at the end.
+    pub base: String,
+    /// `v25.0`
+    pub version: String,
+    /// How long one request may take.
+    pub timeout: Duration,
+}
+
+/// `[sip]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SipConfig {
+    /// The UDP socket.
+    pub listen: SocketAddr,
+    /// What stands in Via and Contact: the address under which phones reach us.
+    pub advertised: SocketAddr,
+    /// The host part of our addresses of record.
+    pub domain: String,
+    /// The digest realm; the HA1 of every phone depends on it.
+    pub realm: String,
+    /// How long a trunk may stay silent before the next target is tried.
+    pub trunk_no_answer: Duration,
+    /// The shortest registration that is granted.
+    pub min_expires: Duration,
+    /// The registration that is granted to a phone that asks for none.
+    pub default_expires: Duration,
+    /// The longest registration that is granted.
+    pub max_expires: Duration,
+    /// How long a digest nonce may be used.
+    pub nonce_life: Duration,
+}
+
+/// `[media]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaConfig {
+    /// Media threads; 0 means one per processor core.
+    pub workers: u32,
+    /// A call without any media for so long ends.
+    pub dead_after: Duration,
+    /// Comfort noise towards WhatsApp begins after so much silence from the phone.
+    pub comfort_after: Duration,
+    /// How long a WebRTC port rests after a call.
+    pub quarantine: Duration,
+    /// Towards WhatsApp.
+    pub outside: RealmConfig,
+    /// Towards phones and trunks.
+    pub inside: RealmConfig,
+}
+
+/// `[media.outside]` and `[media.inside]`: one side of the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealmConfig {
+    /// The address of the sockets.
+    pub bind: IpAddr,
+    /// The addresses that stand in SDP, the preferred one first; not empty.
+    pub advertised: Vec<IpAddr>,
+    /// The UDP ports: one per call outside, an even and an odd one per call inside.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// `[calls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallsConfig {
+    /// A user's call must be accepted so soon after its webhook.
+    pub accept_window: Duration,
+    /// How long a user's phone may ring when a phone here calls.
+    pub ring_user: Duration,
+    /// A call that lasts so long is ended.
+    pub max_duration: Duration,
+    /// A reservation against a cap lapses after so long if the call's end was never seen.
+    pub reservation_life: Duration,
+    /// How long running calls may go on after SIGTERM before they are ended at both sides.
+    pub drain: Duration,
+    /// Dialled digits that never become a WhatsApp call.
+    pub emergency: Vec<String>,
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The least important message that is written.
+    pub level: LogLevel,
+    /// How messages are written.
+    pub format: LogFormat,
+}
+
+/// The least important message that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// An operator must act.
+    Error,
+    /// A peer broke a rule and we coped.
+    Warn,
+    /// A call's few facts.
+    Info,
+    /// Every input and output of a call.
+    Debug,
+    /// Wire text, masked.
+    Trace,
+}
+
+impl LogLevel {
+    /// The word that the log library knows.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[[phone]]`
+#[derive(Clone, Debug)]
+pub struct PhoneConfig {
+    /// The user part of its address, `1001`.
+    pub name: PhoneName,
+    /// What other phones show.
+    pub display: String,
+    /// The digest algorithm it is challenged with.
+    pub algorithm: PasswordAlgorithm,
+    /// H(name:realm:password) in lower-case hexadecimal.
+    pub ha1: Secret<String>,
+}
+
+/// The digest algorithm of a phone (RFC 8760).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordAlgorithm {
+    /// MD5: every phone knows it.
+    Md5,
+    /// SHA-256: newer phones only.
+    Sha256,
+}
+
+impl PasswordAlgorithm {
+    /// The word in the file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Md5 => "md5",
+            Self::Sha256 => "sha-256",
+        }
+    }
+
+    /// How many hexadecimal digits its HA1 has.
+    #[must_use]
+    pub const fn ha1_digits(self) -> usize {
+        match self {
+            Self::Md5 => 32,
+            Self::Sha256 => 64,
+        }
+    }
+}
+
+/// `[[trunk]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrunkConfig {
+    /// What the administrator calls it.
+    pub name: TrunkName,
+    /// Where INVITEs go.
+    pub address: SocketAddr,
+    /// Who may call us in its name; not empty.
+    pub sources: Vec<IpAddr>,
+    /// The administrator's word that nothing behind it reaches the public telephone network.
+    ///
+    /// Meta: no PSTN on any leg (calling/integration-patterns, reference §16.8).
+    pub voip_only: bool,
+}
+
+/// `[[number]]`: one WhatsApp business number.
+#[derive(Clone, Debug)]
+pub struct NumberConfig {
+    /// What the administrator calls it; stands in records and metrics.
+    pub label: NumberLabel,
+    /// Its Graph id.
+    pub phone_number_id: PhoneNumberId,
+    /// Its telephone number.
+    pub display_number: Msisdn,
+    /// The token for Graph.
+    pub access_token: Secret<String>,
+    /// Who rings when a user calls, all at once.
+    pub ring: Vec<Endpoint>,
+    /// When `pre_accept` is sent.
+    pub pre_accept: PreAccept,
+    /// What counts as the user's answer.
+    pub answer_on: AnswerOn,
+    /// At most so many connected calls to all users.
+    pub cap_per_number: CapConfig,
+    /// At most so many connected calls to one user.
+    pub cap_per_pair: CapConfig,
+    /// At most so many calls at once, both directions.
+    pub max_concurrent: u32,
+    /// At most so many business-initiated calls begun in 24 hours.
+    pub max_initiations: u32,
+    /// How phones call users through this number; `None` if they cannot.
+    pub dial: Option<DialConfig>,
+}
+
+/// When `pre_accept` is sent (call-handling rule 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreAccept {
+    /// As soon as the user calls: the quickest speech.
+    AtOnce,
+    /// At the first 18x of a phone: a `reject` before that still reaches Meta's own voicemail.
+    Ringing,
+}
+
+/// What counts as the user's answer to a call from here (call-handling rule 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerOn {
+    /// Meta's `ACCEPTED` only; it may come late.
+    Accepted,
+    /// `ACCEPTED` or sustained speech after `RINGING`, whichever comes first.
+    Speech,
+}
+
+/// A rolling cap on connected business-initiated calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CapConfig {
+    /// Whether it is kept.
+    pub enabled: bool,
+    /// So many calls.
+    pub max: u32,
+    /// In any window of this length.
+    pub window: Duration,
+}
+
+/// `[number.dial]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialConfig {
+    /// Phones dial this, then the user's number with its country code.
+    pub prefix: String,
+    /// The phones that may.
+    pub phones: Vec<PhoneName>,
+    /// The trunks that may.
+    pub trunks: Vec<TrunkName>,
+}
+
+impl Config {
+    /// Reads the file and everything it names.
+    ///
+    /// # Errors
+    /// Every fault of the file, in its order.
+    pub fn read(path: &Path) -> Result<Self, ConfigFaults> {
+        let text = Machine.read_file(path).map_err(|error| {
+            let problem = format!("the file cannot be read: {}", secret::plain(&error));
+            let remedy = "start from config/gateway.example.toml, which explains every key".to_owned();
+            ConfigFaults::unreadable(path, problem, remedy)
+        })?;
+        Self::parse(&text, path, &Machine).0
+    }
+
+    /// Reads `text` as the file at `path`, with every key that the program asked for.
+    ///
+    /// # Errors
+    /// Every fault of the file, in its order.
+    pub fn parse(
+        text: &str,
+        path: &Path,
+        surroundings: &dyn Surroundings,
+    ) -> (Result<Self, ConfigFaults>, Vec<KeyUse>) {
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
+        let mut reader = reader::Reader::new(text, folder, surroundings);
+        let (table, errors) = toml::de::DeTable::parse_recoverable(text);
+        // What follows a syntax error is guesswork: its faults would only confuse.
+        let mut config = None;
+        if errors.is_empty() {
+            let draft = sections::read(&mut reader, table.get_ref());
+            check::compare(&mut reader, &draft);
+            config = draft.complete();
+        } else {
+            reader.syntax(&errors);
+        }
+        let reader::Reader { mut faults, mut warnings, keys, .. } = reader;
+        faults.sort_by_key(|fault| fault.line.unwrap_or(usize::MAX));
+        warnings.sort_by_key(|warning| warning.line.unwrap_or(usize::MAX));
+        let result = match config {
+            Some(config) if faults.is_empty() => Ok(Self { warnings, ..config }),
+            _ => Err(ConfigFaults { file: path.to_owned(), faults, warnings }),
+        };
+        (result, keys)
+    }
+}
+
+/// Reads a time as the file writes it, `25s` or `7d`, for the command line.
+#[must_use]
+pub fn read_span(text: &str) -> Option<Duration> {
+    setting::read_span(text)
+}

@@ -1,0 +1,330 @@
+//! Each section of the file: its keys, their defaults, and why they are what they are.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::peers::{Digits, NumberDraft, PhoneDraft, TrunkDraft, number, phone, trunk};
+use super::reader::{Reader, Section};
+use super::secret::plain;
+use super::setting::{Setting, words};
+use super::{
+    AdminConfig, CallsConfig, Config, GraphConfig, LogConfig, LogFormat, LogLevel, MediaConfig, RealmConfig,
+    SipConfig, StoreConfig, Synchronous, TlsConfig, WebhookConfig,
+};
+
+words!(Synchronous, "\"full\" or \"normal\"", "full" => Synchronous::Full, "normal" => Synchronous::Normal);
+words!(LogFormat, "\"text\" or \"json\"", "text" => LogFormat::Text, "json" => LogFormat::Json);
+words!(LogLevel, "error, warn, info, debug or trace, in quotes",
+    "error" => LogLevel::Error, "warn" => LogLevel::Warn, "info" => LogLevel::Info,
+    "debug" => LogLevel::Debug, "trace" => LogLevel::Trace);
+
+/// What was read of the file; a part is `None` if something in it is wrong.
+///
+/// Names, addresses and references stand beside the parts, so that they can be compared even
+/// where another key of the same part is wrong.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) store: Option<StoreConfig>,
+    pub(super) admin: Option<AdminConfig>,
+    pub(super) webhook: Option<WebhookConfig>,
+    pub(super) graph: Option<GraphConfig>,
+    pub(super) sip: Option<SipConfig>,
+    pub(super) media: Option<MediaConfig>,
+    pub(super) calls: Option<CallsConfig>,
+    pub(super) log: Option<LogConfig>,
+    pub(super) phones: Vec<PhoneDraft>,
+    pub(super) trunks: Vec<TrunkDraft>,
+    pub(super) numbers: Vec<NumberDraft>,
+    pub(super) listens: Listens,
+}
+
+/// Every socket that the file asks for.
+#[derive(Default)]
+pub(super) struct Listens {
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) webhook: Option<SocketAddr>,
+    pub(super) sip: Option<SocketAddr>,
+    pub(super) outside: Option<(IpAddr, RangeInclusive<u16>)>,
+    pub(super) inside: Option<(IpAddr, RangeInclusive<u16>)>,
+}
+
+impl Draft {
+    /// The configuration, if every part of it is good.
+    pub(super) fn complete(self) -> Option<Config> {
+        Some(Config {
+            store: self.store?,
+            admin: self.admin?,
+            webhook: self.webhook?,
+            graph: self.graph?,
+            sip: self.sip?,
+            media: self.media?,
+            calls: self.calls?,
+            log: self.log?,
+            phones: self.phones.into_iter().map(|it| it.config).collect::<Option<_>>()?,
+            trunks: self.trunks.into_iter().map(|it| it.config).collect::<Option<_>>()?,
+            numbers: self.numbers.into_iter().map(|it| it.config).collect::<Option<_>>()?,
+            warnings: Vec::new(),
+        })
+    }
+}
+
+/// Reads the whole tree.
+pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Draft {
+    let mut root = Section::root(reader, table);
+    let mut draft = Draft::default();
+    draft.store = root.part("store", store);
+    draft.admin = root.part("admin", |it| admin(it, &mut draft.listens));
+    draft.webhook = root.part("webhook", |it| webhook(it, &mut draft.listens));
+    draft.graph = root.part("graph", graph);
+    draft.sip = root.part("sip", |it| sip(it, &mut draft.listens));
+    draft.media = root.part("media", |it| media(it, &mut draft.listens));
+    draft.calls = root.part("calls", calls);
+    draft.log = root.part("log", log);
+    draft.phones = root.each("phone", phone);
+    draft.trunks = root.each("trunk", trunk);
+    draft.numbers = root.each("number", number);
+    root.finish();
+    draft
+}
+
+const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn store(section: &mut Section<'_, '_, '_>) -> Option<StoreConfig> {
+    let path = section.or("path", PathBuf::from("/var/lib/cordboard/cordboard.db"));
+    let synchronous = section.or("synchronous", Synchronous::Full);
+    // Meta: webhooks are repeated for up to 7 days (calling/faq, reference §9.3).
+    let keep = section.or("keep_events", secs(8 * DAY));
+    let why = "Meta repeats webhooks for up to 7 days";
+    let keep_events = section.within("keep_events", keep, &(secs(7 * DAY)..=secs(365 * DAY)), why);
+    Some(StoreConfig { path: section.resolve(&path?), synchronous: synchronous?, keep_events: keep_events? })
+}
+
+fn admin(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<AdminConfig> {
+    listens.admin = section.or("listen", local(9780));
+    Some(AdminConfig { listen: listens.admin? })
+}
+
+fn webhook(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<WebhookConfig> {
+    listens.webhook = section.or("listen", local(8080));
+    let path: Option<String> = section.or("path", "/webhook".to_owned());
+    if let Some(wrong) =
+        path.as_ref().filter(|it| !it.starts_with('/') || it.contains(['{', '}', '?', '#', ' ']))
+    {
+        let remedy =
+            "path = \"/webhook\"  (what follows the host name in the callback URL at Meta)".to_owned();
+        section.fault_of("path", format!("{wrong:?} is not the path of a URL"), remedy);
+    }
+    let verify_token = section.secret("verify_token");
+    let app_secrets = section.secrets("app_secrets");
+    let tls = if section.has("tls") { section.part("tls", tls).map(Some) } else { Some(None) };
+    Some(WebhookConfig {
+        listen: listens.webhook?,
+        path: path?,
+        verify_token: verify_token?,
+        app_secrets: app_secrets?,
+        tls: tls?,
+    })
+}
+
+fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsConfig> {
+    let certificate = pem(section, "certificate", "\"/etc/cordboard/fullchain.pem\"");
+    let key = pem(section, "key", "\"/etc/cordboard/privkey.pem\"");
+    Some(TlsConfig { certificate: certificate?, key: key? })
+}
+
+/// A PEM file that can be read now.
+fn pem(section: &mut Section<'_, '_, '_>, key: &'static str, example: &str) -> Option<PathBuf> {
+    let path = section.required::<PathBuf>(key, example)?;
+    let path = section.resolve(&path);
+    let remedy = format!("{key} = {example}  (a PEM file that the user of cordboard can read)");
+    match section.surroundings().read_file(&path) {
+        Ok(text) if text.contains("-----BEGIN") => return Some(path),
+        Ok(_) => section.fault_of(key, format!("{} is not a PEM file", path.display()), remedy),
+        Err(error) => {
+            section.fault_of(key, format!("{} cannot be read: {}", path.display(), plain(&error)), remedy);
+        }
+    }
+    None
+}
+
+fn graph(section: &mut Section<'_, '_, '_>) -> Option<GraphConfig> {
+    let base: Option<String> = section.or("base", "https://graph.facebook.com".to_owned());
+    if let Some(base) = &base {
+        let local =
+            ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|it| base.starts_with(it));
+        if (!base.starts_with("https://") && !local) || base.ends_with('/') {
+            let problem = format!("{base:?} is not an https address without a slash at the end");
+            let remedy =
+                "base = \"https://graph.facebook.com\"  (plain http only for the simulator on 127.0.0.1)";
+            section.fault_of("base", problem, remedy.to_owned());
+        }
+    }
+    // Meta: versions live about two years; v25.0 until 2028-07 (reference §2).
+    let version: Option<String> = section.or("version", "v25.0".to_owned());
+    let shape = |it: &str| {
+        let (major, minor) = it.strip_prefix('v')?.split_once('.')?;
+        Some(major.parse::<u32>().ok()? >= 17 && minor.parse::<u32>().is_ok())
+    };
+    if let Some(wrong) = version.as_deref().filter(|it| shape(it) != Some(true)) {
+        // Meta: calling needs v17.0 or later (calling/faq, reference §2).
+        let problem = format!("{wrong:?} is not a Graph version from v17.0 on");
+        section.fault_of("version", problem, "version = \"v25.0\"".to_owned());
+    }
+    let timeout = section.or("timeout", secs(10));
+    let why = "a call must be accepted about 30 s after its webhook";
+    let timeout = section.within("timeout", timeout, &(secs(1)..=secs(20)), why);
+    Some(GraphConfig { base: base?, version: version?, timeout: timeout? })
+}
+
+fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<SipConfig> {
+    let listen = section.or("listen", SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060)));
+    listens.sip = listen;
+    let written = section.optional::<SocketAddr>("advertised", "\"192.168.1.10:5060\"");
+    let advertised = written.and_then(|it| it.or(listen.filter(|it| !it.ip().is_unspecified())));
+    if let (Some(None), Some(listen), None) = (written, listen, advertised) {
+        let problem = format!("must be there, because {listen} names no address that a phone could call");
+        let remedy =
+            "in [sip]: advertised = \"192.168.1.10:5060\"  (this machine, as phones see it)".to_owned();
+        section.fault_of("advertised", problem, remedy);
+    }
+    if let Some(wrong) = advertised.filter(|it| it.ip().is_unspecified()) {
+        let problem = format!("{wrong} is every address and no address: phones could not call it");
+        let remedy = "advertised = \"192.168.1.10:5060\"  (this machine, as phones see it)".to_owned();
+        section.fault_of("advertised", problem, remedy);
+    }
+    let domain = section.optional::<String>("domain", "\"pbx.example.com\"");
+    // A phone's HA1 holds the realm: a default that never changes keeps old passwords good.
+    let realm = section.or("realm", "cordboard".to_owned());
+    let silent = section.or("trunk_no_answer", secs(2));
+    let why = "the calling user waits about 30 s in all";
+    let trunk_no_answer =
+        section.within("trunk_no_answer", silent, &(Duration::from_millis(500)..=secs(20)), why);
+    let min_expires = section.or("min_expires", secs(MINUTE));
+    let default_expires = section.or("default_expires", secs(5 * MINUTE));
+    let max_expires = section.or("max_expires", secs(HOUR));
+    if let (Some(min), Some(default), Some(max)) = (min_expires, default_expires, max_expires)
+        && !(secs(1) <= min && min <= default && default <= max)
+    {
+        let problem = "the three registration times must grow: min_expires, default_expires, max_expires";
+        let remedy = "min_expires = \"1m\", default_expires = \"5m\", max_expires = \"1h\"".to_owned();
+        section.fault_of("default_expires", problem.to_owned(), remedy);
+    }
+    let nonce_life = section.or("nonce_life", secs(5 * MINUTE));
+    let (domain, advertised) = (domain?, advertised?);
+    Some(SipConfig {
+        listen: listen?,
+        advertised,
+        domain: domain.unwrap_or_else(|| advertised.ip().to_string()),
+        realm: realm?,
+        trunk_no_answer: trunk_no_answer?,
+        min_expires: min_expires?,
+        default_expires: default_expires?,
+        max_expires: max_expires?,
+        nonce_life: nonce_life?,
+    })
+}
+
+fn media(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<MediaConfig> {
+    let workers = section.or("workers", 0);
+    let workers = section.within("workers", workers, &(0..=256), "more threads than cores only cost");
+    let dead_after = section.or("dead_after", secs(MINUTE));
+    let why = "a muted phone may be silent for long, a dead one should not block its user";
+    let dead_after = section.within("dead_after", dead_after, &(secs(5)..=secs(HOUR)), why);
+    // No gap towards WhatsApp over 60 ms (call-handling rule 11).
+    let comfort = section.or("comfort_after", Duration::from_millis(60));
+    let limits = Duration::from_millis(20)..=Duration::from_millis(60);
+    let comfort_after =
+        section.within("comfort_after", comfort, &limits, "WhatsApp should never hear a gap over 60 ms");
+    // Meta's relays know calls by our address and port: one used again at once would meet the old call.
+    let quarantine = section.or("quarantine", secs(MINUTE));
+    let outside = section.part("outside", |it| realm(it, 40_000..=40_999, &mut listens.outside));
+    let inside = section.part("inside", |it| realm(it, 41_000..=42_999, &mut listens.inside));
+    Some(MediaConfig {
+        workers: workers?,
+        dead_after: dead_after?,
+        comfort_after: comfort_after?,
+        quarantine: quarantine?,
+        outside: outside?,
+        inside: inside?,
+    })
+}
+
+fn realm(
+    section: &mut Section<'_, '_, '_>,
+    ports: RangeInclusive<u16>,
+    listen: &mut Option<(IpAddr, RangeInclusive<u16>)>,
+) -> Option<RealmConfig> {
+    let bind = section.or("bind", IpAddr::from(Ipv4Addr::UNSPECIFIED));
+    let example = "[\"203.0.113.10\"]";
+    let named = bind.filter(|it| !it.is_unspecified());
+    let advertised = if named.is_some() && !section.has("advertised") {
+        section.optional::<IpAddr>("advertised", example).map(|_| named.into_iter().collect::<Vec<_>>())
+    } else {
+        section.list::<IpAddr>("advertised", None, example)
+    };
+    if let Some(list) = &advertised
+        && (list.is_empty() || list.iter().any(IpAddr::is_unspecified))
+    {
+        let problem = "must name the addresses under which the other side reaches this machine".to_owned();
+        section.fault_of("advertised", problem, format!("advertised = {example}"));
+    }
+    let ports = section.or("ports", ports);
+    *listen = bind.zip(ports.clone());
+    Some(RealmConfig { bind: bind?, advertised: advertised?, ports: ports? })
+}
+
+fn calls(section: &mut Section<'_, '_, '_>) -> Option<CallsConfig> {
+    // Meta: 30 to 60 s from the webhook (calling/reference, calling/user-initiated-calls; reference §10).
+    let window = section.or("accept_window", secs(25));
+    let why = "Meta gives a call up 30 to 60 s after its webhook";
+    let accept_window = section.within("accept_window", window, &(secs(5)..=secs(55)), why);
+    // Meta: how long a user's phone rings is not published (reference §10).
+    let ring_user = section.or("ring_user", secs(MINUTE));
+    let ring_user =
+        section.within("ring_user", ring_user, &(secs(10)..=secs(5 * MINUTE)), "somebody is waiting");
+    // Meta: no maximum (calling/faq, reference §1); this one is for a forgotten receiver.
+    let max_duration = section.or("max_duration", secs(4 * HOUR));
+    let max_duration =
+        section.within("max_duration", max_duration, &(secs(10)..=secs(7 * DAY)), "it ends forgotten calls");
+    let life = section.or("reservation_life", secs(5 * MINUTE));
+    if let (Some(life), Some(ring)) = (life, ring_user)
+        && life < ring + secs(30)
+    {
+        let problem = "a reservation must outlive the ringing (ring_user) by 30 s or more".to_owned();
+        section.fault_of("reservation_life", problem, "reservation_life = \"5m\"".to_owned());
+    }
+    let drain = section.or("drain", Duration::ZERO);
+    let why = "systemd waits TimeoutStopSec (90 s in our unit), then kills";
+    let drain = section.within("drain", drain, &(Duration::ZERO..=secs(DAY)), why);
+    let known = ["000", "110", "112", "113", "115", "118", "119", "190", "191", "192", "193", "911", "999"];
+    let known = known.map(|it| Digits(it.to_owned())).into();
+    let emergency = section.list::<Digits>("emergency", Some(known), "[\"112\", \"911\"]");
+    Some(CallsConfig {
+        accept_window: accept_window?,
+        ring_user: ring_user?,
+        max_duration: max_duration?,
+        reservation_life: life?,
+        drain: drain?,
+        emergency: emergency?.into_iter().map(|it| it.0).collect(),
+    })
+}
+
+fn log(section: &mut Section<'_, '_, '_>) -> Option<LogConfig> {
+    let level = section.or("level", LogLevel::Info);
+    let format = section.or("format", LogFormat::Text);
+    Some(LogConfig { level: level?, format: format? })
+}

@@ -1,0 +1,95 @@
+//! `cordboard check FILE`: says everything that is wrong with a configuration, or what it sets up.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Exit, complain, say};
+use crate::config::Config;
+use crate::id::Endpoint;
+
+/// Reads a configuration file and names every mistake, its line, and what to write instead.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(super) fn check(args: &CheckArgs) -> Exit {
+    let Some(config) = load(&args.file) else { return Exit::Usage };
+    say(summary(&args.file, &config));
+    Exit::Done
+}
+
+/// Reads a configuration for any command; warnings and faults go to stderr.
+#[must_use]
+pub fn load(file: &Path) -> Option<Config> {
+    match Config::read(file) {
+        Ok(config) => {
+            for warning in &config.warnings {
+                complain(format_args!("warning: {warning}\n"));
+            }
+            Some(config)
+        }
+        Err(faults) => {
+            complain(faults);
+            None
+        }
+    }
+}
+
+/// What a good configuration sets up, for a last look: no secret and no full number.
+fn summary(file: &Path, config: &Config) -> String {
+    let mut out = format!("{}: good", file.display());
+    let tls = if config.webhook.tls.is_some() { "https" } else { "http, behind a proxy" };
+    let rows = [
+        ("webhook", format!("{}{} ({tls})", config.webhook.listen, config.webhook.path)),
+        ("graph", format!("{}/{}", config.graph.base, config.graph.version)),
+        ("sip", format!("udp {}, advertised as {}", config.sip.listen, config.sip.advertised)),
+        ("media", media(config)),
+        ("admin", format!("http://{}/metrics", config.admin.listen)),
+        ("store", config.store.path.display().to_string()),
+        ("phones", config.phones.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(" ")),
+        ("trunks", config.trunks.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(" ")),
+    ];
+    for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = write!(out, "\n  {name:<8} {value}");
+    }
+    for number in &config.numbers {
+        let ring: Vec<String> = number.ring.iter().map(target).collect();
+        let ring = if ring.is_empty() { "nobody (rejected)".to_owned() } else { ring.join(" + ") };
+        let _ = write!(out, "\n  number   {} {}: rings {ring}", number.label, number.display_number);
+        let _ = match &number.dial {
+            Some(dial) => write!(out, "; dial {}+number from {}", dial.prefix, sources(dial)),
+            None => write!(out, "; nobody can dial out"),
+        };
+    }
+    out
+}
+
+fn target(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Phone(name) => name.to_string(),
+        Endpoint::Trunk(name, number) => format!("{number} at {name}"),
+    }
+}
+
+fn sources(dial: &crate::config::DialConfig) -> String {
+    let phones = dial.phones.iter().map(|it| it.as_str());
+    phones.chain(dial.trunks.iter().map(|it| it.as_str())).collect::<Vec<_>>().join(", ")
+}
+
+/// Ports, and how many calls they are enough for.
+fn media(config: &Config) -> String {
+    let (outside, inside) = (&config.media.outside.ports, &config.media.inside.ports);
+    let calls = outside.len().min(inside.len() / 2);
+    format!(
+        "outside udp {}-{}, inside udp {}-{}: ports for {calls} calls at once",
+        outside.start(),
+        outside.end(),
+        inside.start(),
+        inside.end()
+    )
+}

@@ -1,0 +1,120 @@
+//! The command line: one file per command, each ends with an [`Exit`].
+
+pub mod calls;
+pub mod check;
+pub mod password;
+pub mod permission;
+pub mod serve;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Puts WhatsApp Business calls on SIP desk phones and PBX trunks.
+#[derive(Debug, Parser)]
+#[command(name = "cordboard", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::CheckArgs),
+    Password(password::PasswordArgs),
+}
+
+/// How the program ends; the numbers are those of `sysexits.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All went well.
+    Done,
+    /// The command line or the configuration is wrong; a message said what to write instead.
+    Usage,
+    /// Something outside is not there: the store, a port, the network.
+    Unavailable,
+    /// Our fault.
+    Internal,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Usage => 64,
+            Self::Unavailable => 69,
+            Self::Internal => 70,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// Runs the command that this process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    run_args(std::env::args_os()).into()
+}
+
+/// Runs a command; the first argument is the program's name.
+pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(help) => {
+            // A closed pipe takes the text away; the status still tells.
+            let _ = help.print();
+            return if help.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    match cli.command {
+        Command::Check(args) => check::check(&args),
+        Command::Password(args) => password::password(&args),
+    }
+}
+
+/// Prints a line of a report; a reader that has gone away is not a failure.
+pub(super) fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// Prints a line for the person at the keyboard, or the journal.
+pub(super) fn complain(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_words(words: &[&str]) -> Exit {
+        run_args(std::iter::once("cordboard").chain(words.iter().copied()).map(OsString::from))
+    }
+
+    #[test]
+    fn a_wrong_command_line_ends_with_64_and_help_with_0() {
+        assert_eq!(run_words(&["chekc"]), Exit::Usage);
+        assert_eq!(run_words(&["check"]), Exit::Usage);
+        assert_eq!(run_words(&["--help"]), Exit::Done);
+        assert_eq!(run_words(&["--version"]), Exit::Done);
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_there_ends_with_64() {
+        assert_eq!(run_words(&["check", "/nowhere/gateway.toml"]), Exit::Usage);
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}
