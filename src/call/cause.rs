@@ -402,14 +402,6 @@ const fn denied(reason: DenialReason) -> Verdict {
             21,
             "The seven days are over: ask the user again.",
         ),
-        D::PermissionDeclined => row(
-            "permission_declined",
-            Policy,
-            403,
-            "User said no",
-            21,
-            "The user declined or revoked: wait until they allow it.",
-        ),
         D::NumberCap => row(
             "number_cap",
             Policy,

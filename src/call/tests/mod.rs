@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::id::{CallId, Endpoint, WaCallId};
-use crate::policy::Grant;
-use crate::sip::DialogSnapshot;
+use crate::policy::{Attempt, Grant};
+use crate::sip::{DialogSnapshot, Flow};
 use crate::time::Wall;
 use crate::user::{Msisdn, UserId};
 use crate::whatsapp::{Outcome, Termination};
@@ -39,7 +39,18 @@ fn phone(name: &str) -> Endpoint {
 }
 
 fn dialog() -> Box<DialogSnapshot> {
-    Box::new(DialogSnapshot::for_tests())
+    let here = "127.0.0.1:5060".parse().expect("an address");
+    Box::new(DialogSnapshot {
+        call_id: "call".into(),
+        local_tag: "ours".into(),
+        remote_tag: "theirs".into(),
+        local_uri: "sip:gateway@pbx.example".into(),
+        remote_uri: "sip:1001@pbx.example".into(),
+        remote_target: "sip:1001@127.0.0.1:5062".into(),
+        route_set: Vec::new(),
+        local_cseq: 1,
+        flow: Flow { local: here, remote: here },
+    })
 }
 
 fn not_picked_up() -> Input {
@@ -139,7 +150,8 @@ fn spell(output: &Output) -> String {
 }
 
 fn grant() -> Input {
-    Input::Reserved(Grant::for_tests())
+    let attempt = Attempt { number: "108911".into(), user: user(), call: CallId(7) };
+    Input::Reserved(Grant { attempt, at: start().wall, lapses: start().wall + Duration::from_secs(180) })
 }
 
 fn closed() -> Input {

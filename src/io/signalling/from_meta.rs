@@ -174,7 +174,7 @@ impl Switchboard {
         if let Some(Some(termination)) = buried {
             // Ended before we heard of it: a missed call that rings nobody.
             self.feed(now, id, Input::MetaTerminated(termination));
-        } else if self.stopping.is_some() {
+        } else if self.is_closing() {
             self.feed(now, id, Input::Ordered(crate::call::Order::Stop));
         }
     }

@@ -5,7 +5,7 @@ use super::switchboard::Switchboard;
 use crate::call::{Call, CallDirection, CallRecord, Fork, ForkFailure, HangupCause, Input};
 use crate::dialplan::Dialled;
 use crate::id::{Endpoint, LegId, PhoneNumberId};
-use crate::sip::{Caller, Event, LegFailure};
+use crate::sip::{CallerOrigin, Event, LegFailure};
 use crate::time::Now;
 use crate::user::UserId;
 
@@ -21,9 +21,9 @@ impl Switchboard {
     pub(super) fn handle_sip_event(&mut self, now: Now, event: Event) {
         match event {
             Event::Invited { leg, from, dialled, sdp, call_id } => {
-                let endpoint = match from {
-                    Caller::Phone { name, .. } => Endpoint::Phone(name),
-                    Caller::Trunk { name, number, .. } => Endpoint::Trunk(name, number),
+                let endpoint = match from.origin {
+                    CallerOrigin::Phone(name) => Endpoint::Phone(name),
+                    CallerOrigin::Trunk(name) => Endpoint::Trunk(name, from.number),
                 };
                 let dial = Dial { leg, endpoint, sdp, sip_call_id: call_id };
                 self.dialled(now, dial, &dialled);
@@ -64,7 +64,7 @@ impl Switchboard {
     }
 
     fn dialled(&mut self, now: Now, dial: Dial, digits: &str) {
-        let cause = if self.stopping.is_some() {
+        let cause = if self.is_closing() {
             HangupCause::Stopping
         } else {
             match self.parts.dialplan.resolve(&dial.endpoint, digits) {

@@ -29,15 +29,19 @@ pub(super) type Lane = mpsc::UnboundedSender<Write>;
 const CLOSE_TRIES: u32 = 120;
 const CLOSE_PAUSE: Duration = Duration::from_secs(5);
 
-/// Starts the lane of one call.
-pub(super) fn start(store: Store, call: CallId, replies: mpsc::UnboundedSender<(CallId, Reply)>) -> Lane {
+/// The lane of one call and the work behind it, which ends when the lane is dropped.
+pub(super) fn make(
+    store: Store,
+    call: CallId,
+    replies: mpsc::UnboundedSender<(CallId, Reply)>,
+) -> (Lane, impl Future<Output = ()> + Send) {
     let (lane, mut writes) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    let work = async move {
         while let Some(write) = writes.recv().await {
             write_one(&store, call, write, &replies).await;
         }
-    });
-    lane
+    };
+    (lane, work)
 }
 
 async fn write_one(
@@ -78,7 +82,7 @@ async fn close(store: &Store, record: &CallRecord) -> Result<(), crate::io::stor
                 tries += 1;
                 tokio::time::sleep(CLOSE_PAUSE).await;
             }
-            outcome => return outcome,
+            outcome => return outcome.map(|_| ()),
         }
     }
 }

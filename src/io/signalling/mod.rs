@@ -52,8 +52,10 @@ pub(super) enum Reply {
 pub enum Question {
     /// The figures of this moment.
     Figures(oneshot::Sender<Figures>),
-    /// End all calls and stop; the reply comes when the last record is written or the time is up.
-    Stop(oneshot::Sender<()>),
+    /// Take no new calls; the reply comes when the last one has ended.
+    Drain(oneshot::Sender<()>),
+    /// End all calls on both sides and stop.
+    Stop,
 }
 
 /// What the loop listens to.
@@ -83,7 +85,7 @@ pub async fn run(mut board: Switchboard, mut ears: Ears) -> io::Result<()> {
         board.settle(now());
         send_all(&mut board, &ears.socket);
         if board.is_done(now()) {
-            board.say_goodbye();
+            board.write_last_words().await;
             return Ok(());
         }
         let deadline = board.poll_timeout().unwrap_or_else(|| Instant::now() + Duration::from_secs(1));

@@ -7,6 +7,7 @@ use crate::call::{AnswerOn, PreAcceptWhen};
 use crate::id::{Endpoint, NumberLabel, PhoneNumberId};
 use crate::masked::Secret;
 use crate::policy::Rules;
+use crate::user::Msisdn;
 
 /// One business number, as the configuration describes it.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct BusinessNumber {
     pub label: NumberLabel,
     /// Graph's name for it.
     pub id: PhoneNumberId,
+    /// Its telephone number, for phones that show which number was called.
+    pub display: Msisdn,
     /// The token for its Graph requests.
     pub token: Secret<String>,
     /// Who rings when a user calls.

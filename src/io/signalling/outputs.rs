@@ -12,7 +12,7 @@ use crate::media::{MetaSide, OpenSpec, Order, PhoneSide, Stage};
 use crate::policy::{Attempt, Decision, Permission};
 use crate::sip::{CallerIdentity, Invite, Reason, Refusal};
 use crate::time::{Now, Wall};
-use crate::whatsapp::{Action, LivePermission, LiveStatus};
+use crate::whatsapp::Action;
 
 impl Switchboard {
     pub(super) fn carry_out(&mut self, now: Now, id: CallId, output: Output) {
@@ -134,10 +134,7 @@ impl Switchboard {
         let Some(live) = self.calls.get(&id) else { return };
         let record = live.call.record();
         let display = record.user_name.as_ref().map_or_else(String::new, |name| name.expose().clone());
-        let to_number = match &target {
-            Endpoint::Trunk(_, number) => Some(number.clone()),
-            Endpoint::Phone(_) => None,
-        };
+        let to_number = Some(self.parts.numbers[live.number].display.digits().to_owned());
         let caller = CallerIdentity { number: dialable(&record.user), display };
         let invite = Invite { target, caller, to_number, sdp, headers: Vec::new() };
         match self.parts.agent.invite(now, invite) {
@@ -196,13 +193,13 @@ impl Switchboard {
             (self.parts.store.clone(), self.parts.graph.clone(), self.replies_in.clone());
         tokio::spawn(async move {
             let known = store.permission(&attempt.number, &attempt.user).await;
-            if known.as_ref().is_ok_and(|permission| !permission.is_live(now().wall)) {
+            if known.as_ref().is_ok_and(|permission| !is_live(*permission, now().wall)) {
                 // The ledger may have missed a webhook: Meta's word is the tie-break.
                 match graph.permission(&attempt.number, &token, &attempt.user).await {
                     Ok(live) => {
                         let at = now().wall;
-                        let permission = permission_of(&live, at);
-                        if permission.is_live(at) {
+                        let permission = Permission::from(&live);
+                        if is_live(permission, at) {
                             let kept = store
                                 .set_permission(&attempt.number, &attempt.user, permission, "live_query", at)
                                 .await;
@@ -227,15 +224,11 @@ impl Switchboard {
     }
 }
 
-fn permission_of(live: &LivePermission, at: Wall) -> Permission {
-    match (live.status, live.expires) {
-        (LiveStatus::Permanent, _) => Permission::Permanent,
-        (LiveStatus::Temporary, Some(until)) => Permission::Temporary { until },
-        // Meta named no end: good for this attempt, asked again at the next.
-        (LiveStatus::Temporary, None) => {
-            Permission::Temporary { until: at + std::time::Duration::from_secs(60) }
-        }
-        _ => Permission::None,
+fn is_live(permission: Permission, at: Wall) -> bool {
+    match permission {
+        Permission::Permanent => true,
+        Permission::Temporary { until } => at < until,
+        Permission::None | Permission::Declined => false,
     }
 }
 
@@ -251,14 +244,14 @@ const fn stage(gate: Gate) -> Stage {
 fn reason(end: LegEnd) -> Reason {
     match end {
         LegEnd::CompletedElsewhere => {
-            Reason { protocol: "SIP".into(), cause: 200, text: "Call completed elsewhere".into() }
+Reason::completed_elsewhere()
         }
         LegEnd::Verdict(verdict) => q850(verdict),
     }
 }
 
 fn q850(verdict: Verdict) -> Reason {
-    Reason { protocol: "Q.850".into(), cause: verdict.q850.into(), text: verdict.phrase.into() }
+    Reason { protocol: "Q.850", cause: verdict.q850.into(), text: verdict.phrase.into() }
 }
 
 /// A final answer to a phone's INVITE, from the verdict table.

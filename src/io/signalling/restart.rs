@@ -30,7 +30,7 @@ impl Switchboard {
         match dialog.map(serde_json::from_str::<DialogSnapshot>) {
             Some(Ok(dialog)) => {
                 let reason = Reason {
-                    protocol: "Q.850".into(),
+                    protocol: "Q.850",
                     cause: verdict.q850.into(),
                     text: verdict.phrase.into(),
                 };

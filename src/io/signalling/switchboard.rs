@@ -95,14 +95,11 @@ pub struct Switchboard {
     pub(super) figures: Figures,
     pub(super) replies_in: mpsc::UnboundedSender<(CallId, Reply)>,
     pub(super) replies: mpsc::UnboundedReceiver<(CallId, Reply)>,
-    pub(super) stopping: Option<Stopping>,
+    pub(super) stopping: Option<Instant>,
+    pub(super) draining: Option<oneshot::Sender<()>>,
+    lanes: tokio::task::JoinSet<()>,
     deadlines: BTreeSet<(Instant, CallId)>,
     touched: BTreeSet<CallId>,
-}
-
-pub(super) struct Stopping {
-    pub(super) until: Instant,
-    pub(super) done: Option<oneshot::Sender<()>>,
 }
 
 /// How long a stop waits for BYE, `terminate` and the records.
@@ -125,6 +122,8 @@ impl Switchboard {
             replies_in,
             replies,
             stopping: None,
+            draining: None,
+            lanes: tokio::task::JoinSet::new(),
             deadlines: BTreeSet::new(),
             touched: BTreeSet::new(),
         }
@@ -144,8 +143,7 @@ impl Switchboard {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let call = self.deadlines.first().map(|(at, _)| *at);
-        let stop = self.stopping.as_ref().map(|stopping| stopping.until);
-        [call, stop, self.parts.agent.poll_timeout()].into_iter().flatten().min()
+        [call, self.stopping, self.parts.agent.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Lets every machine finish what has become due, until all are quiet.
@@ -255,7 +253,9 @@ impl Switchboard {
     /// Takes a new call into the books; its first outputs are carried out at the next settling.
     pub(super) fn admit(&mut self, call: Call, number: usize, inbox: Option<InboxId>) -> CallId {
         let id = call.record().id;
-        let lane = lane::start(self.parts.store.clone(), id, self.replies_in.clone());
+        while self.lanes.try_join_next().is_some() {}
+        let (lane, work) = lane::make(self.parts.store.clone(), id, self.replies_in.clone());
+        self.lanes.spawn(work);
         if let Some(wa_call) = &call.record().wa_call {
             self.by_wa.insert(wa_call.clone(), id);
         }
@@ -365,9 +365,13 @@ impl Switchboard {
             Question::Figures(answer) => {
                 let _ = answer.send(self.take_figures());
             }
-            Question::Stop(done) => {
+            Question::Drain(done) => {
+                tracing::info!(calls = self.calls.len(), "draining: no new calls");
+                self.draining = Some(done);
+            }
+            Question::Stop => {
                 tracing::info!(calls = self.calls.len(), "stopping: calls are ended on both sides");
-                self.stopping = Some(Stopping { until: now.mono + STOP_TIME, done: Some(done) });
+                self.stopping = Some(now.mono + STOP_TIME);
                 let live: Vec<_> = self.calls.keys().copied().collect();
                 for id in live {
                     self.feed(now, id, Input::Ordered(Order::Stop));
@@ -396,13 +400,27 @@ impl Switchboard {
         *self.figures.ended.entry(key).or_default() += 1;
     }
 
-    pub(super) fn is_done(&self, now: Now) -> bool {
-        self.stopping.as_ref().is_some_and(|stopping| self.calls.is_empty() || now.mono >= stopping.until)
+    /// Whether new calls are turned away.
+    pub(super) fn is_closing(&self) -> bool {
+        self.stopping.is_some() || self.draining.is_some()
     }
 
-    pub(super) fn say_goodbye(&mut self) {
-        if let Some(done) = self.stopping.as_mut().and_then(|stopping| stopping.done.take()) {
+    pub(super) fn is_done(&mut self, now: Now) -> bool {
+        if self.calls.is_empty()
+            && let Some(done) = self.draining.take()
+        {
             let _ = done.send(());
+            self.stopping.get_or_insert(now.mono + STOP_TIME);
+        }
+        self.stopping.is_some_and(|until| self.calls.is_empty() || now.mono >= until)
+    }
+
+    /// Waits for what the lanes still have to write, for a bounded time.
+    pub(super) async fn write_last_words(&mut self) {
+        self.calls.clear();
+        let written = async { while self.lanes.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_TIME, written).await.is_err() {
+            tracing::error!("some records could not be closed: the next start closes them");
         }
     }
 }

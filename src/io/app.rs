@@ -1,0 +1,283 @@
+//! The gateway put together: from a configuration to a running process, and to its end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::graph::{GraphClient, GraphError, GraphSettings};
+use super::media::{MediaEngine, MediaSettings, Realm};
+use super::signalling::{self, BusinessNumber, Ears, Parts, Question, Switchboard};
+use super::store::{Store, StoreError, StoreSettings, Synchronous};
+use super::systemd;
+use crate::call::{self, CallTimes};
+use crate::config::{self, Config};
+use crate::dialplan::{DialEntry, DialPlan};
+use crate::masked::Secret;
+use crate::policy::{BusinessCountry, Cap, Rules};
+use crate::random::Random;
+use crate::sip::{self, DigestAlgorithm, PhoneAccount, TrunkPeer, UserAgent};
+
+/// Why the gateway could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// An address of the file cannot be used.
+    #[error("{key} = {address} cannot be used: {source}; is another program listening there?")]
+    Listen {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The store cannot be opened or read.
+    #[error("store.path = {path}: {source}", path = path.display())]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: StoreError,
+    },
+    /// Graph's client cannot be made.
+    #[error("graph: {0}")]
+    Graph(#[from] GraphError),
+    /// The certificate or key of the webhook listener cannot be used.
+    #[error("webhook.tls: {0}")]
+    Tls(std::io::Error),
+    /// Threads, signals or sockets of the system.
+    #[error("the system refused: {0}")]
+    System(#[from] std::io::Error),
+    /// The kernel gave no random bytes.
+    #[error("the kernel gave no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// Runs the gateway until it is told to stop and its calls have ended.
+///
+/// # Errors
+/// When something of the configuration cannot be had: an address, the store, a certificate.
+pub async fn serve(config: Config) -> Result<(), AppError> {
+    let mut random = seed()?;
+    let store = open_store(&config).await?;
+    let (reports_in, reports) = mpsc::unbounded_channel();
+    let (events_in, events) = mpsc::unbounded_channel();
+    let (questions_in, questions) = mpsc::unbounded_channel();
+    let media = MediaEngine::start(media_settings(&config), random.split(), reports_in)?;
+    let socket = bind_sip(config.sip.listen).await?;
+    let agent = UserAgent::new(sip_settings(&config, socket.local_addr()?), random.split());
+    let graph = GraphClient::new(GraphSettings {
+        base: config.graph.base.clone(),
+        version: config.graph.version.clone(),
+        timeout: config.graph.timeout,
+        ..GraphSettings::default()
+    })?;
+    let mut board = Switchboard::new(Parts {
+        agent,
+        media: media.clone(),
+        store: store.clone(),
+        graph,
+        numbers: numbers(&config),
+        dialplan: dialplan(&config),
+        times: times(&config),
+        accept_window: config.calls.accept_window,
+        dead_after: config.media.dead_after,
+        random,
+    });
+    let orphans = board.end_orphans().await;
+    orphans.map_err(|source| AppError::Store { path: config.store.path.clone(), source })?;
+
+    let webhook = super::ports::webhook(&config, store.clone(), events_in).await?;
+    let admin = super::ports::admin(&config, store.clone(), media.clone(), &webhook, questions_in.clone()).await?;
+    tracing::info!(
+        sip = %socket.local_addr()?,
+        webhook = %webhook.address,
+        admin = %admin,
+        phones = config.phones.len(),
+        trunks = config.trunks.len(),
+        numbers = config.numbers.len(),
+        "ready for calls"
+    );
+    systemd::ready("ready for calls");
+    tokio::spawn(stop_on_signal(questions_in, config.calls.drain));
+    tokio::spawn(forget_old_events(store.clone(), config.store.keep_events));
+    let ears = Ears { socket, events, reports, questions };
+    signalling::run(board, ears).await?;
+    media.stop();
+    // The lanes' last writes are queued by now; closing waits for them.
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn seed() -> Result<Random, getrandom::Error> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)?;
+    Ok(Random::from_seed(seed))
+}
+
+async fn open_store(config: &Config) -> Result<Store, AppError> {
+    Store::open(&config.store.path, store_settings(config))
+        .await
+        .map_err(|source| AppError::Store { path: config.store.path.clone(), source })
+}
+
+/// The store's settings of a configuration, for the gateway and the commands that read its file.
+#[must_use]
+pub fn store_settings(config: &Config) -> StoreSettings {
+    let synchronous = match config.store.synchronous {
+        config::Synchronous::Full => Synchronous::Full,
+        config::Synchronous::Normal => Synchronous::Normal,
+    };
+    StoreSettings { synchronous, ..StoreSettings::default() }
+}
+
+async fn bind_sip(address: SocketAddr) -> Result<UdpSocket, AppError> {
+    UdpSocket::bind(address).await.map_err(|source| AppError::Listen { key: "sip.listen", address, source })
+}
+
+/// A TCP listener of the configuration.
+pub(super) async fn bind_tcp(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address).await.map_err(|source| AppError::Listen { key, address, source })
+}
+
+/// The first SIGTERM or SIGINT lets running calls end by themselves for `drain`; the second ends them.
+async fn stop_on_signal(questions: mpsc::UnboundedSender<Question>, drain: Duration) {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("no signals can be received: the process can only be killed");
+        return;
+    };
+    wait_for(&mut term, &mut int).await;
+    systemd::stopping("ending calls");
+    if !drain.is_zero() {
+        let (told, done) = oneshot::channel();
+        let _ = questions.send(Question::Drain(told));
+        tokio::select! {
+            _ = done => {}
+            () = tokio::time::sleep(drain) => tracing::warn!("the drain time is over: calls are ended"),
+            () = wait_for(&mut term, &mut int) => tracing::warn!("told twice: calls are ended"),
+        }
+    }
+    let _ = questions.send(Question::Stop);
+}
+
+async fn wait_for(term: &mut Signal, int: &mut Signal) {
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// Once an hour: what Meta can no longer repeat need not be remembered.
+async fn forget_old_events(store: Store, keep: Duration) {
+    let mut hourly = tokio::time::interval(Duration::from_secs(3600));
+    loop {
+        hourly.tick().await;
+        if let Err(error) = store.forget_before(signalling::now().wall - keep).await {
+            tracing::warn!(%error, "old webhook events could not be forgotten");
+        }
+    }
+}
+
+fn media_settings(config: &Config) -> MediaSettings {
+    let realm = |realm: &config::RealmConfig| Realm {
+        bind: realm.bind,
+        advertised: realm.advertised.clone(),
+        ports: realm.ports.clone(),
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let asked = usize::try_from(config.media.workers).unwrap_or(0);
+    MediaSettings {
+        workers: if asked == 0 { cores } else { asked },
+        outside: realm(&config.media.outside),
+        inside: realm(&config.media.inside),
+        quarantine: config.media.quarantine,
+        comfort_after: config.media.comfort_after,
+    }
+}
+
+fn sip_settings(config: &Config, local: SocketAddr) -> sip::Settings {
+    let mut settings = sip::Settings::new(&config.sip.domain, config.sip.advertised);
+    settings.realm.clone_from(&config.sip.realm);
+    settings.local = local;
+    settings.min_expires = config.sip.min_expires;
+    settings.max_expires = config.sip.max_expires;
+    settings.default_expires = config.sip.default_expires;
+    settings.nonce_life = config.sip.nonce_life;
+    settings.no_provisional = config.sip.trunk_no_answer;
+    let phone = |phone: &config::PhoneConfig| PhoneAccount {
+        name: phone.name.clone(),
+        display: phone.display.clone(),
+        algorithm: match phone.algorithm {
+            config::PasswordAlgorithm::Md5 => DigestAlgorithm::Md5,
+            config::PasswordAlgorithm::Sha256 => DigestAlgorithm::Sha256,
+        },
+        ha1: phone.ha1.clone(),
+    };
+    let trunk = |trunk: &config::TrunkConfig| TrunkPeer {
+        name: trunk.name.clone(),
+        address: trunk.address,
+        sources: trunk.sources.clone(),
+    };
+    settings.phones = config.phones.iter().map(phone).collect();
+    settings.trunks = config.trunks.iter().map(trunk).collect();
+    settings
+}
+
+fn times(config: &Config) -> CallTimes {
+    CallTimes {
+        user_ring: config.calls.ring_user,
+        max_duration: Some(config.calls.max_duration),
+        ..CallTimes::default()
+    }
+}
+
+fn numbers(config: &Config) -> Vec<BusinessNumber> {
+    let cap = |cap: &config::CapConfig| cap.enabled.then_some(Cap { max: cap.max, window: cap.window });
+    let number = |number: &config::NumberConfig| BusinessNumber {
+        label: number.label.clone(),
+        id: number.phone_number_id.clone(),
+        display: number.display_number.clone(),
+        token: Secret::new(number.access_token.expose().clone()),
+        ring: number.ring.clone(),
+        pre_accept: match number.pre_accept {
+            config::PreAccept::AtOnce => call::PreAcceptWhen::AtOnce,
+            config::PreAccept::Ringing => call::PreAcceptWhen::Ringing,
+        },
+        answer_on: match number.answer_on {
+            config::AnswerOn::Accepted => call::AnswerOn::Accepted,
+            config::AnswerOn::Speech => call::AnswerOn::Speech,
+        },
+        rules: Rules {
+            per_number: cap(&number.cap_per_number),
+            per_pair: cap(&number.cap_per_pair),
+            initiations: Some(Cap { max: number.max_initiations, window: DAY }),
+            concurrent: Some(number.max_concurrent),
+            reservation_life: config.calls.reservation_life,
+            business: BusinessCountry::of(number.display_number.digits()),
+            barred_prefixes: Vec::new(),
+        },
+    };
+    config.numbers.iter().map(number).collect()
+}
+
+/// Meta counts initiations in 24 hours (reference §8).
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn dialplan(config: &Config) -> DialPlan {
+    let entry = |number: &config::NumberConfig| {
+        number.dial.as_ref().map(|dial| DialEntry {
+            number: number.phone_number_id.clone(),
+            prefix: dial.prefix.clone(),
+            phones: dial.phones.clone(),
+            trunks: dial.trunks.clone(),
+        })
+    };
+    DialPlan {
+        entries: config.numbers.iter().filter_map(entry).collect(),
+        emergency: config.calls.emergency.clone(),
+    }
+}
