@@ -20,9 +20,14 @@ const PACE: Duration = Duration::from_millis(20);
 const CONSENT_INTERVAL: Duration = Duration::from_secs(5);
 /// Without an answer for this long there is no consent to send (RFC 7675 §5.1).
 const CONSENT: Duration = Duration::from_secs(30);
-/// Checks in a row that may go unanswered before the library drops a pair; more than [`CONSENT`] holds,
-/// so that the rule of RFC 7675 decides and not the library's.
-const CHECKS: usize = 14;
+/// Longest wait between two checks of a pair that has not answered yet. The library doubles from 250 ms;
+/// a caller must not wait 4 s more because three packets were lost.
+const SETUP_INTERVAL: Duration = Duration::from_millis(500);
+/// Checks in a row that may go unanswered before the library drops a pair; more than [`DEADLINE`] holds.
+const SETUP_CHECKS: usize = 48;
+/// The same once connected; more than [`CONSENT`] holds, so that the rule of RFC 7675 decides and not
+/// the library's.
+const CONSENT_CHECKS: usize = 14;
 /// How long a pair may take to be nominated; Meta hangs up after 20 s without media.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Candidate pairs at most: ours is one socket, a peer has a few addresses.
@@ -80,8 +85,8 @@ impl Ice {
         agent.set_controlling(true);
         agent.set_control_tie_breaker(random.next_u64());
         agent.set_timing_advance(PACE);
-        agent.set_max_stun_rto(CONSENT_INTERVAL);
-        agent.set_max_stun_retransmits(CHECKS);
+        agent.set_max_stun_rto(SETUP_INTERVAL);
+        agent.set_max_stun_retransmits(SETUP_CHECKS);
         agent.set_max_candidate_pairs(MAX_PAIRS);
         let same_family = advertised.iter().find(|a| a.is_ipv4() == local.is_ipv4()).map(SocketAddr::ip);
         let stand_ins = [Some(local.ip()), same_family, Some(loopback(local))];
@@ -249,7 +254,11 @@ impl Ice {
 
     fn connect(&mut self, now: Instant, remote: SocketAddr) {
         match self.stage {
-            Stage::Checking(_) => self.event = Some(IceEvent::Connected),
+            Stage::Checking(_) => {
+                self.event = Some(IceEvent::Connected);
+                self.agent.set_max_stun_rto(CONSENT_INTERVAL);
+                self.agent.set_max_stun_retransmits(CONSENT_CHECKS);
+            }
             Stage::Connected { remote: current, .. } if current != remote && !self.agent.controlling() => {}
             _ => return,
         }
