@@ -1,7 +1,12 @@
-//! Media of one bridged call.
+//! Media of one bridged call: two legs, two pipes, and the bridge that joins them.
+//!
+//! [`Bridge`] is the whole: datagrams, orders and time in, datagrams and reports out. The WhatsApp
+//! leg is a [`webrtc_leg::WebRtcLeg`]; the values of [`order`] are all that signalling sees of it.
 
+pub mod bridge;
 pub mod dtls;
 pub mod ice;
+pub mod order;
 pub mod srtp;
 pub mod webrtc_leg;
 
@@ -10,9 +15,15 @@ mod digits;
 mod frames;
 mod latch;
 mod line;
+mod outbox;
 mod reorder;
+mod rtcp;
+mod rtp_leg;
 mod summary;
 mod to_meta;
 mod to_phone;
 
+pub use bridge::{Bridge, BridgeSettings};
+pub use order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
+pub use outbox::{BridgePort, Transmit};
 pub use summary::{DirectionSummary, Histogram, Summary};

@@ -120,6 +120,28 @@ impl ToMeta {
         })
     }
 
+    /// What Meta's description says; without effect once the line has begun.
+    ///
+    /// # Errors
+    /// [`OpusError::Memory`] if libopus cannot make its state.
+    pub fn set_line(
+        &mut self,
+        opus: PayloadType,
+        telephone_event: PayloadType,
+        bitrate: u32,
+    ) -> Result<(), OpusError> {
+        if self.line.has_begun() {
+            return Ok(());
+        }
+        if bitrate != self.settings.bitrate {
+            self.encoder = OpusEncoder::new(bitrate, EXPECTED_LOSS)?;
+        }
+        self.settings = LineSettings { opus, telephone_event, bitrate, ..self.settings };
+        let LineSettings { ssrc, first_seq, first_timestamp, .. } = self.settings;
+        self.line = Line::new(ssrc, opus, first_seq, first_timestamp);
+        Ok(())
+    }
+
     /// Begins to send, with a comfort frame at once.
     pub fn begin(&mut self, now: Instant, out: &mut Frames) {
         if !self.line.has_begun() {
@@ -433,11 +455,6 @@ impl ToMeta {
     /// How the phone's stream arrives, for our receiver reports.
     pub const fn reception(&mut self) -> &mut Reception {
         &mut self.reception
-    }
-
-    /// A packet from a source that is not the phone.
-    pub const fn note_foreign(&mut self) {
-        self.figures.refused += 1;
     }
 
     /// The figures of this direction so far.

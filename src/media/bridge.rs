@@ -1,0 +1,512 @@
+//! Both legs and both pipes of one call, without sockets and clocks.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::dtls::Identity;
+use super::frames::Frames;
+use super::latch::Source;
+use super::order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
+use super::outbox::{BridgePort, Outbox, Transmit};
+use super::rtcp::ReportClock;
+use super::rtp_leg::RtpLeg;
+use super::summary::{DirectionSummary, Histogram, Summary};
+use super::to_meta::{LineSettings, ToMeta};
+use super::to_phone::ToPhone;
+use super::webrtc_leg::{LegEvent, Received, WebRtcLeg, WebRtcSettings};
+use crate::random::Random;
+use crate::rtp::{
+    NtpTime, PacketKind, PayloadType, RtcpFacts, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind, read_rtcp,
+    write_bye, write_report,
+};
+use crate::sdp::audio::LocalAudio;
+use crate::sdp::webrtc::{FingerprintCase, RemoteWebRtc};
+use crate::time::Now;
+
+/// Opus in our own offers, until the answer is known.
+const OUR_OPUS: PayloadType = PayloadType(111);
+/// Telephone events in our own offers, and what Meta uses when nobody names one (reference §12.3).
+const OUR_EVENTS: PayloadType = PayloadType(126);
+/// Meta's `maxaveragebitrate`.
+const BITRATE: u32 = 20_000;
+/// What a phone may ask of us without harm.
+const BITRATES: std::ops::RangeInclusive<u32> = 8_000..=64_000;
+
+/// What a bridge needs besides the call's own wishes.
+#[derive(Clone, Debug)]
+pub struct BridgeSettings {
+    /// What the WhatsApp leg's socket is bound to.
+    pub webrtc_local: SocketAddr,
+    /// Its addresses as the outside sees them, best first.
+    pub webrtc_candidates: Vec<SocketAddr>,
+    /// The process's certificate.
+    pub identity: Arc<Identity>,
+    /// How the hash name is written.
+    pub fingerprint_case: FingerprintCase,
+    /// The SIP leg's even port, as the phone sees it.
+    pub rtp: SocketAddr,
+    /// Its odd port.
+    pub rtcp: SocketAddr,
+    /// Randomness of this call.
+    pub random: Random,
+}
+
+/// The media of one bridged call.
+#[derive(Debug)]
+pub struct Bridge {
+    webrtc: WebRtcLeg,
+    phone: RtpLeg,
+    to_meta: ToMeta,
+    to_phone: ToPhone,
+    meta_reports: ReportClock,
+    phone_reports: ReportClock,
+    cname: String,
+    stage: Stage,
+    dtls_up: bool,
+    dead_after: Duration,
+    /// Since when both sides have been silent.
+    quiet_since: Option<Instant>,
+    frames: Frames,
+    outbox: Outbox,
+    reports: VecDeque<Report>,
+    told: Told,
+    transit_to_meta: Histogram,
+    transit_to_phone: Histogram,
+    foreign: u64,
+    codecs: String,
+    closed: bool,
+}
+
+/// Reports that are made once.
+#[derive(Debug, Default)]
+struct Told {
+    user_spoke: bool,
+    audio_to_meta: bool,
+    audio_to_phone: bool,
+    stalled: bool,
+}
+
+impl Bridge {
+    /// Opens both legs and makes their descriptions ([`Report::Opened`], the second value).
+    ///
+    /// # Errors
+    /// [`OpenRefusal`] if an offer cannot be used or libopus has no memory.
+    pub fn open(now: Now, settings: BridgeSettings, spec: &OpenSpec) -> Result<(Self, Report), OpenRefusal> {
+        let BridgeSettings { mut random, .. } = settings;
+        let cname = random.token(16);
+        let ssrc = Ssrc(random.next_u32());
+        let mut webrtc = WebRtcLeg::new(
+            WebRtcSettings {
+                local: settings.webrtc_local,
+                candidates: settings.webrtc_candidates,
+                identity: settings.identity,
+                ssrc,
+                cname: cname.clone(),
+                fingerprint_case: settings.fingerprint_case,
+            },
+            random.split(),
+        );
+        let mut phone = RtpLeg::new(LocalAudio {
+            session_id: random.next_u64() >> 2,
+            version: 1,
+            rtp: settings.rtp,
+            rtcp: settings.rtcp,
+            codecs: spec.codecs.clone(),
+        });
+        let phone_sdp = match &spec.phone {
+            PhoneSide::Offer => phone.offer(),
+            PhoneSide::Answer { offer } => phone.answer(offer).map_err(OpenRefusal::Phone)?,
+        };
+        let meta_sdp = match &spec.meta {
+            MetaSide::Offer => webrtc.offer(),
+            MetaSide::Answer { offer } => webrtc.answer(now.mono, offer).map_err(OpenRefusal::Meta)?,
+        };
+        let to_meta = ToMeta::new(LineSettings {
+            ssrc,
+            opus: OUR_OPUS,
+            telephone_event: OUR_EVENTS,
+            bitrate: BITRATE,
+            comfort_after: spec.comfort_after,
+            first_seq: SeqNo(u16::try_from(random.below(1 << 15)).unwrap_or(0)),
+            first_timestamp: RtpTime(random.next_u32()),
+            noise: random.next_u32(),
+        })
+        .map_err(|_| OpenRefusal::NoResources)?;
+        let to_phone = ToPhone::new(
+            OUR_OPUS,
+            Some(OUR_EVENTS),
+            Ssrc(random.next_u32()),
+            SeqNo(u16::try_from(random.below(1 << 15)).unwrap_or(0)),
+            RtpTime(random.next_u32()),
+        )
+        .map_err(|_| OpenRefusal::NoResources)?;
+        let mut bridge = Self {
+            webrtc,
+            phone,
+            to_meta,
+            to_phone,
+            meta_reports: ReportClock::new(random.split()),
+            phone_reports: ReportClock::new(random.split()),
+            cname,
+            stage: Stage::Shut,
+            dtls_up: false,
+            dead_after: spec.dead_after,
+            quiet_since: None,
+            frames: Frames::default(),
+            outbox: Outbox::default(),
+            reports: VecDeque::new(),
+            told: Told::default(),
+            transit_to_meta: Histogram::default(),
+            transit_to_phone: Histogram::default(),
+            foreign: 0,
+            codecs: String::new(),
+            closed: false,
+        };
+        bridge.take_remote()?;
+        bridge.take_agreement(now);
+        Ok((bridge, Report::Opened { meta_sdp, phone_sdp }))
+    }
+
+    /// Sets the pipes to what Meta's description says, once it is known.
+    fn take_remote(&mut self) -> Result<(), OpenRefusal> {
+        let Some(remote) = self.webrtc.remote() else { return Ok(()) };
+        let RemoteWebRtc { opus, telephone_event, max_average_bitrate, .. } = remote;
+        let events = telephone_event.map_or(OUR_EVENTS, |(payload_type, _)| payload_type);
+        let bitrate = max_average_bitrate.unwrap_or(BITRATE).clamp(*BITRATES.start(), *BITRATES.end());
+        self.to_phone.set_source(*opus, Some(events));
+        self.to_meta.set_line(*opus, events, bitrate).map_err(|_| OpenRefusal::NoResources)
+    }
+
+    /// Sets the pipes to what was agreed with the phone.
+    fn take_agreement(&mut self, now: Now) {
+        let (Some(incoming), Some(outgoing)) = (self.phone.incoming(), self.phone.outgoing()) else { return };
+        self.to_meta.set_format(incoming);
+        self.to_phone.set_out(outgoing, self.phone.speaks());
+        self.to_meta.set_open(self.stage == Stage::Open && self.phone.hears());
+        self.phone_reports.start(now.mono);
+        self.note_media(now.mono);
+        self.codecs = format!(
+            "opus/48000 → redundancy, plc → {0}/8000 {1} ms; {0}/8000 → relay, comfort → opus/48000 20 ms",
+            incoming.codec.name(),
+            outgoing.packet_samples / 8
+        );
+    }
+
+    /// Carries out an order. Never fails: what goes wrong is a report.
+    pub fn handle_order(&mut self, now: Now, order: Order) {
+        if self.closed {
+            return;
+        }
+        match order {
+            Order::ApplyMetaAnswer { sdp } => match self.webrtc.apply_answer(now.mono, &sdp) {
+                Ok(()) if self.take_remote().is_ok() => {}
+                Ok(()) => self.reports.push_back(Report::Refused(OpenRefusal::NoResources)),
+                Err(refusal) => self.reports.push_back(Report::MetaAnswerRefused(refusal)),
+            },
+            Order::StartDtls => self.webrtc.start_dtls(now.mono),
+            Order::SetStage(stage) => self.set_stage(now, stage),
+            Order::ApplyPhoneAnswer { sdp } | Order::ApplyPhoneReanswer { sdp } => {
+                match self.phone.apply(&sdp) {
+                    Ok(()) => self.take_agreement(now),
+                    Err(refusal) => self.reports.push_back(Report::PhoneAnswerRefused(refusal)),
+                }
+            }
+            Order::AnswerPhoneReoffer { sdp: None } => {
+                let sdp = self.phone.offer();
+                self.reports.push_back(Report::PhoneReofferAnswered { sdp });
+            }
+            Order::AnswerPhoneReoffer { sdp: Some(offer) } => match self.phone.answer(&offer) {
+                Ok(sdp) => {
+                    self.take_agreement(now);
+                    self.reports.push_back(Report::PhoneReofferAnswered { sdp });
+                }
+                Err(refusal) => self.reports.push_back(Report::PhoneReofferRefused(refusal)),
+            },
+            Order::Close => self.close(now),
+        }
+        self.settle(now);
+    }
+
+    fn set_stage(&mut self, now: Now, stage: Stage) {
+        // Back to silence would tear the line that has begun.
+        if stage == Stage::Shut && self.stage != Stage::Shut {
+            return;
+        }
+        self.stage = stage;
+        self.to_meta.set_open(stage == Stage::Open && self.phone.hears());
+        if stage == Stage::Open {
+            self.note_media(now.mono);
+        }
+        self.begin_line(now);
+    }
+
+    /// The line begins when there are keys and the gate is not shut (rules 4 and 7).
+    fn begin_line(&mut self, now: Now) {
+        if self.dtls_up && self.stage != Stage::Shut {
+            self.to_meta.begin(now.mono, &mut self.frames);
+            self.send_to_meta();
+            self.meta_reports.start(now.mono);
+        }
+    }
+
+    fn note_media(&mut self, now: Instant) {
+        self.quiet_since = Some(now);
+    }
+
+    /// Takes a datagram that was received just now.
+    pub fn handle_datagram(&mut self, now: Now, port: BridgePort, from: SocketAddr, bytes: &[u8]) {
+        self.handle_arrival(now, now.mono, port, from, bytes);
+    }
+
+    /// Takes a datagram that the kernel received at `arrived`.
+    pub fn handle_arrival(
+        &mut self,
+        now: Now,
+        arrived: Instant,
+        port: BridgePort,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) {
+        if self.closed {
+            return;
+        }
+        match port {
+            BridgePort::WebRtc => match self.webrtc.handle_datagram(now.mono, from, bytes) {
+                Received::Rtp(packet) => {
+                    self.quiet_since = Some(now.mono);
+                    self.to_phone.receive(now.mono, arrived, packet, &mut self.frames);
+                    self.send_to_phone();
+                }
+                Received::Rtcp(packet) => {
+                    self.quiet_since = Some(now.mono);
+                    if let Ok(facts) = read_rtcp(packet, self.to_meta.line().ssrc()) {
+                        self.hear_meta_report(now, &facts);
+                    }
+                }
+                Received::Nothing => {}
+            },
+            BridgePort::Rtp if packet_kind(bytes) == PacketKind::Rtp => {
+                self.take_phone_rtp(now, arrived, from, bytes);
+            }
+            BridgePort::Rtp | BridgePort::Rtcp => {
+                if packet_kind(bytes) == PacketKind::Rtcp && self.phone.trusts(from) {
+                    self.hear_phone_report(now, bytes);
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    fn take_phone_rtp(&mut self, now: Now, arrived: Instant, from: SocketAddr, bytes: &[u8]) {
+        let Ok(packet) = RtpPacket::parse(bytes) else {
+            self.foreign += 1;
+            return;
+        };
+        if self.phone.judge(now.mono, from, &packet) == Source::Foreign {
+            self.foreign += 1;
+            return;
+        }
+        self.note_media(now.mono);
+        self.to_meta.receive(now.mono, arrived, bytes, &mut self.frames);
+        self.send_to_meta();
+    }
+
+    fn hear_meta_report(&mut self, now: Now, facts: &RtcpFacts) {
+        for report in &facts.reports {
+            if let Some(ntp) = report.sender {
+                self.to_phone.reception().note_sender_report(now.mono, report.ssrc, ntp.middle());
+            }
+            if let Some(block) = &report.block {
+                self.meta_reports.note(NtpTime::from_wall(now.wall), block, 48_000);
+                if let Some(percent) = self.meta_reports.expected_loss() {
+                    self.to_meta.expect_loss(percent);
+                }
+            }
+        }
+    }
+
+    fn hear_phone_report(&mut self, now: Now, bytes: &[u8]) {
+        let Ok(facts) = read_rtcp(bytes, self.to_phone.ssrc()) else { return };
+        for report in &facts.reports {
+            if let Some(ntp) = report.sender {
+                self.to_meta.reception().note_sender_report(now.mono, report.ssrc, ntp.middle());
+            }
+            if let Some(block) = &report.block {
+                self.phone_reports.note(NtpTime::from_wall(now.wall), block, 8000);
+            }
+        }
+    }
+
+    /// Moves what the legs and pipes have to say into the outbox and the reports.
+    fn settle(&mut self, now: Now) {
+        while let Some(event) = self.webrtc.poll_event() {
+            let report = match event {
+                LegEvent::IceConnected => Report::IceConnected,
+                LegEvent::DtlsUp => {
+                    self.dtls_up = true;
+                    self.begin_line(now);
+                    Report::DtlsUp
+                }
+                LegEvent::DtlsFailed(failure) => Report::LegFailed(LegFailure::Dtls(failure)),
+                LegEvent::IceFailed => Report::LegFailed(LegFailure::Ice),
+                LegEvent::ConsentLost => Report::LegFailed(LegFailure::ConsentLost),
+                LegEvent::Closed => Report::LegFailed(LegFailure::Closed),
+            };
+            self.reports.push_back(report);
+        }
+        while let Some((to, datagram)) = self.webrtc.poll_transmit() {
+            self.outbox.push(BridgePort::WebRtc, to, &datagram, None);
+        }
+        if !self.told.user_spoke && self.to_phone.user_spoke() {
+            self.told.user_spoke = true;
+            self.reports.push_back(Report::UserSpoke);
+        }
+        if !self.told.audio_to_meta && self.to_meta.has_spoken() {
+            self.told.audio_to_meta = true;
+            self.reports.push_back(Report::FirstAudio { towards: Side::Meta });
+        }
+        if !self.told.audio_to_phone && self.to_phone.has_sent() {
+            self.told.audio_to_phone = true;
+            self.reports.push_back(Report::FirstAudio { towards: Side::Phone });
+        }
+    }
+
+    fn send_to_meta(&mut self) {
+        for (packet, arrived) in self.frames.iter() {
+            if let Some((to, sealed)) = self.webrtc.protect_rtp(packet) {
+                let transit = arrived.map(|at| (Side::Meta, at));
+                self.outbox.push(BridgePort::WebRtc, to, sealed, transit);
+            }
+        }
+        self.frames.clear();
+    }
+
+    fn send_to_phone(&mut self) {
+        if let Some(to) = self.phone.rtp_target() {
+            for (packet, arrived) in self.frames.iter() {
+                let transit = arrived.map(|at| (Side::Phone, at));
+                self.outbox.push(BridgePort::Rtp, to, packet, transit);
+            }
+        }
+        self.frames.clear();
+    }
+
+    fn send_meta_report(&mut self, now: Now, bye: bool) {
+        let write = if bye { write_bye } else { write_report };
+        let line = self.to_meta.line();
+        let (ssrc, facts) = (line.ssrc(), line.facts(now.mono, NtpTime::from_wall(now.wall)));
+        let block = self.to_phone.reception().report(now.mono);
+        let compound = write(ssrc, facts, block, &self.cname);
+        if let Some((to, sealed)) = self.webrtc.protect_rtcp(&compound) {
+            self.outbox.push(BridgePort::WebRtc, to, sealed, None);
+        }
+    }
+
+    fn send_phone_report(&mut self, now: Now, bye: bool) {
+        let write = if bye { write_bye } else { write_report };
+        let facts = self.to_phone.facts(now.mono, NtpTime::from_wall(now.wall));
+        let block = self.to_meta.reception().report(now.mono);
+        let compound = write(self.to_phone.ssrc(), facts, block, &self.cname);
+        if let Some(to) = self.phone.rtcp_target() {
+            let port = if self.phone.is_muxed() { BridgePort::Rtp } else { BridgePort::Rtcp };
+            self.outbox.push(port, to, &compound, None);
+        }
+    }
+
+    fn close(&mut self, now: Now) {
+        // Rule 4: before the line began, nothing has told Meta of us, and nothing does now.
+        if self.to_meta.line().has_begun() {
+            self.send_meta_report(now, true);
+        }
+        if self.phone_reports.has_sent() || self.to_phone.has_sent() {
+            self.send_phone_report(now, true);
+        }
+        self.closed = true;
+        self.reports.push_back(Report::Closed(Box::new(self.summary())));
+    }
+
+    /// The figures so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let mut to_meta = self.to_meta.figures();
+        self.meta_reports.fill(&mut to_meta);
+        to_meta.transit = self.transit_to_meta;
+        to_meta.refused += self.foreign;
+        let mut to_phone: DirectionSummary = self.to_phone.figures();
+        self.phone_reports.fill(&mut to_phone);
+        to_phone.transit = self.transit_to_phone;
+        Summary { codecs: self.codecs.clone(), to_phone, to_meta }
+    }
+
+    /// Notes how long a packet was in the house, from the kernel's stamp to after the send.
+    pub fn note_transit(&mut self, towards: Side, delay: Duration) {
+        match towards {
+            Side::Meta => self.transit_to_meta.add(delay),
+            Side::Phone => self.transit_to_phone.add(delay),
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+        self.outbox.pop()
+    }
+
+    /// The next report.
+    pub fn poll_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    /// When the bridge wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.closed {
+            return None;
+        }
+        [
+            self.webrtc.poll_timeout(),
+            self.to_meta.poll_timeout(),
+            self.to_phone.poll_timeout(),
+            self.meta_reports.due(),
+            self.phone_reports.due(),
+            self.stall_due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Rule 20, resting while on hold (rule 16) and before the call is up.
+    fn stall_due(&self) -> Option<Instant> {
+        if self.stage != Stage::Open || self.phone.is_held() || self.told.stalled {
+            return None;
+        }
+        self.quiet_since.map(|since| since + self.dead_after)
+    }
+
+    /// Does what is due; an early or extra call does nothing.
+    pub fn handle_timeout(&mut self, now: Now) {
+        if self.closed {
+            return;
+        }
+        if self.webrtc.poll_timeout().is_some_and(|due| due <= now.mono) {
+            self.webrtc.handle_timeout(now.mono);
+        }
+        self.to_meta.handle_timeout(now.mono, &mut self.frames);
+        self.send_to_meta();
+        self.to_phone.handle_timeout(now.mono, &mut self.frames);
+        self.send_to_phone();
+        if self.meta_reports.take_due(now.mono) {
+            self.send_meta_report(now, false);
+        }
+        if self.phone_reports.take_due(now.mono) {
+            self.send_phone_report(now, false);
+        }
+        if self.stall_due().is_some_and(|due| due <= now.mono) {
+            self.told.stalled = true;
+            self.reports.push_back(Report::Stalled);
+        }
+        self.settle(now);
+    }
+}

@@ -1,0 +1,184 @@
+//! What signalling asks of a call's media and what media tells: values only.
+
+use std::time::Duration;
+
+use super::dtls::DtlsFailure;
+use super::summary::Summary;
+use crate::sdp::audio::{AudioCodec, AudioRefusal};
+use crate::sdp::webrtc::WebRtcRefusal;
+
+/// Who describes the WhatsApp leg first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetaSide {
+    /// Meta did: the user called; we answer.
+    Answer {
+        /// Meta's offer.
+        offer: String,
+    },
+    /// We do: the business calls.
+    Offer,
+}
+
+/// Who describes the SIP leg first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PhoneSide {
+    /// We do: the phone is called.
+    Offer,
+    /// The phone did: it calls.
+    Answer {
+        /// The phone's offer.
+        offer: String,
+    },
+}
+
+/// How to open the media of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSpec {
+    /// The WhatsApp leg.
+    pub meta: MetaSide,
+    /// The SIP leg.
+    pub phone: PhoneSide,
+    /// What we offer or take on the SIP leg, best first.
+    pub codecs: Vec<AudioCodec>,
+    /// No media from either side for this long, while the call is open and not on hold: [`Report::Stalled`].
+    pub dead_after: Duration,
+    /// The generator takes over towards Meta when nothing was sent for this long.
+    pub comfort_after: Duration,
+}
+
+impl OpenSpec {
+    /// With the defaults: both laws of G.711, dead after 60 s, comfort after 60 ms.
+    #[must_use]
+    pub fn new(meta: MetaSide, phone: PhoneSide) -> Self {
+        Self {
+            meta,
+            phone,
+            codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
+            dead_after: Duration::from_secs(60),
+            comfort_after: Duration::from_millis(60),
+        }
+    }
+}
+
+/// What may flow towards Meta (rules 4, 6, 7); towards the phone audio always may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// No RTP and no RTCP. A call never returns to this stage once it has left it.
+    Shut,
+    /// Comfort frames; the phone's speech is dropped.
+    Comfort,
+    /// The phone's speech.
+    Open,
+}
+
+/// An order to the media of one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Meta's answer to our offer; a second one is ignored.
+    ApplyMetaAnswer {
+        /// The SDP.
+        sdp: String,
+    },
+    /// DTLS may start; it does so as soon as ICE has a pair.
+    StartDtls,
+    /// Opens the gate towards Meta.
+    SetStage(Stage),
+    /// The phone's answer to our offer: an early one, the final one, or another phone's.
+    ApplyPhoneAnswer {
+        /// The SDP.
+        sdp: String,
+    },
+    /// A re-INVITE or UPDATE; answered by [`Report::PhoneReofferAnswered`] or [`Report::PhoneReofferRefused`].
+    AnswerPhoneReoffer {
+        /// The phone's offer; `None`: it had none, and the report carries ours.
+        sdp: Option<String>,
+    },
+    /// The phone's answer to the offer made for an empty re-INVITE.
+    ApplyPhoneReanswer {
+        /// The SDP.
+        sdp: String,
+    },
+    /// Ends the media: RTCP BYE both ways, then [`Report::Closed`].
+    Close,
+}
+
+/// One of the two legs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// The WhatsApp user's.
+    Meta,
+    /// The SIP phone's.
+    Phone,
+}
+
+/// Why media could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenRefusal {
+    /// Meta's offer cannot be used.
+    Meta(WebRtcRefusal),
+    /// The phone's offer cannot be used (SIP 488).
+    Phone(AudioRefusal),
+    /// No free port in a realm's range.
+    NoPorts,
+    /// The kernel refused sockets, or memory for a codec was not to be had.
+    NoResources,
+    /// The engine is stopping.
+    Stopping,
+}
+
+/// Why a leg died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegFailure {
+    /// ICE found no pair in time.
+    Ice,
+    /// DTLS failed.
+    Dtls(DtlsFailure),
+    /// The peer stopped answering consent checks.
+    ConsentLost,
+    /// The peer closed DTLS.
+    Closed,
+    /// Our own code panicked; the media of this call is gone.
+    Panicked,
+}
+
+/// What the media of one call tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Both descriptions are ready: for Meta (offer or answer) and for the phone (offer or answer).
+    Opened {
+        /// For Graph.
+        meta_sdp: String,
+        /// For SIP.
+        phone_sdp: String,
+    },
+    /// Nothing was opened.
+    Refused(OpenRefusal),
+    /// ICE has a pair.
+    IceConnected,
+    /// Keys are there.
+    DtlsUp,
+    /// The WhatsApp leg died.
+    LegFailed(LegFailure),
+    /// The user has spoken for 200 ms, told once (rule 7).
+    UserSpoke,
+    /// The first real audio has left towards this side, told once per side.
+    FirstAudio {
+        /// Where to.
+        towards: Side,
+    },
+    /// No media from either side for `dead_after` (rule 20), told once.
+    Stalled,
+    /// Meta's answer cannot be used.
+    MetaAnswerRefused(WebRtcRefusal),
+    /// The phone's answer cannot be used.
+    PhoneAnswerRefused(AudioRefusal),
+    /// Our answer to the phone's re-offer, or our offer for its empty re-INVITE.
+    PhoneReofferAnswered {
+        /// The SDP.
+        sdp: String,
+    },
+    /// The phone's re-offer cannot be used (488); nothing changed.
+    PhoneReofferRefused(AudioRefusal),
+    /// The media is closed; its ports go into quarantine.
+    Closed(Box<Summary>),
+}
