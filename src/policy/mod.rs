@@ -1,1 +1,16 @@
-//! Placeholder until this module lands.
+//! Who may call whom, and how often: rules and facts in, one decision out; no clock, no store.
+//!
+//! Every cap and permission is decided by [`decide`] and nowhere else. The store reads the facts,
+//! calls it and writes the reservation in one transaction, which makes it exact under concurrency.
+
+mod country;
+mod decide;
+mod facts;
+mod permission;
+mod rules;
+
+pub use country::BusinessCountry;
+pub use decide::{Decision, Denial, DenialReason, Grant, decide};
+pub use facts::{Attempt, Facts, InFlight};
+pub use permission::{LedgerEntry, Permission, fold};
+pub use rules::{Cap, Rules};

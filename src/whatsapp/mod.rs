@@ -1,1 +1,27 @@
-//! Placeholder until this module lands.
+//! What Meta says and what one may say to Meta: bytes in, values out; no clock, no socket.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | [`event`] | what webhooks tell, as values |
+//! | [`webhook`] | signed body to events |
+//! | [`print`] | an event back to a webhook body, the form in which the store keeps it |
+//! | [`action`] | the five actions of `POST /calls` |
+//! | [`permission`] | the answer of `GET /call_permissions` |
+//! | [`error`] | Graph's codes and their meanings, and how a request may end |
+
+pub mod action;
+pub mod error;
+pub mod event;
+pub mod permission;
+pub mod print;
+pub mod webhook;
+
+mod json;
+
+pub use action::{Action, Reply};
+pub use error::{Failure, Meaning, Refusal};
+pub use event::{
+    CallEvent, CallEventKind, Event, Outcome, PermissionReply, PermissionResponse, ReplySource, Termination,
+};
+pub use permission::{LivePermission, LiveStatus};
+pub use webhook::{Batch, Flaw, Signature, WebhookError};

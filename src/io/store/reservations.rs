@@ -1,0 +1,242 @@
+//! Caps, exactly: the facts are read, the decision is made and its reservation is written in one
+//! IMMEDIATE transaction, between which no other process writes.
+
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::users::{self, Ids};
+use super::writer::Write;
+use super::{Store, StoreError, permissions};
+use crate::id::CallId;
+use crate::policy::{Attempt, Cap, Decision, Facts, InFlight, Rules, decide};
+use crate::time::{Now, Wall};
+
+impl Store {
+    /// Decides about an attempt and, if it may go ahead, reserves its place.
+    ///
+    /// The place is held until [`Store::connected`] makes it a connected call, [`Store::release`] or
+    /// [`Store::close_record`] gives it back, or it lapses. The same call id again renews its own place.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`]: no place was taken. [`StoreError::Uncertain`]: release it.
+    pub async fn reserve(&self, rules: &Rules, attempt: &Attempt, now: Now) -> Result<Decision, StoreError> {
+        let write = Reserve { rules: rules.clone(), attempt: attempt.clone(), now };
+        self.0.writer.submit(write).await
+    }
+
+    /// The call was picked up; the first moment that is told stays until it is corrected.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn connected(&self, call: CallId, at: Wall) -> Result<(), StoreError> {
+        self.0.writer.submit(Connected { call, at, corrects: false }).await
+    }
+
+    /// Meta's `start_time`: replaces what we thought, and counts a call whose `ACCEPTED` never came.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn correct_start(&self, call: CallId, start: Wall) -> Result<(), StoreError> {
+        self.0.writer.submit(Connected { call, at: start, corrects: true }).await
+    }
+
+    /// The call is over, or never was: its place is free. A connected call goes on counting in the windows.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn release(&self, call: CallId) -> Result<(), StoreError> {
+        self.0.writer.submit(Release(call)).await
+    }
+}
+
+/// Ends a reservation; part of closing a record too.
+pub(super) async fn end(db: &mut SqliteConnection, call: CallId) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE reservation SET ended = 1 WHERE call = ?1")
+        .bind(call.0.cast_signed())
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+struct Reserve {
+    rules: Rules,
+    attempt: Attempt,
+    now: Now,
+}
+
+impl Write for Reserve {
+    type Output = Decision;
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<Decision, sqlx::Error> {
+        users::remember(db, &self.attempt.user).await?;
+        let ids = users::ids(db, &self.attempt.user).await?;
+        let facts = self.facts(db, &ids).await?;
+        let decision = decide(&self.rules, &facts, &self.attempt, self.now);
+        if let Decision::Allow(_) = decision {
+            sqlx::query(
+                "INSERT INTO reservation (call, number, phone, bsuid, reserved) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (call) DO UPDATE SET reserved = excluded.reserved, ended = 0",
+            )
+            .bind(self.attempt.call.0.cast_signed())
+            .bind(self.attempt.number.as_str())
+            .bind(ids.phone)
+            .bind(ids.bsuid)
+            .bind(self.now.wall.millis())
+            .execute(db)
+            .await?;
+        }
+        Ok(decision)
+    }
+}
+
+impl Reserve {
+    async fn facts(&self, db: &mut SqliteConnection, ids: &Ids) -> Result<Facts, sqlx::Error> {
+        let (up, up_with_user) = self.up(db, ids).await?;
+        Ok(Facts {
+            permission: permissions::current(db, &self.attempt.number, ids).await?,
+            connected_number: self.connected_number(db).await?,
+            connected_pair: self.connected_pair(db, ids).await?,
+            initiation_at_cap: self.initiation_at_cap(db).await?,
+            in_flight: self.in_flight(db, ids).await?,
+            up,
+            up_with_user,
+        })
+    }
+
+    fn call(&self) -> i64 {
+        self.attempt.call.0.cast_signed()
+    }
+
+    /// What started before this is out of the window, and `decide` need not see it.
+    fn horizon(&self, cap: Cap) -> i64 {
+        (self.now.wall - cap.window).millis()
+    }
+
+    async fn connected_number(&self, db: &mut SqliteConnection) -> Result<Vec<Wall>, sqlx::Error> {
+        let Some(cap) = self.rules.per_number else { return Ok(Vec::new()) };
+        let rows = sqlx::query(
+            "SELECT connected FROM reservation
+             WHERE number = ?1 AND connected IS NOT NULL AND connected >= ?2 AND call <> ?3
+             ORDER BY connected DESC LIMIT ?4",
+        )
+        .bind(self.attempt.number.as_str())
+        .bind(self.horizon(cap))
+        .bind(self.call())
+        .bind(cap.max)
+        .fetch_all(db)
+        .await?;
+        walls(&rows)
+    }
+
+    async fn connected_pair(&self, db: &mut SqliteConnection, ids: &Ids) -> Result<Vec<Wall>, sqlx::Error> {
+        let Some(cap) = self.rules.per_pair else { return Ok(Vec::new()) };
+        let rows = sqlx::query(
+            "SELECT connected FROM reservation
+             WHERE number = ?1 AND connected IS NOT NULL AND connected >= ?2 AND call <> ?3
+               AND (phone = ?5 OR bsuid = ?6)
+             ORDER BY connected DESC LIMIT ?4",
+        )
+        .bind(self.attempt.number.as_str())
+        .bind(self.horizon(cap))
+        .bind(self.call())
+        .bind(cap.max)
+        .bind(ids.phone.as_deref())
+        .bind(ids.bsuid.as_deref())
+        .fetch_all(db)
+        .await?;
+        walls(&rows)
+    }
+
+    async fn initiation_at_cap(&self, db: &mut SqliteConnection) -> Result<Option<Wall>, sqlx::Error> {
+        let Some(place) = self.rules.initiations.and_then(|it| it.max.checked_sub(1)) else {
+            return Ok(None);
+        };
+        let row = sqlx::query(
+            "SELECT reserved FROM reservation WHERE number = ?1 AND call <> ?2
+             ORDER BY reserved DESC LIMIT 1 OFFSET ?3",
+        )
+        .bind(self.attempt.number.as_str())
+        .bind(self.call())
+        .bind(place)
+        .fetch_optional(db)
+        .await?;
+        row.map(|it| it.try_get(0).map(Wall)).transpose()
+    }
+
+    async fn in_flight(&self, db: &mut SqliteConnection, ids: &Ids) -> Result<Vec<InFlight>, sqlx::Error> {
+        let rows = sqlx::query(
+            "SELECT r.reserved, IFNULL(r.phone = ?3, 0) OR IFNULL(r.bsuid = ?4, 0),
+                    EXISTS (SELECT 1 FROM call c WHERE c.id = r.call AND c.ended IS NULL)
+             FROM reservation r
+             WHERE r.number = ?1 AND r.connected IS NULL AND r.ended = 0 AND r.call <> ?2",
+        )
+        .bind(self.attempt.number.as_str())
+        .bind(self.call())
+        .bind(ids.phone.as_deref())
+        .bind(ids.bsuid.as_deref())
+        .fetch_all(db)
+        .await?;
+        let read = |row: &SqliteRow| {
+            let reserved = Wall(row.try_get(0)?);
+            Ok(InFlight { reserved, same_user: row.try_get(1)?, record_open: row.try_get(2)? })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Open records of the number, both directions, and those with this user; without what is in flight.
+    async fn up(&self, db: &mut SqliteConnection, ids: &Ids) -> Result<(u32, u32), sqlx::Error> {
+        let row = sqlx::query(
+            "SELECT COUNT(*), IFNULL(SUM(IFNULL(phone = ?3, 0) OR IFNULL(bsuid = ?4, 0)), 0) FROM call
+             WHERE phone_number_id = ?1 AND ended IS NULL AND id <> ?2
+               AND NOT EXISTS (SELECT 1 FROM reservation r
+                               WHERE r.call = call.id AND r.connected IS NULL AND r.ended = 0)",
+        )
+        .bind(self.attempt.number.as_str())
+        .bind(self.call())
+        .bind(ids.phone.as_deref())
+        .bind(ids.bsuid.as_deref())
+        .fetch_one(db)
+        .await?;
+        Ok((row.try_get(0)?, row.try_get(1)?))
+    }
+}
+
+fn walls(rows: &[SqliteRow]) -> Result<Vec<Wall>, sqlx::Error> {
+    rows.iter().map(|it| it.try_get(0).map(Wall)).collect()
+}
+
+struct Connected {
+    call: CallId,
+    at: Wall,
+    corrects: bool,
+}
+
+impl Write for Connected {
+    type Output = ();
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let outcome = sqlx::query(
+            "UPDATE reservation SET connected = CASE WHEN ?3 THEN ?2 ELSE IFNULL(connected, ?2) END
+             WHERE call = ?1",
+        )
+        .bind(self.call.0.cast_signed())
+        .bind(self.at.millis())
+        .bind(self.corrects)
+        .execute(db)
+        .await?;
+        if outcome.rows_affected() == 0 {
+            tracing::warn!(call = %self.call, "a call without a reservation was picked up; no cap counts it");
+        }
+        Ok(())
+    }
+}
+
+struct Release(CallId);
+
+impl Write for Release {
+    type Output = ();
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        end(db, self.0).await
+    }
+}

@@ -1,0 +1,277 @@
+//! One task that writes: what has queued up becomes one transaction.
+//!
+//! A write is in one of three states. While it *waits*, its owner may *abandon* it at the deadline,
+//! and then it is never written; once the task has *taken* it, its owner waits for the outcome. So
+//! [`StoreError::Busy`] always means "not done, and will not be".
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::{StoreError, StoreSettings};
+
+/// So many writes share a transaction at most; the first of them waits for the last.
+const GROUP: usize = 256;
+/// How long the disk may take for a group beyond the wait for other processes.
+const DISK: Duration = Duration::from_secs(5);
+
+const WAITING: u8 = 0;
+const TAKEN: u8 = 1;
+const ABANDONED: u8 = 2;
+
+type Applied<'a> = Pin<Box<dyn Future<Output = Result<(), sqlx::Error>> + Send + 'a>>;
+
+/// One thing to write. It may be applied several times, each time after a rollback of the one before.
+pub(super) trait Write: Send + Sync + 'static {
+    type Output: Send + 'static;
+
+    /// Runs inside an IMMEDIATE transaction: nobody else writes between its first and last statement.
+    fn apply(
+        &self,
+        db: &mut SqliteConnection,
+    ) -> impl Future<Output = Result<Self::Output, sqlx::Error>> + Send;
+}
+
+/// Whether the store takes writes.
+pub(super) struct Probe;
+
+impl Write for Probe {
+    type Output = ();
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE counter SET value = value WHERE name = 'call'").execute(db).await.map(drop)
+    }
+}
+
+/// Counters of the writing task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreFigures {
+    /// Writes that were committed.
+    pub writes: u64,
+    /// Transactions they took.
+    pub commits: u64,
+    /// Writes refused because the queue was full or too slow.
+    pub busy: u64,
+    /// Writes that the database refused.
+    pub failed: u64,
+    /// Writes that wait now.
+    pub queued: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    writes: AtomicU64,
+    commits: AtomicU64,
+    busy: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// The way to the writing task.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Box<dyn Pending>>,
+    closing: Arc<Notify>,
+    deadline: Duration,
+    patience: Duration,
+    capacity: usize,
+    counters: Arc<Counters>,
+}
+
+impl Writer {
+    pub(super) fn start(connection: SqliteConnection, settings: &StoreSettings) -> Self {
+        let capacity = settings.queue.max(1);
+        let (queue, waiting) = mpsc::channel(capacity);
+        let closing = Arc::new(Notify::new());
+        let counters = Arc::new(Counters::default());
+        tokio::spawn(run(connection, waiting, Arc::clone(&closing), Arc::clone(&counters)));
+        let patience = settings.busy_timeout + DISK;
+        Self { queue, closing, deadline: settings.deadline, patience, capacity, counters }
+    }
+
+    /// Writes, or refuses within the deadline; the outcome of what was begun is awaited.
+    pub(super) async fn submit<W: Write>(&self, write: W) -> Result<W::Output, StoreError> {
+        let mut reply = self.queue(write).await?;
+        tokio::time::timeout(self.patience, &mut reply.outcome)
+            .await
+            .map_or(Err(StoreError::Uncertain), |it| it.unwrap_or(Err(StoreError::Closed)))
+    }
+
+    /// As `submit`, but however long the disk takes: for writes whose outcome must not be lost.
+    pub(super) async fn submit_patiently<W: Write>(&self, write: W) -> Result<W::Output, StoreError> {
+        self.queue(write).await?.outcome.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Returns once the task has taken the write, or refuses it at the deadline.
+    async fn queue<W: Write>(&self, write: W) -> Result<Queued<W::Output>, StoreError> {
+        let deadline = Instant::now() + self.deadline;
+        let (reply, outcome) = oneshot::channel();
+        let (noticed, taken) = oneshot::channel();
+        let state = Arc::new(AtomicU8::new(WAITING));
+        let job = Job { write, state: Arc::clone(&state), noticed: Some(noticed), output: None, reply };
+        let busy = |_| {
+            self.counters.busy.fetch_add(1, Ordering::Relaxed);
+            StoreError::Busy
+        };
+        let place = tokio::time::timeout_at(deadline, self.queue.reserve()).await.map_err(busy)?;
+        place.map_err(|_| StoreError::Closed)?.send(Box::new(job));
+        match tokio::time::timeout_at(deadline, taken).await {
+            Ok(Ok(())) => {}
+            // The task is gone, or went without looking at this write.
+            Ok(Err(_)) => return Err(StoreError::Closed),
+            Err(elapsed) => {
+                if state.compare_exchange(WAITING, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                    return Err(busy(elapsed));
+                }
+            }
+        }
+        Ok(Queued { outcome })
+    }
+
+    pub(super) async fn close(&self) {
+        self.closing.notify_one();
+        self.queue.closed().await;
+    }
+
+    pub(super) fn figures(&self) -> StoreFigures {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StoreFigures {
+            writes: read(&self.counters.writes),
+            commits: read(&self.counters.commits),
+            busy: read(&self.counters.busy),
+            failed: read(&self.counters.failed),
+            queued: u64::try_from(self.capacity.saturating_sub(self.queue.capacity())).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+struct Queued<T> {
+    outcome: oneshot::Receiver<Result<T, StoreError>>,
+}
+
+struct Job<W: Write> {
+    write: W,
+    state: Arc<AtomicU8>,
+    noticed: Option<oneshot::Sender<()>>,
+    output: Option<W::Output>,
+    reply: oneshot::Sender<Result<W::Output, StoreError>>,
+}
+
+/// A [`Job`] whose output type is forgotten.
+trait Pending: Send {
+    /// Whether it is ours to write; false if its owner has abandoned it.
+    fn take(&mut self) -> bool;
+    fn apply<'a>(&'a mut self, db: &'a mut SqliteConnection) -> Applied<'a>;
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+impl<W: Write> Pending for Job<W> {
+    fn take(&mut self) -> bool {
+        let ours = self.state.compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if let Some(noticed) = self.noticed.take().filter(|_| ours) {
+            let _ = noticed.send(());
+        }
+        ours
+    }
+
+    fn apply<'a>(&'a mut self, db: &'a mut SqliteConnection) -> Applied<'a> {
+        Box::pin(async move {
+            self.output = Some(self.write.apply(db).await?);
+            Ok(())
+        })
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
+        let output = self.output;
+        let _ = self.reply.send(committed.and_then(|()| output.ok_or(StoreError::Closed)));
+    }
+}
+
+async fn run(
+    mut db: SqliteConnection,
+    mut waiting: mpsc::Receiver<Box<dyn Pending>>,
+    closing: Arc<Notify>,
+    counters: Arc<Counters>,
+) {
+    loop {
+        let first = tokio::select! {
+            biased;
+            first = waiting.recv() => first,
+            () = closing.notified() => {
+                // What is queued already is still written; nothing new comes in.
+                waiting.close();
+                waiting.recv().await
+            }
+        };
+        let Some(first) = first else { break };
+        let mut group = vec![first];
+        while group.len() < GROUP {
+            let Ok(next) = waiting.try_recv() else { break };
+            group.push(next);
+        }
+        group.retain_mut(|it| it.take());
+        if !group.is_empty() {
+            write_group(&mut db, group, &counters).await;
+        }
+    }
+    if let Err(error) = db.close().await {
+        tracing::error!(%error, "the store did not close cleanly");
+    }
+}
+
+async fn write_group(db: &mut SqliteConnection, mut group: Vec<Box<dyn Pending>>, counters: &Counters) {
+    let outcome = transaction(db, &mut group).await;
+    // One bad write must not fail its neighbours: each has its own transaction then.
+    if outcome.is_err() && group.len() > 1 {
+        for single in group {
+            let mut single = vec![single];
+            let outcome = transaction(db, &mut single).await;
+            finish(single, outcome, counters);
+        }
+    } else {
+        finish(group, outcome, counters);
+    }
+}
+
+fn finish(group: Vec<Box<dyn Pending>>, outcome: Result<(), sqlx::Error>, counters: &Counters) {
+    let size = u64::try_from(group.len()).unwrap_or(u64::MAX);
+    let outcome = outcome.map_err(|error| {
+        tracing::error!(%error, writes = size, "the store failed to write");
+        StoreError::from(error)
+    });
+    if outcome.is_ok() {
+        counters.writes.fetch_add(size, Ordering::Relaxed);
+        counters.commits.fetch_add(1, Ordering::Relaxed);
+    } else {
+        counters.failed.fetch_add(size, Ordering::Relaxed);
+    }
+    for write in group {
+        write.finish(outcome.clone());
+    }
+}
+
+async fn transaction(db: &mut SqliteConnection, group: &mut [Box<dyn Pending>]) -> Result<(), sqlx::Error> {
+    let outcome = begin_to_commit(db, group).await;
+    if outcome.is_err() {
+        // It fails if the database has rolled back by itself, which is just as well.
+        let _ = sqlx::query("ROLLBACK").execute(&mut *db).await;
+    }
+    outcome
+}
+
+async fn begin_to_commit(
+    db: &mut SqliteConnection,
+    group: &mut [Box<dyn Pending>],
+) -> Result<(), sqlx::Error> {
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *db).await?;
+    for write in group {
+        write.apply(db).await?;
+    }
+    sqlx::query("COMMIT").execute(&mut *db).await.map(drop)
+}
