@@ -85,6 +85,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         times: times(&config),
         accept_window: config.calls.accept_window,
         dead_after: config.media.dead_after,
+        comfort_after: config.media.comfort_after,
         random,
     });
     let orphans = board.end_orphans().await;
@@ -195,7 +196,6 @@ fn media_settings(config: &Config) -> MediaSettings {
         outside: realm(&config.media.outside),
         inside: realm(&config.media.inside),
         quarantine: config.media.quarantine,
-        comfort_after: config.media.comfort_after,
     }
 }
 

@@ -113,17 +113,17 @@ impl Switchboard {
     }
 
     fn open_media(&mut self, id: CallId, meta: Offer, phone: Offer) {
-        let spec = OpenSpec {
-            meta: match meta {
-                Offer::Ours => MetaSide::Offer,
-                Offer::Theirs(offer) => MetaSide::Answer { offer },
-            },
-            phone: match phone {
-                Offer::Ours => PhoneSide::Offer,
-                Offer::Theirs(offer) => PhoneSide::Answer { offer },
-            },
-            dead_after: self.parts.dead_after,
+        let meta = match meta {
+            Offer::Ours => MetaSide::Offer,
+            Offer::Theirs(offer) => MetaSide::Answer { offer },
         };
+        let phone = match phone {
+            Offer::Ours => PhoneSide::Offer,
+            Offer::Theirs(offer) => PhoneSide::Answer { offer },
+        };
+        let mut spec = OpenSpec::new(meta, phone);
+        spec.dead_after = self.parts.dead_after;
+        spec.comfort_after = self.parts.comfort_after;
         if self.parts.media.open(id, spec).is_err() {
             let refused = Input::MediaRefused(MediaRefusal::Unavailable);
             let _ = self.replies_in.send((id, Reply::Input(refused)));

@@ -18,7 +18,7 @@ use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
 use crate::io::graph::GraphClient;
 use crate::io::media::MediaEngine;
 use crate::io::store::{InboxId, Store};
-use crate::media::{LegFailure, OpenRefusal, Report, Side};
+use crate::media::{DtlsFailure, LegFailure, OpenRefusal, Report, Side};
 use crate::random::Random;
 use crate::sip::{Flow, SipFigures, UserAgent};
 use crate::time::Now;
@@ -44,6 +44,8 @@ pub struct Parts {
     pub accept_window: Duration,
     /// When media counts as dead (rule 20).
     pub dead_after: Duration,
+    /// When comfort noise towards Meta begins (rule 11).
+    pub comfort_after: Duration,
     /// The next free call id's generator.
     pub random: Random,
 }
@@ -292,21 +294,15 @@ impl Switchboard {
     pub(super) fn handle_report(&mut self, now: Now, id: CallId, report: Report) {
         let input = match report {
             Report::Opened { meta_sdp, phone_sdp } => Input::MediaOpened { meta_sdp, phone_sdp },
-            Report::Refused(refusal) => Input::MediaRefused(match refusal {
-                OpenRefusal::NoPorts => MediaRefusal::NoPorts,
-                OpenRefusal::Meta(_) => MediaRefusal::MetaOffer,
-                OpenRefusal::Phone(_) => MediaRefusal::PhoneOffer,
-                OpenRefusal::Stopped => MediaRefusal::Unavailable,
-            }),
+            Report::Refused(refusal) => Input::MediaRefused(media_refusal(refusal)),
             Report::IceConnected => Input::IceConnected,
             Report::DtlsUp => Input::DtlsUp,
-            Report::LegFailed(failure) => Input::MediaFailed(match failure {
-                LegFailure::Ice => MediaFailure::Ice,
-                LegFailure::Dtls => MediaFailure::Dtls,
-                LegFailure::Fingerprint => MediaFailure::Fingerprint,
-                LegFailure::Consent => MediaFailure::Consent,
-                LegFailure::Panic => MediaFailure::Panic,
-            }),
+            // Meta closes DTLS when the user hangs up; the webhook with the reason is on its way, and if
+            // it never comes the call ends for want of media.
+            Report::LegFailed(LegFailure::Closed) => {
+                return tracing::debug!(call = %id, "the peer closed DTLS");
+            }
+            Report::LegFailed(failure) => Input::MediaFailed(media_failure(failure)),
             Report::UserSpoke => Input::UserSpoke,
             Report::FirstAudio { towards: Side::Meta } => Input::FirstAudio(Towards::User),
             Report::FirstAudio { towards: Side::Phone } => Input::FirstAudio(Towards::Phone),
@@ -314,7 +310,7 @@ impl Switchboard {
             Report::MetaAnswerRefused(_) => Input::MetaAnswerRefused,
             Report::PhoneAnswerRefused(_) => Input::PhoneAnswerRefused,
             Report::PhoneReofferAnswered { sdp } => Input::PhoneReofferAnswered(sdp),
-            Report::PhoneReofferRefused => Input::PhoneReofferRefused,
+            Report::PhoneReofferRefused(_) => Input::PhoneReofferRefused,
             Report::Closed(summary) => Input::MediaClosed(MediaClosing {
                 line: summary.line(),
                 quality_json: summary.to_json(),
@@ -422,6 +418,25 @@ impl Switchboard {
         if tokio::time::timeout(STOP_TIME, written).await.is_err() {
             tracing::error!("some records could not be closed: the next start closes them");
         }
+    }
+}
+
+const fn media_refusal(refusal: OpenRefusal) -> MediaRefusal {
+    match refusal {
+        OpenRefusal::NoPorts => MediaRefusal::NoPorts,
+        OpenRefusal::Meta(_) => MediaRefusal::MetaOffer,
+        OpenRefusal::Phone(_) => MediaRefusal::PhoneOffer,
+        OpenRefusal::NoResources | OpenRefusal::Stopping => MediaRefusal::Unavailable,
+    }
+}
+
+const fn media_failure(failure: LegFailure) -> MediaFailure {
+    match failure {
+        LegFailure::Ice => MediaFailure::Ice,
+        LegFailure::Dtls(DtlsFailure::FingerprintMismatch) => MediaFailure::Fingerprint,
+        LegFailure::Dtls(_) => MediaFailure::Dtls,
+        LegFailure::ConsentLost | LegFailure::Closed => MediaFailure::Consent,
+        LegFailure::Panicked => MediaFailure::Panic,
     }
 }
 
