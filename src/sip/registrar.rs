@@ -1,0 +1,370 @@
+//! Which phone is reachable where (RFC 3261 §10.3): bindings of an address of record to flows.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::id::PhoneName;
+
+use super::flow::Flow;
+use super::message::uri::parse_number;
+use super::message::{Head, Name, NameAddr, Request, SipUri};
+
+/// How long a binding may live and how many a phone may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Shorter wishes (except 0) get 423.
+    pub min: Duration,
+    /// Longer wishes get this.
+    pub max: Duration,
+    /// For phones without a wish.
+    pub default: Duration,
+    /// Bindings per phone; one more takes the place of the one refreshed longest ago.
+    pub per_phone: usize,
+}
+
+/// One place where a phone can be reached.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// The Contact it gave; the Request-URI of calls to it.
+    pub contact: SipUri,
+    /// Where its REGISTER came from and where calls to it are sent.
+    pub flow: Flow,
+    /// When it ends.
+    pub expires: Instant,
+    /// What the phone calls itself.
+    pub user_agent: Option<String>,
+    call_id: String,
+    cseq: u32,
+    instance: Option<String>,
+    /// Preference in thousandths.
+    q: u16,
+    refreshed: Instant,
+}
+
+/// Why a REGISTER is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 400: the Contacts or Expires make no sense.
+    Malformed,
+    /// 423: with the shortest time allowed.
+    TooBrief(Duration),
+    /// 500: an older request of the same phone came late (RFC 3261 §10.3 step 7).
+    OutOfOrder,
+}
+
+/// What a REGISTER led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// The Contact values of the answer: every binding with the seconds it has left.
+    pub contacts: Vec<String>,
+    /// What changed for whoever wants to call the phone.
+    pub change: Change,
+}
+
+/// How the set of bindings changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Not, or a binding was refreshed or one of several ended.
+    None,
+    /// There is a new binding.
+    Added,
+    /// The last binding is gone.
+    Gone,
+}
+
+/// The bindings of all phones.
+#[derive(Debug)]
+pub struct Registrar {
+    limits: Limits,
+    bindings: BTreeMap<PhoneName, Vec<Binding>>,
+}
+
+enum Wish {
+    Query,
+    RemoveAll,
+    Set(Vec<(NameAddr, SipUri, Duration)>),
+}
+
+impl Registrar {
+    /// No phone is registered.
+    #[must_use]
+    pub const fn new(limits: Limits) -> Self {
+        Self { limits, bindings: BTreeMap::new() }
+    }
+
+    /// Carries out an authenticated REGISTER of `phone`: wholly or not at all.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn register(
+        &mut self,
+        now: Instant,
+        phone: &PhoneName,
+        flow: Flow,
+        request: &Request,
+        head: &Head,
+    ) -> Result<Granted, Refusal> {
+        let wish = self.read_wish(request)?;
+        let before = self.alive(now, phone).len();
+        let late = |binding: &&Binding| binding.call_id == head.call_id && head.cseq.number <= binding.cseq;
+        let known = self.bindings.entry(phone.clone()).or_default();
+        known.retain(|binding| binding.expires > now);
+        let mut added = false;
+        match wish {
+            Wish::Query => {}
+            Wish::RemoveAll => {
+                if known.iter().any(|binding| late(&binding)) {
+                    return Err(Refusal::OutOfOrder);
+                }
+                known.clear();
+            }
+            Wish::Set(contacts) => {
+                let touched = |binding: &&Binding| {
+                    contacts.iter().any(|(_, uri, _)| uri.key() == binding.contact.key())
+                };
+                if known.iter().filter(touched).any(|binding| late(&binding)) {
+                    return Err(Refusal::OutOfOrder);
+                }
+                for (addr, contact, life) in contacts {
+                    let instance = addr.params.unquoted("+sip.instance");
+                    let fresh = !known.iter().any(|binding| binding.contact.key() == contact.key());
+                    let same_device = |binding: &Binding| instance.is_some() && binding.instance == instance;
+                    known.retain(|binding| binding.contact.key() != contact.key() && !same_device(binding));
+                    if life.is_zero() {
+                        continue;
+                    }
+                    if known.len() >= self.limits.per_phone.max(1) {
+                        let oldest = known.iter().enumerate().min_by_key(|(_, binding)| binding.refreshed);
+                        if let Some(at) = oldest.map(|(at, _)| at) {
+                            known.remove(at);
+                        }
+                    }
+                    added |= fresh;
+                    known.push(Binding {
+                        contact,
+                        flow,
+                        expires: now + life,
+                        user_agent: request.headers.get(&Name::UserAgent).map(shorten),
+                        call_id: head.call_id.clone(),
+                        cseq: head.cseq.number,
+                        instance,
+                        q: preference(addr.params.get("q")),
+                        refreshed: now,
+                    });
+                }
+            }
+        }
+        let left = known.len();
+        let contacts = known.iter().map(|binding| print_contact(binding, now)).collect();
+        if left == 0 {
+            self.bindings.remove(phone);
+        }
+        let change = match (added, before, left) {
+            (true, _, _) => Change::Added,
+            (false, 1.., 0) => Change::Gone,
+            _ => Change::None,
+        };
+        Ok(Granted { contacts, change })
+    }
+
+    fn read_wish(&self, request: &Request) -> Result<Wish, Refusal> {
+        let values = request.headers.list(&Name::Contact);
+        let header = match request.headers.get(&Name::Expires) {
+            // A damaged Expires means the default (RFC 3261 §20.19 is read as liberally as §10.3 step 6).
+            Some(text) => parse_seconds(text),
+            None => None,
+        };
+        if values.is_empty() {
+            return Ok(Wish::Query);
+        }
+        if values.contains(&"*") {
+            let alone = values.len() == 1 && header == Some(0);
+            return if alone { Ok(Wish::RemoveAll) } else { Err(Refusal::Malformed) };
+        }
+        let mut contacts = Vec::new();
+        for value in values {
+            let addr = NameAddr::parse(value).ok_or(Refusal::Malformed)?;
+            let uri = addr.sip().ok_or(Refusal::Malformed)?;
+            let own = addr.params.unquoted("expires").and_then(|text| parse_seconds(&text));
+            let life = own.or(header).map_or(self.limits.default, Duration::from_secs);
+            if !life.is_zero() && life < self.limits.min {
+                return Err(Refusal::TooBrief(self.limits.min));
+            }
+            contacts.push((addr, uri.as_request_uri(), life.min(self.limits.max)));
+        }
+        Ok(Wish::Set(contacts))
+    }
+
+    /// The live bindings of a phone, the preferred and then the freshest first.
+    #[must_use]
+    pub fn alive(&self, now: Instant, phone: &PhoneName) -> Vec<&Binding> {
+        let all = self.bindings.get(phone).map_or(&[][..], Vec::as_slice);
+        let mut alive: Vec<&Binding> = all.iter().filter(|binding| binding.expires > now).collect();
+        alive.sort_by(|a, b| b.q.cmp(&a.q).then(b.refreshed.cmp(&a.refreshed)));
+        alive
+    }
+
+    /// Whether a flow belongs to a live binding: its sender has proven who it is.
+    #[must_use]
+    pub fn knows(&self, now: Instant, flow: Flow) -> bool {
+        self.iter().any(|(_, binding)| binding.flow == flow && binding.expires > now)
+    }
+
+    /// When the next binding ends.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.iter().map(|(_, binding)| binding.expires).min()
+    }
+
+    /// Takes away what has ended; the phones that are gone with it.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<PhoneName> {
+        for bindings in self.bindings.values_mut() {
+            bindings.retain(|binding| binding.expires > now);
+        }
+        let gone: Vec<PhoneName> = self
+            .bindings
+            .iter()
+            .filter(|(_, bindings)| bindings.is_empty())
+            .map(|(phone, _)| phone.clone())
+            .collect();
+        self.bindings.retain(|_, bindings| !bindings.is_empty());
+        gone
+    }
+
+    /// Every binding.
+    pub fn iter(&self) -> impl Iterator<Item = (&PhoneName, &Binding)> {
+        self.bindings
+            .iter()
+            .flat_map(|(phone, bindings)| bindings.iter().map(move |binding| (phone, binding)))
+    }
+}
+
+/// Seconds; what does not fit 32 bits means the longest time (RFC 3261 §20.19).
+fn parse_seconds(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| parse_number::<u32>(text).unwrap_or(u32::MAX).into())
+}
+
+/// `0.7` as 700; anything else as 1000.
+fn preference(q: Option<&str>) -> u16 {
+    let Some(rest) = q.and_then(|q| q.trim().strip_prefix("0")) else { return 1000 };
+    let digits = rest.strip_prefix('.').unwrap_or("");
+    let padded: String = digits.chars().chain("000".chars()).take(3).collect();
+    parse_number(&padded).unwrap_or(1000)
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+fn print_contact(binding: &Binding, now: Instant) -> String {
+    let left = binding.expires.saturating_duration_since(now).as_millis().div_ceil(1000);
+    format!("<{}>;expires={left}", binding.contact)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::{Message, Parsed, parse};
+    use super::*;
+
+    fn registrar() -> Registrar {
+        let secs = Duration::from_secs;
+        Registrar::new(Limits { min: secs(60), max: secs(3600), default: secs(300), per_phone: 2 })
+    }
+
+    fn register(
+        registrar: &mut Registrar,
+        now: Instant,
+        port: u16,
+        number: u32,
+        lines: &str,
+    ) -> Result<Granted, Refusal> {
+        let text = format!(
+            "REGISTER sip:r SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@r>;tag=1\r\nTo: <sip:a@r>\r\n\
+             Call-ID: x{port}\r\nCSeq: {number} REGISTER\r\n{lines}\r\n"
+        );
+        let Ok(Parsed { message: Message::Request(request), head }) = parse(text.as_bytes()) else {
+            panic!("{text}")
+        };
+        let flow = Flow { local: "192.0.2.1:5060".parse().unwrap(), remote: ([192, 0, 2, 2], port).into() };
+        registrar.register(now, &"a".into(), flow, &request, &head)
+    }
+
+    #[test]
+    fn a_wish_is_bounded_and_the_answer_lists_what_is_left() {
+        let (mut it, now) = (registrar(), Instant::now());
+        let granted = register(&mut it, now, 1, 1, "Contact: <sip:a@h:1>;expires=7200\r\n").unwrap();
+        assert_eq!(
+            (granted.contacts, granted.change),
+            (vec!["<sip:a@h:1>;expires=3600".to_owned()], Change::Added)
+        );
+        let granted = register(&mut it, now, 1, 2, "m: sip:a@h:1\r\nExpires: 60\r\n").unwrap();
+        assert_eq!(
+            (granted.contacts, granted.change),
+            (vec!["<sip:a@h:1>;expires=60".to_owned()], Change::None)
+        );
+        assert_eq!(
+            register(&mut it, now, 1, 3, "m: <sip:a@h:1>;expires=59\r\n"),
+            Err(Refusal::TooBrief(Duration::from_secs(60)))
+        );
+        let later = now + Duration::from_millis(59_999);
+        assert_eq!(register(&mut it, later, 1, 4, "").unwrap().contacts, ["<sip:a@h:1>;expires=1"]);
+        assert_eq!(it.poll_timeout(), Some(now + Duration::from_secs(60)));
+        assert_eq!(it.handle_timeout(now + Duration::from_secs(60)), [PhoneName::from("a")]);
+        assert_eq!(it.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_star_ends_every_binding_but_only_alone_and_with_expires_zero() {
+        let (mut it, now) = (registrar(), Instant::now());
+        register(&mut it, now, 1, 1, "Contact: <sip:a@h:1>\r\n").unwrap();
+        for bad in
+            ["Contact: *\r\n", "Contact: *\r\nExpires: 1\r\n", "Contact: *, <sip:a@h>\r\nExpires: 0\r\n"]
+        {
+            assert_eq!(register(&mut it, now, 1, 2, bad), Err(Refusal::Malformed), "{bad}");
+        }
+        assert_eq!(register(&mut it, now, 1, 1, "Contact: *\r\nExpires: 0\r\n"), Err(Refusal::OutOfOrder));
+        assert_eq!(
+            register(&mut it, now, 1, 2, "Contact: *\r\nExpires: 0\r\n").unwrap().change,
+            Change::Gone
+        );
+    }
+
+    #[test]
+    fn a_late_register_changes_nothing() {
+        let (mut it, now) = (registrar(), Instant::now());
+        register(&mut it, now, 1, 5, "Contact: <sip:a@h:1>\r\n").unwrap();
+        assert_eq!(
+            register(&mut it, now, 1, 5, "Contact: <sip:a@h:1>;expires=0\r\n"),
+            Err(Refusal::OutOfOrder)
+        );
+        assert_eq!(it.alive(now, &"a".into()).len(), 1);
+    }
+
+    #[test]
+    fn one_binding_too_many_takes_the_place_of_the_stalest() {
+        let (mut it, now) = (registrar(), Instant::now());
+        let at = |secs| now + Duration::from_secs(secs);
+        register(&mut it, at(0), 1, 1, "Contact: <sip:a@h:1>\r\n").unwrap();
+        register(&mut it, at(1), 2, 1, "Contact: <sip:a@h:2>;q=0.5\r\n").unwrap();
+        register(&mut it, at(2), 1, 2, "Contact: <sip:a@h:1>\r\n").unwrap();
+        register(&mut it, at(3), 3, 1, "Contact: <sip:a@h:3>;q=0.9\r\n").unwrap();
+        let ports: Vec<_> = it.alive(at(3), &"a".into()).iter().map(|binding| binding.contact.port).collect();
+        assert_eq!(ports, [Some(1), Some(3)]);
+    }
+
+    #[test]
+    fn a_restarted_phone_of_the_same_instance_replaces_its_old_address() {
+        let (mut it, now) = (registrar(), Instant::now());
+        let line = |port: u16| format!("Contact: <sip:a@h:{port}>;+sip.instance=\"<urn:uuid:1>\"\r\n");
+        register(&mut it, now, 1, 1, &line(1)).unwrap();
+        assert_eq!(register(&mut it, now, 2, 1, &line(2)).unwrap().contacts, ["<sip:a@h:2>;expires=300"]);
+    }
+
+    #[test]
+    fn the_binding_remembers_the_flow_of_the_request_not_the_contact() {
+        let (mut it, now) = (registrar(), Instant::now());
+        register(&mut it, now, 40_000, 1, "Contact: <sip:a@10.0.0.5:5060>\r\n").unwrap();
+        assert_eq!(it.alive(now, &"a".into())[0].flow.remote.to_string(), "192.0.2.2:40000");
+    }
+}

@@ -1,0 +1,200 @@
+//! Calls to us: from phones by digest, from trunks by address (RFC 3261 §13.3).
+
+use std::time::Instant;
+
+use crate::id::LegId;
+use crate::time::Now;
+
+use super::super::dialog::Dialog;
+use super::super::message::uri::{quote, user_of};
+use super::super::message::{Method, Name, NameAddr, Response, sdp_of};
+use super::super::transaction::{Resend, ServerKey};
+use super::incoming::{Incoming, dialled};
+use super::leg::{Called, Leg, RINGING_EVERY, Stage, Unacked, Up};
+use super::{ALLOW, Caller, CallerOrigin, Event, Refusal, Timer, UserAgent};
+
+impl UserAgent {
+    /// A new call: who is it, 100, and the event.
+    pub(super) fn handle_invite(&mut self, now: Now, incoming: Incoming) {
+        let source = incoming.flow.remote.ip();
+        let trunk = self.settings.trunks.iter().find(|trunk| trunk.sources.contains(&source));
+        let origin = match trunk.map(|trunk| trunk.name.clone()) {
+            Some(trunk) => CallerOrigin::Trunk(trunk),
+            None => {
+                let claimed = incoming.head.from.user_text();
+                let Some(phone) = self.authenticate(now, &incoming, &claimed) else { return };
+                CallerOrigin::Phone(phone)
+            }
+        };
+        if self.legs.len() >= self.settings.max_legs {
+            return self.refuse_overload(&incoming);
+        }
+        let Some(server) = self.begin(&incoming) else { return };
+        let leg = self.next_leg();
+        if let Some(answering) = self.answering.get_mut(&server) {
+            answering.leg = Some(leg);
+        }
+        self.respond(now, &server, &incoming.answer(100, "Trying", ""));
+        let local_tag = self.random.hex(8);
+        let call_id = incoming.head.call_id.clone();
+        let pinned = matches!(origin, CallerOrigin::Phone(_));
+        let event = Event::Invited {
+            leg,
+            from: caller(&incoming, origin),
+            dialled: dialled(&incoming.request),
+            sdp: sdp_of(&incoming.request.headers, &incoming.request.body),
+            call_id: call_id.clone(),
+        };
+        self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
+        let called = Called { invite: incoming, server, pinned, ringing: None };
+        self.legs.insert(leg, Leg { call_id, local_tag, stage: Stage::Called(Box::new(called)) });
+        self.events.push_back(event);
+    }
+
+    /// Tells the caller that it rings (180), or lets it hear something (183 with a session description).
+    pub fn ring(&mut self, now: Now, leg: LegId, sdp: Option<String>) {
+        let (status, phrase) = if sdp.is_some() { (183, "Session Progress") } else { (180, "Ringing") };
+        let Some((server, mut response)) = self.answer_to_invite(leg, status, phrase) else { return };
+        add_body(&mut response, sdp);
+        let bytes = self.respond(now, &server, &response);
+        let at = now.mono + RINGING_EVERY;
+        if let Some(Leg { stage: Stage::Called(called), .. }) = self.legs.get_mut(&leg) {
+            called.ringing = Some((bytes, at));
+        }
+        self.schedule.set(&Timer::Leg(leg), Some(at));
+    }
+
+    /// Answers the call; the 200 is repeated until it is acknowledged.
+    pub fn accept(&mut self, now: Now, leg: LegId, sdp: String) {
+        let Some((server, mut response)) = self.answer_to_invite(leg, 200, "OK") else { return };
+        response.headers.push(Name::Allow, ALLOW);
+        response.headers.push(Name::Server, self.settings.product.clone());
+        add_body(&mut response, Some(sdp));
+        let bytes = self.respond(now, &server, &response);
+        let Some(state) = self.legs.get_mut(&leg) else { return };
+        let Stage::Called(called) = &state.stage else { return };
+        let invite = &called.invite;
+        let mut up = Up::new(Dialog::from_invite(
+            &invite.request,
+            &invite.head,
+            &state.local_tag,
+            invite.flow,
+            called.pinned,
+        ));
+        let offered = sdp_of(&invite.request.headers, &invite.request.body).is_none();
+        up.unacked = Some(self.settings.unacked(now.mono, invite, bytes, true, offered));
+        state.stage = Stage::Up(Box::new(up));
+        let timeout = state.poll_timeout();
+        self.schedule.set(&Timer::Leg(leg), timeout);
+    }
+
+    /// Refuses the call; the leg is gone.
+    pub fn refuse(&mut self, now: Now, leg: LegId, refusal: Refusal) {
+        let status = refusal.status.clamp(300, 699);
+        let Some((server, mut response)) = self.answer_to_invite(leg, status, &refusal.phrase) else {
+            return;
+        };
+        if let Some(reason) = refusal.reason {
+            response.headers.push(Name::Reason, reason.to_string());
+        }
+        if let Some(warning) = refusal.warning {
+            let agent = self.settings.advertised;
+            response.headers.push(Name::Warning, format!("399 {agent} {}", quote(&warning)));
+        }
+        if let Some(seconds) = refusal.retry_after {
+            response.headers.push(Name::RetryAfter, seconds.to_string());
+        }
+        self.respond(now, &server, &response);
+        self.remove_leg(leg);
+    }
+
+    /// The start of an answer to an INVITE that was not finally answered.
+    fn answer_to_invite(&self, leg: LegId, status: u16, phrase: &str) -> Option<(ServerKey, Response)> {
+        let state = self.legs.get(&leg)?;
+        let Stage::Called(called) = &state.stage else { return None };
+        let phrase = phrase.replace(['\r', '\n'], " ");
+        let mut response = called.invite.answer(status, phrase.trim(), &state.local_tag);
+        if status < 300 {
+            response.headers.push(Name::Contact, self.contact());
+        }
+        Some((called.server.clone(), response))
+    }
+
+    /// CANCEL: answered for itself, and the INVITE with 487 if there was time (RFC 3261 §9.2).
+    pub(super) fn handle_cancel(&mut self, now: Now, incoming: &Incoming) {
+        let key = ServerKey::of(&incoming.request, &incoming.head, &Method::Invite);
+        let Some(answering) = self.answering.get(&key) else {
+            return self.answer_stateless(incoming, 481, "Call/Transaction Does Not Exist", Vec::new());
+        };
+        let (leg, pending) = (answering.leg, answering.server.is_pending());
+        let tag = leg.and_then(|leg| self.legs.get(&leg)).map(|leg| leg.local_tag.clone());
+        match tag {
+            Some(tag) => {
+                let response = incoming.answer(200, "OK", &tag);
+                self.transmit(incoming.answer_to(), response.to_bytes());
+            }
+            None => self.answer_stateless(incoming, 200, "OK", Vec::new()),
+        }
+        let Some(leg) = leg.filter(|_| pending) else { return };
+        if let Some((server, response)) = self.answer_to_invite(leg, 487, "Request Terminated") {
+            self.respond(now, &server, &response);
+            self.remove_leg(leg);
+            self.events.push_back(Event::Cancelled { leg });
+        } else {
+            // A re-INVITE is taken back: the call itself goes on.
+            self.cancel_reoffer(now, leg);
+        }
+    }
+
+    /// Sends ringing once more.
+    pub(super) fn ring_again(&mut self, now: Now, leg: LegId) {
+        let Some(Leg { stage: Stage::Called(called), .. }) = self.legs.get_mut(&leg) else { return };
+        let Some((bytes, at)) = &mut called.ringing else { return };
+        *at = now.mono + RINGING_EVERY;
+        let (bytes, at, to) = (bytes.clone(), *at, called.invite.answer_to());
+        self.schedule.set(&Timer::Leg(leg), Some(at));
+        self.transmit(to, bytes);
+    }
+}
+
+impl super::Settings {
+    pub(super) fn unacked(
+        &self,
+        now: Instant,
+        invite: &Incoming,
+        bytes: Vec<u8>,
+        initial: bool,
+        offered: bool,
+    ) -> Unacked {
+        Unacked {
+            number: invite.head.cseq.number,
+            initial,
+            offered,
+            to: invite.answer_to(),
+            bytes,
+            resend: Resend::new(now, &self.timers, true),
+            deadline: now + self.timers.give_up(),
+        }
+    }
+}
+
+pub(super) fn add_body(response: &mut Response, sdp: Option<String>) {
+    if let Some(sdp) = sdp {
+        response.headers.push(Name::ContentType, "application/sdp");
+        response.body = sdp.into_bytes();
+    }
+}
+
+/// Who calls: a phone by its account, a trunk's caller by P-Asserted-Identity (RFC 3325) or From.
+fn caller(incoming: &Incoming, origin: CallerOrigin) -> Caller {
+    let asserted =
+        incoming.request.headers.list(&Name::PAssertedIdentity).into_iter().find_map(NameAddr::parse);
+    let (number, display) = match (&origin, asserted) {
+        (CallerOrigin::Phone(name), _) => (name.as_str().to_owned(), incoming.head.from.display.clone()),
+        (CallerOrigin::Trunk(_), Some(asserted)) => (user_of(&asserted.uri), asserted.display),
+        (CallerOrigin::Trunk(_), None) => {
+            (incoming.head.from.user_text(), incoming.head.from.display.clone())
+        }
+    };
+    Caller { origin, number, display }
+}

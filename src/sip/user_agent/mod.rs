@@ -1,0 +1,329 @@
+//! The SIP endpoint: hides retransmission, ACK, 100, digest and CANCEL matching from whoever makes calls.
+
+mod event;
+mod in_dialog;
+mod inbound;
+mod incoming;
+mod leg;
+mod outbound;
+mod register;
+mod reoffer;
+mod settings;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::id::{LegId, PhoneName};
+use crate::masked::mask_digits;
+use crate::random::Random;
+use crate::time::Now;
+
+use super::digest::Nonces;
+use super::flow::Flow;
+use super::message::{Head, Message, Name, Request, Response, parse};
+use super::registrar::{Binding, Registrar};
+use super::transaction::{Client, ClientKey, Schedule, Server, ServerKey, client, server};
+
+pub use event::{
+    Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Reason, Refusal,
+    SipFigures,
+};
+pub use settings::{PhoneAccount, Settings, TrunkPeer};
+
+use incoming::Incoming;
+use leg::{Leg, Owner};
+
+/// What we understand, for Allow.
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER";
+
+/// What has a deadline.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Client(ClientKey),
+    Server(ServerKey),
+    Leg(LegId),
+    Registrar,
+}
+
+/// A request of ours on its way.
+#[derive(Debug)]
+struct Sent {
+    client: Client,
+    flow: Flow,
+    owner: Owner,
+}
+
+/// A request of theirs being answered.
+#[derive(Debug)]
+struct Answering {
+    server: Server,
+    /// Where the answers go.
+    to: Flow,
+    /// The leg the request belongs to, if it is an INVITE.
+    leg: Option<LegId>,
+    /// See [`super::transaction::merge_key`].
+    merge: Option<String>,
+}
+
+/// The user agent: one per process, without a socket of its own.
+#[derive(Debug)]
+pub struct UserAgent {
+    settings: Settings,
+    random: Random,
+    nonces: Nonces,
+    registrar: Registrar,
+    legs: BTreeMap<LegId, Leg>,
+    /// Legs by Call-ID and our tag.
+    dialogs: BTreeMap<(String, String), LegId>,
+    sent: BTreeMap<ClientKey, Sent>,
+    answering: BTreeMap<ServerKey, Answering>,
+    merges: BTreeMap<String, ServerKey>,
+    schedule: Schedule<Timer>,
+    transmits: VecDeque<(Flow, Vec<u8>)>,
+    events: VecDeque<Event>,
+    figures: SipFigures,
+    last_leg: u64,
+}
+
+impl UserAgent {
+    /// A user agent to which nobody is registered yet.
+    #[must_use]
+    pub fn new(settings: Settings, mut random: Random) -> Self {
+        let nonces = Nonces::new(random.split(), settings.nonce_life);
+        let registrar = Registrar::new(settings.limits());
+        Self {
+            settings,
+            random,
+            nonces,
+            registrar,
+            legs: BTreeMap::new(),
+            dialogs: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            answering: BTreeMap::new(),
+            merges: BTreeMap::new(),
+            schedule: Schedule::default(),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            figures: SipFigures::default(),
+            last_leg: 0,
+        }
+    }
+
+    /// A datagram came.
+    pub fn handle_datagram(&mut self, now: Now, flow: Flow, datagram: &[u8]) {
+        self.figures.received += 1;
+        if datagram.iter().all(|b| matches!(b, b'\r' | b'\n' | b' ' | b'\t' | 0)) {
+            self.figures.keepalives += 1;
+            return;
+        }
+        trace("received", flow, datagram);
+        match parse(datagram) {
+            Ok(parsed) => match parsed.message {
+                Message::Request(request) => {
+                    let incoming = Incoming { request, head: parsed.head, flow };
+                    self.handle_request(now, incoming);
+                }
+                Message::Response(response) => self.handle_response(now, flow, &response, &parsed.head),
+            },
+            Err(fault) => self.handle_fault(flow, fault, datagram.len()),
+        }
+    }
+
+    /// The network said that nobody listens at `remote` (ICMP); what was sent there has failed.
+    pub fn handle_unreachable(&mut self, now: Now, remote: SocketAddr) {
+        let lost: Vec<ClientKey> = self
+            .sent
+            .iter()
+            .filter(|(_, sent)| sent.flow.remote == remote && sent.client.is_unheard())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in lost {
+            self.lose(now, &key, LegFailure::Unreachable);
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<(Flow, Vec<u8>)> {
+        self.transmits.pop_front()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`UserAgent::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.schedule.earliest()
+    }
+
+    /// Time passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.schedule.take_due(now.mono) {
+            match timer {
+                Timer::Client(key) => self.tick_client(now, &key),
+                Timer::Server(key) => self.tick_server(now, &key),
+                Timer::Leg(leg) => self.tick_leg(now, leg),
+                Timer::Registrar => {
+                    for phone in self.registrar.handle_timeout(now.mono) {
+                        self.events.push_back(Event::Unregistered { phone });
+                    }
+                    self.schedule.set(&Timer::Registrar, self.registrar.poll_timeout());
+                }
+            }
+        }
+    }
+
+    /// Whether the phone had a binding when time last passed.
+    #[must_use]
+    pub fn is_registered(&self, phone: &PhoneName) -> bool {
+        self.registrar.iter().any(|(name, _)| name == phone)
+    }
+
+    /// Every binding.
+    pub fn registrations(&self) -> impl Iterator<Item = (&PhoneName, &Binding)> {
+        self.registrar.iter()
+    }
+
+    /// Counters and sizes.
+    #[must_use]
+    pub fn figures(&self) -> SipFigures {
+        SipFigures {
+            bindings: self.registrar.iter().count(),
+            legs: self.legs.len(),
+            transactions: self.sent.len() + self.answering.len(),
+            ..self.figures.clone()
+        }
+    }
+
+    fn transmit(&mut self, flow: Flow, bytes: Vec<u8>) {
+        trace("sent", flow, &bytes);
+        self.figures.sent += 1;
+        self.transmits.push_back((flow, bytes));
+    }
+
+    fn next_leg(&mut self) -> LegId {
+        self.last_leg += 1;
+        LegId(self.last_leg)
+    }
+
+    /// Sends a request of ours in a transaction of its own and tells its key; adds Via.
+    fn send_request(&mut self, now: Now, flow: Flow, request: Request, owner: Owner) -> ClientKey {
+        let branch = self.new_branch();
+        self.send_on_branch(now, flow, request, owner, branch)
+    }
+
+    fn send_on_branch(
+        &mut self,
+        now: Now,
+        flow: Flow,
+        mut request: Request,
+        owner: Owner,
+        branch: String,
+    ) -> ClientKey {
+        self.dress(&mut request, &branch);
+        let key = ClientKey { branch, method: request.method.clone() };
+        let client = Client::new(now.mono, self.settings.timers, request);
+        self.transmit(flow, client.bytes().to_vec());
+        self.schedule.set(&Timer::Client(key.clone()), client.poll_timeout());
+        self.sent.insert(key.clone(), Sent { client, flow, owner });
+        key
+    }
+
+    fn new_branch(&mut self) -> String {
+        format!("{}{}", super::message::value::MAGIC_COOKIE, self.random.hex(10))
+    }
+
+    /// Puts our Via on top of a request.
+    fn dress(&self, request: &mut Request, branch: &str) {
+        let via = format!("SIP/2.0/UDP {};rport;branch={branch}", self.settings.advertised);
+        let mut headers = super::message::Headers::new();
+        headers.push(Name::Via, via);
+        for header in request.headers.iter() {
+            headers.push(header.name.clone(), header.value.clone());
+        }
+        request.headers = headers;
+    }
+
+    fn handle_response(&mut self, now: Now, flow: Flow, response: &Response, head: &Head) {
+        // More than one Via: it was meant for somebody before us (RFC 3261 §8.1.3.3).
+        let ours = head.vias == 1 && head.via.branch().is_some();
+        let branch = head.via.branch().unwrap_or("").to_owned();
+        let key = ClientKey { branch, method: head.cseq.method.clone() };
+        let Some(sent) = self.sent.get_mut(&key).filter(|_| ours) else {
+            self.figures.stray_responses += 1;
+            return;
+        };
+        let heard = sent.client.receive(now.mono, response, head);
+        let ack = sent.client.ack(response).map(<[u8]>::to_vec);
+        let (timeout, to) = (sent.client.poll_timeout(), sent.flow);
+        self.schedule.set(&Timer::Client(key.clone()), timeout);
+        if let Some(ack) = ack {
+            self.transmit(to, ack);
+        }
+        if heard == client::Heard::News
+            && matches!(self.sent.get(&key).map(|sent| &sent.owner), Some(Owner::Invite(_)))
+        {
+            self.hear_invite(now, flow, &key, response, head);
+        }
+    }
+
+    fn tick_client(&mut self, now: Now, key: &ClientKey) {
+        let Some(sent) = self.sent.get_mut(key) else { return };
+        match sent.client.handle_timeout(now.mono) {
+            client::Tick::Nothing => {}
+            client::Tick::Resend => {
+                let (flow, bytes) = (sent.flow, sent.client.bytes().to_vec());
+                self.figures.resent += 1;
+                self.transmit(flow, bytes);
+            }
+            client::Tick::TimedOut => return self.lose(now, key, LegFailure::Timeout),
+            client::Tick::Over => {
+                self.sent.remove(key);
+                return;
+            }
+        }
+        let timeout = self.sent.get(key).and_then(|sent| sent.client.poll_timeout());
+        self.schedule.set(&Timer::Client(key.clone()), timeout);
+    }
+
+    /// A request of ours will never be answered.
+    fn lose(&mut self, now: Now, key: &ClientKey, failure: LegFailure) {
+        self.schedule.set(&Timer::Client(key.clone()), None);
+        if let Some(Sent { owner: Owner::Invite(fork), .. }) = self.sent.remove(key) {
+            self.fork_ended(now, fork.leg, key, failure);
+        }
+    }
+
+    fn tick_server(&mut self, now: Now, key: &ServerKey) {
+        let Some(answering) = self.answering.get_mut(key) else { return };
+        match answering.server.handle_timeout(now.mono) {
+            server::Tick::Nothing => {}
+            server::Tick::Resend => {
+                let (to, bytes) = (answering.to, answering.server.repeated().map(<[u8]>::to_vec));
+                if let Some(bytes) = bytes {
+                    self.transmit(to, bytes);
+                }
+            }
+            server::Tick::Over => return self.forget_server(key),
+        }
+        let timeout = self.answering.get(key).and_then(|answering| answering.server.poll_timeout());
+        self.schedule.set(&Timer::Server(key.clone()), timeout);
+    }
+
+    fn forget_server(&mut self, key: &ServerKey) {
+        if let Some(merge) = self.answering.remove(key).and_then(|answering| answering.merge) {
+            self.merges.remove(&merge);
+        }
+        self.schedule.set(&Timer::Server(key.clone()), None);
+    }
+}
+
+fn trace(what: &str, flow: Flow, bytes: &[u8]) {
+    tracing::trace!(remote = %flow.remote, "{what}\n{}", mask_digits(&String::from_utf8_lossy(bytes)));
+}

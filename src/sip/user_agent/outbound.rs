@@ -1,0 +1,318 @@
+//! Calls we make: INVITE to every binding of a phone or to a trunk, until one answers (RFC 3261 §13.2).
+
+use crate::id::{Endpoint, LegId};
+use crate::time::Now;
+
+use super::super::caller_id::{dialable, plain_display};
+use super::super::dialog::Dialog;
+use super::super::flow::Flow;
+use super::super::message::name::is_token;
+use super::super::message::uri::{escape_user, quote};
+use super::super::message::{Head, Headers, Method, Name, Request, Response, sdp_of};
+use super::super::transaction::ClientKey;
+use super::super::transaction::client::cancel_of;
+use super::leg::{Calling, Cancel, Fork, Leg, Owner, Stage, Up};
+use super::{ALLOW, Event, Invite, InviteRefusal, LegFailure, Reason, Timer, UserAgent};
+
+/// More 2xx of different tags than any forking proxy sends.
+const MAX_ANSWERS: usize = 16;
+
+/// One place to send an INVITE to.
+struct Target {
+    uri: String,
+    to: String,
+    flow: Flow,
+    pinned: bool,
+}
+
+impl UserAgent {
+    /// Calls a phone, on all its bindings at once, or a trunk.
+    ///
+    /// # Errors
+    /// See [`InviteRefusal`]; nothing is sent then.
+    pub fn invite(&mut self, now: Now, invite: Invite) -> Result<LegId, InviteRefusal> {
+        if self.legs.len() >= self.settings.max_legs {
+            return Err(InviteRefusal::Overloaded);
+        }
+        let targets = self.targets(now, &invite.target)?;
+        let trunk = matches!(invite.target, Endpoint::Trunk(..));
+        let leg = self.next_leg();
+        let (call_id, local_tag) = (self.random.hex(16), self.random.hex(8));
+        let mut open = Vec::new();
+        for target in targets {
+            let request = self.build_invite(&invite, &target, &call_id, &local_tag);
+            let fork =
+                Fork { leg, cancel: Cancel::Unwanted, pinned: target.pinned, acks: Vec::new(), early: None };
+            open.push(self.send_request(now, target.flow, request, Owner::Invite(fork)));
+        }
+        let no_provisional = trunk.then(|| now.mono + self.settings.no_provisional);
+        let calling = Calling { forks: open.len(), open, cancelled: false, failure: None, no_provisional };
+        self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
+        self.legs.insert(leg, Leg { call_id, local_tag, stage: Stage::Calling(calling) });
+        self.schedule.set(&Timer::Leg(leg), no_provisional);
+        Ok(leg)
+    }
+
+    fn targets(&self, now: Now, target: &Endpoint) -> Result<Vec<Target>, InviteRefusal> {
+        match target {
+            Endpoint::Phone(name) => {
+                if !self.settings.phones.iter().any(|phone| phone.name == *name) {
+                    return Err(InviteRefusal::Unknown);
+                }
+                let to = format!("<sip:{}@{}>", escape_user(name.as_str()), self.settings.domain);
+                let targets: Vec<Target> = self
+                    .registrar
+                    .alive(now.mono, name)
+                    .into_iter()
+                    .map(|binding| Target {
+                        uri: binding.contact.as_request_uri().to_string(),
+                        to: to.clone(),
+                        flow: binding.flow,
+                        pinned: true,
+                    })
+                    .collect();
+                if targets.is_empty() { Err(InviteRefusal::NotRegistered) } else { Ok(targets) }
+            }
+            Endpoint::Trunk(name, number) => {
+                let trunk = self.settings.trunks.iter().find(|trunk| trunk.name == *name);
+                let trunk = trunk.ok_or(InviteRefusal::Unknown)?;
+                let uri = format!("sip:{}@{}", dialable(number), trunk.address);
+                let flow = Flow { local: self.settings.local, remote: trunk.address };
+                Ok(vec![Target { to: format!("<{uri}>"), uri, flow, pinned: false }])
+            }
+        }
+    }
+
+    fn build_invite(&self, invite: &Invite, target: &Target, call_id: &str, tag: &str) -> Request {
+        let mut headers = Headers::new();
+        let number = dialable(&invite.caller.number);
+        let own = format!("sip:{number}@{}", self.settings.domain);
+        let display = plain_display(&invite.caller.display);
+        let display = if display.is_empty() { number } else { display };
+        headers.push(Name::MaxForwards, "70");
+        headers.push(Name::From, format!("{} <{own}>;tag={tag}", quote(&display)));
+        headers.push(Name::To, target.to.clone());
+        headers.push(Name::CallId, call_id);
+        headers.push(Name::CSeq, "1 INVITE");
+        headers.push(Name::Contact, self.contact());
+        if target.pinned {
+            if let Some(number) = &invite.to_number {
+                let called = format!("<sip:{}@{}>", dialable(number), self.settings.domain);
+                headers.push(Name::PCalledPartyId, called);
+            }
+        } else {
+            headers.push(Name::PAssertedIdentity, format!("{} <{own}>", quote(&display)));
+        }
+        headers.push(Name::Allow, ALLOW);
+        headers.push(Name::UserAgent, self.settings.product.clone());
+        for (name, value) in &invite.headers {
+            // What the protocol itself needs is not for the caller to write.
+            let name = Name::parse(name);
+            let free = matches!(&name, Name::Other(text) if is_token(text)) || name == Name::Subject;
+            if free {
+                headers.push(name, value.clone());
+            }
+        }
+        headers.push(Name::ContentType, "application/sdp");
+        let body = invite.sdp.clone().into_bytes();
+        Request { method: Method::Invite, uri: target.uri.clone(), headers, body }
+    }
+
+    /// Takes an unanswered call back; nothing happens if it is answered or over.
+    ///
+    /// A CANCEL goes out to each place that has answered provisionally, or as soon as it does; a 200 that
+    /// crosses it is acknowledged and ended. [`Event::Failed`] with [`LegFailure::Cancelled`] ends it.
+    pub fn cancel(&mut self, now: Now, leg: LegId, reason: Reason) {
+        let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) else { return };
+        calling.cancelled = true;
+        calling.no_provisional = None;
+        let open = calling.open.clone();
+        self.schedule.set(&Timer::Leg(leg), None);
+        for key in open {
+            self.cancel_fork(now, &key, Some(reason.clone()));
+        }
+    }
+
+    fn cancel_fork(&mut self, now: Now, key: &ClientKey, reason: Option<Reason>) {
+        let Some(sent) = self.sent.get_mut(key) else { return };
+        let Owner::Invite(fork) = &mut sent.owner else { return };
+        if matches!(fork.cancel, Cancel::Sent) || !sent.client.is_pending() {
+            return;
+        }
+        if sent.client.is_unheard() {
+            fork.cancel = Cancel::Wanted(reason);
+            return;
+        }
+        fork.cancel = Cancel::Sent;
+        sent.client.limit(now.mono);
+        let mut cancel = cancel_of(sent.client.request(), 1);
+        if let Some(reason) = reason {
+            cancel.headers.push(Name::Reason, reason.to_string());
+        }
+        let flow = sent.flow;
+        self.schedule.set(&Timer::Client(key.clone()), sent.client.poll_timeout());
+        // A CANCEL keeps the branch and the Via of its INVITE.
+        let cancel_key = ClientKey { branch: key.branch.clone(), method: Method::Cancel };
+        let client = super::Client::new(now.mono, self.settings.timers, cancel);
+        self.transmit(flow, client.bytes().to_vec());
+        self.schedule.set(&Timer::Client(cancel_key.clone()), client.poll_timeout());
+        self.sent.insert(cancel_key, super::Sent { client, flow, owner: Owner::Nobody });
+    }
+
+    /// News from one of the places a call was sent to.
+    pub(super) fn hear_invite(
+        &mut self,
+        now: Now,
+        flow: Flow,
+        key: &ClientKey,
+        response: &Response,
+        head: &Head,
+    ) {
+        match response.status {
+            ..200 => self.hear_provisional(now, key, response),
+            200..300 => self.hear_answer(now, flow, key, response, head),
+            status => {
+                let Some(leg) = self.leg_of_fork(key) else { return };
+                self.fork_ended(now, leg, key, LegFailure::Status(status));
+            }
+        }
+    }
+
+    fn leg_of_fork(&self, key: &ClientKey) -> Option<LegId> {
+        match &self.sent.get(key)?.owner {
+            Owner::Invite(fork) => Some(fork.leg),
+            Owner::Nobody => None,
+        }
+    }
+
+    fn hear_provisional(&mut self, now: Now, key: &ClientKey, response: &Response) {
+        let Some(super::Sent { owner: Owner::Invite(fork), .. }) = self.sent.get_mut(key) else { return };
+        let leg = fork.leg;
+        if let Cancel::Wanted(reason) = &fork.cancel {
+            let reason = reason.clone();
+            return self.cancel_fork(now, key, reason);
+        }
+        let sdp = sdp_of(&response.headers, &response.body);
+        if sdp.is_some() {
+            fork.early.clone_from(&sdp);
+        }
+        let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) else { return };
+        calling.no_provisional = None;
+        let (told, forks) = (response.status > 100 && !calling.cancelled, calling.forks);
+        self.schedule.set(&Timer::Leg(leg), None);
+        if told {
+            // Early media of several phones at once would be a choir.
+            let sdp = sdp.filter(|_| forks == 1);
+            self.events.push_back(Event::Ringing { leg, sdp, status: response.status });
+        }
+    }
+
+    fn hear_answer(&mut self, now: Now, source: Flow, key: &ClientKey, response: &Response, head: &Head) {
+        let Some(sent) = self.sent.get_mut(key) else { return };
+        let Owner::Invite(fork) = &mut sent.owner else { return };
+        let (leg, tag) = (fork.leg, head.to.tag().unwrap_or("").to_owned());
+        if let Some((_, to, ack)) = fork.acks.iter().find(|(known, ..)| *known == tag) {
+            let (to, ack) = (*to, ack.clone());
+            return self.transmit(to, ack);
+        }
+        if fork.acks.len() >= MAX_ANSWERS {
+            return;
+        }
+        let flow = if fork.pinned { source } else { sent.flow };
+        let mut dialog = Dialog::from_answer(sent.client.request(), response, head, flow, fork.pinned);
+        let sdp = sdp_of(&response.headers, &response.body).or_else(|| fork.early.clone());
+        let hop = dialog.next_hop();
+        let mut ack = dialog.request(Method::Ack, head.cseq.number);
+        let branch = self.new_branch();
+        self.dress(&mut ack, &branch);
+        let ack = ack.to_datagram();
+        if let Some(super::Sent { owner: Owner::Invite(fork), .. }) = self.sent.get_mut(key) {
+            fork.acks.push((tag, hop, ack.clone()));
+        }
+        self.transmit(hop, ack);
+        let wanted = match self.legs.get(&leg) {
+            Some(Leg { stage: Stage::Calling(calling), .. }) => !calling.cancelled,
+            _ => false,
+        };
+        match sdp {
+            Some(sdp) if wanted => self.win(now, leg, key, dialog, sdp),
+            Some(_) => {
+                self.bye(now, &mut dialog, Some(&Reason::completed_elsewhere()));
+                self.fork_ended(now, leg, key, LegFailure::Cancelled);
+            }
+            None => {
+                let reason =
+                    Reason { protocol: "SIP", cause: 488, text: "No session description".to_owned() };
+                self.bye(now, &mut dialog, Some(&reason));
+                self.fork_ended(now, leg, key, LegFailure::Status(488));
+            }
+        }
+    }
+
+    /// The first usable answer: the leg is up, the other places are told so.
+    fn win(&mut self, now: Now, leg: LegId, winner: &ClientKey, dialog: Dialog, sdp: String) {
+        let Some(state) = self.legs.get_mut(&leg) else { return };
+        let Stage::Calling(calling) = &mut state.stage else { return };
+        let losers: Vec<ClientKey> = calling.open.iter().filter(|key| *key != winner).cloned().collect();
+        let snapshot = dialog.snapshot();
+        state.stage = Stage::Up(Box::new(Up::new(dialog)));
+        self.schedule.set(&Timer::Leg(leg), None);
+        for key in losers {
+            self.cancel_fork(now, &key, Some(Reason::completed_elsewhere()));
+        }
+        self.events.push_back(Event::Answered { leg, sdp, dialog: snapshot });
+    }
+
+    /// One place will not answer any more; when it was the last one, the call has failed.
+    pub(super) fn fork_ended(&mut self, now: Now, leg: LegId, key: &ClientKey, failure: LegFailure) {
+        let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) else { return };
+        calling.open.retain(|open| open != key);
+        calling.failure = Some(calling.failure.map_or(failure, |known| better(known, failure)));
+        let everywhere = matches!(failure, LegFailure::Status(600..));
+        let open = calling.open.clone();
+        if open.is_empty() {
+            let cancelled = calling.cancelled.then_some(LegFailure::Cancelled);
+            let failure = cancelled.or(calling.failure).unwrap_or(failure);
+            self.remove_leg(leg);
+            self.events.push_back(Event::Failed { leg, failure });
+        } else if everywhere {
+            for key in open {
+                self.cancel_fork(now, &key, None);
+            }
+        }
+    }
+
+    /// A trunk kept silent for too long: it is given up, and taken back should it wake up.
+    pub(super) fn give_up(&mut self, now: Now, leg: LegId) {
+        let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) else { return };
+        let open = std::mem::take(&mut calling.open);
+        for key in open {
+            self.cancel_fork(now, &key, None);
+        }
+        self.remove_leg(leg);
+        self.events.push_back(Event::Failed { leg, failure: LegFailure::NoProvisional });
+    }
+
+    pub(super) fn remove_leg(&mut self, leg: LegId) {
+        if let Some(state) = self.legs.remove(&leg) {
+            self.dialogs.remove(&(state.call_id, state.local_tag));
+        }
+        self.schedule.set(&Timer::Leg(leg), None);
+    }
+}
+
+/// Which of two failures says more: a person's decision over a machine's, anything over silence.
+fn better(one: LegFailure, other: LegFailure) -> LegFailure {
+    let rank = |failure: LegFailure| match failure {
+        LegFailure::Status(600..) => 0,
+        LegFailure::Status(486) => 1,
+        LegFailure::Status(400..500) => 2,
+        LegFailure::Status(300..400) => 3,
+        LegFailure::Status(_) => 4,
+        LegFailure::Cancelled => 5,
+        LegFailure::Timeout => 6,
+        LegFailure::Unreachable => 7,
+        LegFailure::NoProvisional => 8,
+    };
+    if rank(other) < rank(one) { other } else { one }
+}

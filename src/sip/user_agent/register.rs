@@ -1,0 +1,109 @@
+//! Who is who: digest for phones, and REGISTER.
+
+use crate::id::PhoneName;
+use crate::time::Now;
+
+use super::super::digest::{Credentials, DigestAlgorithm, NonceVerdict, challenge};
+use super::super::message::Name;
+use super::super::registrar::{Change, Refusal};
+use super::incoming::Incoming;
+use super::{Event, PhoneAccount, Timer, UserAgent};
+
+/// Stands in for the hash of a phone that does not exist; no response follows from it.
+const NOBODY: &str = "no such phone";
+
+impl UserAgent {
+    /// Binds, refreshes, ends or lists where a phone is (RFC 3261 §10.3).
+    pub(super) fn handle_register(&mut self, now: Now, incoming: &Incoming) {
+        let Some(aor) = incoming.head.to.sip() else {
+            return self.answer_stateless(incoming, 400, "Bad Address of Record", Vec::new());
+        };
+        let Some(phone) = self.authenticate(now, incoming, &aor.user_text()) else { return };
+        let Some(key) = self.begin(incoming) else { return };
+        let outcome =
+            self.registrar.register(now.mono, &phone, incoming.flow, &incoming.request, &incoming.head);
+        let tag = self.random.hex(8);
+        let response = match outcome {
+            Ok(granted) => {
+                match granted.change {
+                    Change::None => {}
+                    Change::Added => self.events.push_back(Event::Registered { phone }),
+                    Change::Gone => self.events.push_back(Event::Unregistered { phone }),
+                }
+                let mut response = incoming.answer(200, "OK", &tag);
+                for contact in granted.contacts {
+                    response.headers.push(Name::Contact, contact);
+                }
+                response.headers.push(Name::Server, self.settings.product.clone());
+                response
+            }
+            Err(Refusal::Malformed) => incoming.answer(400, "Bad Contact", &tag),
+            Err(Refusal::OutOfOrder) => incoming.answer(500, "Out of Order", &tag),
+            Err(Refusal::TooBrief(min)) => {
+                let mut response = incoming.answer(423, "Interval Too Brief", &tag);
+                response.headers.push(Name::MinExpires, min.as_secs().to_string());
+                response
+            }
+        };
+        self.respond(now, &key, &response);
+        self.schedule.set(&Timer::Registrar, self.registrar.poll_timeout());
+    }
+
+    /// The phone that sent the request, proven; otherwise a challenge is sent and it is `None`.
+    ///
+    /// Known and unknown names get the same answers: neither the words nor the algorithm tell them apart.
+    pub(super) fn authenticate(&mut self, now: Now, incoming: &Incoming, claimed: &str) -> Option<PhoneName> {
+        let account = self.settings.phones.iter().find(|phone| phone.name.as_str() == claimed);
+        let algorithm =
+            account.map_or_else(|| self.algorithm_for_nobody(claimed), |account| account.algorithm);
+        let name = account.map(|account| account.name.clone());
+        let ha1 = account.map_or(NOBODY, |account| account.ha1.expose().as_str());
+        let headers = &incoming.request.headers;
+        let credentials = [Name::Authorization, Name::ProxyAuthorization]
+            .iter()
+            .flat_map(|name| headers.all(name).filter_map(Credentials::parse).collect::<Vec<_>>())
+            .find(|credentials| credentials.realm() == self.settings.realm);
+        let mut stale = false;
+        if let Some(credentials) = credentials {
+            let method = incoming.request.method.as_str();
+            let right = credentials.matches(algorithm, ha1, method)
+                && credentials.username == claimed
+                && means_same(credentials.uri(), &incoming.request.uri);
+            match (self.nonces.judge(now.wall, &credentials), right) {
+                (NonceVerdict::Good, true) if name.is_some() => {
+                    self.nonces.spend(now.wall, &credentials);
+                    return name;
+                }
+                (NonceVerdict::Good, _) => self.figures.bad_credentials += 1,
+                (NonceVerdict::Stale, right) => stale = right,
+                (NonceVerdict::Foreign, _) => {}
+            }
+        }
+        let nonce = self.nonces.issue(now.wall);
+        self.figures.challenges += 1;
+        let value = challenge(&self.settings.realm, algorithm, &nonce, stale);
+        self.answer_stateless(incoming, 401, "Unauthorized", vec![(Name::WwwAuthenticate, value)]);
+        None
+    }
+
+    /// An algorithm for a name that does not exist: always the same for the name, spread like the real ones.
+    fn algorithm_for_nobody(&self, claimed: &str) -> DigestAlgorithm {
+        let phones: &[PhoneAccount] = &self.settings.phones;
+        let draw = usize::from(u16::from_be_bytes({
+            let [a, b, ..] = self.nonces.derive(claimed);
+            [a, b]
+        }));
+        draw.checked_rem(phones.len())
+            .and_then(|at| phones.get(at))
+            .map_or(DigestAlgorithm::Md5, |phone| phone.algorithm)
+    }
+}
+
+/// Whether a digest-uri was computed for this Request-URI.
+///
+/// Proxies and old phones change parameters and ports on the way; whom it is for must be the same, or a
+/// captured response could be used to dial somebody else.
+fn means_same(digest_uri: &str, request_uri: &str) -> bool {
+    digest_uri == request_uri
+        || super::super::message::uri::user_of(digest_uri) == super::super::message::uri::user_of(request_uri)
+}

@@ -1,0 +1,107 @@
+//! A call that is changed while it is up: re-INVITE and UPDATE (RFC 3261 §14, RFC 3311).
+
+use crate::id::LegId;
+use crate::time::Now;
+
+use super::super::message::{Method, Name, sdp_of};
+use super::super::transaction::ServerKey;
+use super::inbound::add_body;
+use super::incoming::Incoming;
+use super::leg::{Leg, Stage};
+use super::{ALLOW, Event, Timer, UserAgent};
+
+impl UserAgent {
+    /// A re-INVITE or UPDATE with a new number: passed on, or refused where two exchanges would cross.
+    pub(super) fn handle_reoffer(&mut self, now: Now, leg: LegId, incoming: Incoming) {
+        let Some(Leg { stage: Stage::Up(up), .. }) = self.legs.get_mut(&leg) else { return };
+        let sdp = sdp_of(&incoming.request.headers, &incoming.request.body);
+        let update = incoming.request.method == Method::Update;
+        if update && sdp.is_none() {
+            return self.refresh(now, leg, &incoming);
+        }
+        if up.reoffer.is_some() {
+            return self.answer_later(&incoming);
+        }
+        // Our own offer is on its way, or our 200 not yet acknowledged: glare (RFC 3261 §14.2).
+        let glare = match &up.unacked {
+            Some(unacked) => !update || unacked.offered,
+            None => false,
+        };
+        if glare {
+            return self.answer_stateless(&incoming, 491, "Request Pending", Vec::new());
+        }
+        let Some(server) = self.begin(&incoming) else { return };
+        if let Some(answering) = self.answering.get_mut(&server) {
+            answering.leg = Some(leg);
+        }
+        if !update {
+            self.respond(now, &server, &incoming.answer(100, "Trying", ""));
+        }
+        if let Some(Leg { stage: Stage::Up(up), .. }) = self.legs.get_mut(&leg) {
+            up.reoffer = Some((incoming, server));
+        }
+        self.events.push_back(Event::Reoffered { leg, sdp });
+    }
+
+    /// An UPDATE without an offer only asks whether we are still there.
+    fn refresh(&mut self, now: Now, leg: LegId, incoming: &Incoming) {
+        let Some(key) = self.begin(incoming) else { return };
+        if let Some(Leg { stage: Stage::Up(up), .. }) = self.legs.get_mut(&leg) {
+            up.dialog.refresh_target(&incoming.request.headers, incoming.flow);
+        }
+        let mut response = incoming.answer(200, "OK", "");
+        response.headers.push(Name::Contact, self.contact());
+        self.respond(now, &key, &response);
+    }
+
+    /// Answers what [`Event::Reoffered`] asked: a session description, or the status that refuses it.
+    ///
+    /// A refusal leaves the call as it was.
+    pub fn answer_reoffer(&mut self, now: Now, leg: LegId, answer: Result<String, u16>) {
+        let Some(Leg { stage: Stage::Up(up), .. }) = self.legs.get_mut(&leg) else { return };
+        let Some((incoming, server)) = up.reoffer.take() else { return };
+        match answer {
+            Ok(sdp) => {
+                up.dialog.refresh_target(&incoming.request.headers, incoming.flow);
+                let mut response = incoming.answer(200, "OK", "");
+                response.headers.push(Name::Contact, self.contact());
+                response.headers.push(Name::Allow, ALLOW);
+                add_body(&mut response, Some(sdp));
+                let bytes = self.respond(now, &server, &response);
+                if incoming.request.method == Method::Invite {
+                    self.await_ack(now, leg, &incoming, bytes);
+                }
+            }
+            Err(status) => {
+                let phrase = if status == 491 { "Request Pending" } else { "Not Acceptable Here" };
+                let response = incoming.answer(status.clamp(400, 699), phrase, "");
+                self.respond(now, &server, &response);
+            }
+        }
+    }
+
+    fn await_ack(&mut self, now: Now, leg: LegId, incoming: &Incoming, bytes: Vec<u8>) {
+        let offered = sdp_of(&incoming.request.headers, &incoming.request.body).is_none();
+        let unacked = self.settings.unacked(now.mono, incoming, bytes, false, offered);
+        let Some(state) = self.legs.get_mut(&leg) else { return };
+        if let Stage::Up(up) = &mut state.stage {
+            up.unacked = Some(unacked);
+        }
+        let timeout = state.poll_timeout();
+        self.schedule.set(&Timer::Leg(leg), timeout);
+    }
+
+    /// The peer takes its re-INVITE back.
+    pub(super) fn cancel_reoffer(&mut self, now: Now, leg: LegId) {
+        let Some(Leg { stage: Stage::Up(up), .. }) = self.legs.get_mut(&leg) else { return };
+        if let Some((incoming, server)) = up.reoffer.take() {
+            self.end_reoffer(now, &incoming, &server);
+        }
+    }
+
+    /// 487: the re-INVITE will not be answered any more.
+    pub(super) fn end_reoffer(&mut self, now: Now, incoming: &Incoming, server: &ServerKey) {
+        let response = incoming.answer(487, "Request Terminated", "");
+        self.respond(now, server, &response);
+    }
+}

@@ -1,0 +1,106 @@
+//! What the user agent is told at birth.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::id::{PhoneName, TrunkName};
+use crate::masked::Secret;
+
+use super::super::digest::DigestAlgorithm;
+use super::super::registrar::Limits;
+use super::super::transaction::Timers;
+
+/// A phone that may register and call.
+#[derive(Clone, Debug)]
+pub struct PhoneAccount {
+    /// User part of its address of record and its digest user name.
+    pub name: PhoneName,
+    /// What people call it; not sent anywhere.
+    pub display: String,
+    /// The one algorithm it is challenged with (rule 22).
+    pub algorithm: DigestAlgorithm,
+    /// Hash of `name:realm:password` by that algorithm, lower-case hexadecimal.
+    pub ha1: Secret<String>,
+}
+
+/// A PBX or provider that is known by its addresses.
+#[derive(Clone, Debug)]
+pub struct TrunkPeer {
+    /// What the administrator calls it.
+    pub name: TrunkName,
+    /// Where calls to it are sent.
+    pub address: SocketAddr,
+    /// Addresses whose calls are taken for the trunk's, without digest.
+    pub sources: Vec<IpAddr>,
+}
+
+/// Everything the user agent needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The host part of our addresses of record.
+    pub domain: String,
+    /// The digest realm; part of every stored hash.
+    pub realm: String,
+    /// What stands in our Via and Contact.
+    pub advertised: SocketAddr,
+    /// The socket our own requests to trunks leave from.
+    pub local: SocketAddr,
+    /// What stands in User-Agent and Server.
+    pub product: String,
+    /// The phones.
+    pub phones: Vec<PhoneAccount>,
+    /// The trunks.
+    pub trunks: Vec<TrunkPeer>,
+    /// Registrations shorter than this get 423.
+    pub min_expires: Duration,
+    /// Longer ones are cut to this.
+    pub max_expires: Duration,
+    /// For phones that name no time.
+    pub default_expires: Duration,
+    /// How long a digest nonce may be used.
+    pub nonce_life: Duration,
+    /// Base timers of RFC 3261.
+    pub timers: Timers,
+    /// A trunk that answers nothing at all for this long is given up (rule 2).
+    pub no_provisional: Duration,
+    /// Bindings per phone.
+    pub max_bindings: usize,
+    /// Requests being answered at one time; more get 503.
+    pub max_transactions: usize,
+    /// Calls up or being set up at one time; more get 503.
+    pub max_legs: usize,
+}
+
+impl Settings {
+    /// The usual values for a user agent at `advertised`, without phones and trunks.
+    #[must_use]
+    pub fn new(domain: &str, advertised: SocketAddr) -> Self {
+        Self {
+            domain: domain.to_owned(),
+            realm: domain.to_owned(),
+            advertised,
+            local: advertised,
+            product: concat!("Cordboard/", env!("CARGO_PKG_VERSION")).to_owned(),
+            phones: Vec::new(),
+            trunks: Vec::new(),
+            min_expires: Duration::from_secs(60),
+            max_expires: Duration::from_secs(3600),
+            default_expires: Duration::from_secs(300),
+            nonce_life: Duration::from_secs(300),
+            timers: Timers::default(),
+            no_provisional: Duration::from_secs(2),
+            max_bindings: 8,
+            max_transactions: 20_000,
+            max_legs: 5_000,
+        }
+    }
+
+    pub(super) const fn limits(&self) -> Limits {
+        Limits {
+            min: self.min_expires,
+            max: self.max_expires,
+            default: self.default_expires,
+            per_phone: self.max_bindings,
+        }
+    }
+}
