@@ -313,6 +313,8 @@ pub struct NumberConfig {
     pub max_concurrent: u32,
     /// At most so many business-initiated calls begun in 24 hours.
     pub max_initiations: u32,
+    /// Beginnings of users' numbers, with country code, that are never called.
+    pub never_call: Vec<String>,
     /// How phones call users through this number; `None` if they cannot.
     pub dial: Option<DialConfig>,
 }
@@ -357,18 +359,22 @@ pub struct DialConfig {
     pub trunks: Vec<TrunkName>,
 }
 
+/// What `cordboard calls` and `cordboard permission` need of the file: no secret is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Records {
+    /// Where the records are.
+    pub store: StoreConfig,
+    /// The business numbers, as the administrator and as Graph call them.
+    pub numbers: Vec<(NumberLabel, PhoneNumberId)>,
+}
+
 impl Config {
     /// Reads the file and everything it names.
     ///
     /// # Errors
     /// Every fault of the file, in its order.
     pub fn read(path: &Path) -> Result<Self, ConfigFaults> {
-        let text = Machine.read_file(path).map_err(|error| {
-            let problem = format!("the file cannot be read: {}", secret::plain(&error));
-            let remedy = "start from config/gateway.example.toml, which explains every key".to_owned();
-            ConfigFaults::unreadable(path, problem, remedy)
-        })?;
-        Self::parse(&text, path, &Machine).0
+        Self::parse(&text_of(path)?, path, &Machine).0
     }
 
     /// Reads `text` as the file at `path`, with every key that the program asked for.
@@ -380,27 +386,80 @@ impl Config {
         path: &Path,
         surroundings: &dyn Surroundings,
     ) -> (Result<Self, ConfigFaults>, Vec<KeyUse>) {
-        let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        let mut reader = reader::Reader::new(text, folder, surroundings);
-        let (table, errors) = toml::de::DeTable::parse_recoverable(text);
-        // What follows a syntax error is guesswork: its faults would only confuse.
-        let mut config = None;
-        if errors.is_empty() {
-            let draft = sections::read(&mut reader, table.get_ref());
-            check::compare(&mut reader, &draft);
-            config = draft.complete();
-        } else {
-            reader.syntax(&errors);
-        }
-        let reader::Reader { mut faults, mut warnings, keys, .. } = reader;
-        faults.sort_by_key(|fault| fault.line.unwrap_or(usize::MAX));
-        warnings.sort_by_key(|warning| warning.line.unwrap_or(usize::MAX));
-        let result = match config {
+        let Reading { draft, faults, warnings, keys } = read(text, path, surroundings);
+        let result = match draft.and_then(sections::Draft::complete) {
             Some(config) if faults.is_empty() => Ok(Self { warnings, ..config }),
             _ => Err(ConfigFaults { file: path.to_owned(), faults, warnings }),
         };
         (result, keys)
     }
+}
+
+impl Records {
+    /// Reads what is needed of the file.
+    ///
+    /// # Errors
+    /// The faults of what is needed, in the order of the file.
+    pub fn read(path: &Path) -> Result<Self, ConfigFaults> {
+        Self::parse(&text_of(path)?, path, &Machine)
+    }
+
+    /// Reads what is needed of `text` as the file at `path`.
+    ///
+    /// # Errors
+    /// The faults of what is needed, in the order of the file.
+    pub fn parse(text: &str, path: &Path, surroundings: &dyn Surroundings) -> Result<Self, ConfigFaults> {
+        let Reading { draft, mut faults, .. } = read(text, path, surroundings);
+        let needed = |key: &str| {
+            let of_number = key.ends_with(".label") || key.ends_with(".phone_number_id") || key == "number";
+            key == "syntax" || key.starts_with("store") || of_number
+        };
+        faults.retain(|fault| needed(&fault.key));
+        let complete = || {
+            let draft = draft?;
+            let numbers = draft.numbers.into_iter().map(|it| Some((it.label?, it.phone_number_id?)));
+            Some(Self { numbers: numbers.collect::<Option<_>>()?, store: draft.store? })
+        };
+        match complete() {
+            Some(records) if faults.is_empty() => Ok(records),
+            _ => Err(ConfigFaults { file: path.to_owned(), faults, warnings: Vec::new() }),
+        }
+    }
+}
+
+/// What came of reading a text.
+struct Reading {
+    draft: Option<sections::Draft>,
+    faults: Vec<Fault>,
+    warnings: Vec<Fault>,
+    keys: Vec<KeyUse>,
+}
+
+fn text_of(path: &Path) -> Result<String, ConfigFaults> {
+    Machine.read_file(path).map_err(|error| {
+        let problem = format!("the file cannot be read: {}", secret::plain(&error));
+        let remedy = "start from config/gateway.example.toml, which explains every key".to_owned();
+        ConfigFaults::unreadable(path, problem, remedy)
+    })
+}
+
+fn read(text: &str, path: &Path, surroundings: &dyn Surroundings) -> Reading {
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let mut reader = reader::Reader::new(text, folder, surroundings);
+    let (table, errors) = toml::de::DeTable::parse_recoverable(text);
+    // What follows a syntax error is guesswork: its faults would only confuse.
+    let mut draft = None;
+    if errors.is_empty() {
+        let read = sections::read(&mut reader, table.get_ref());
+        check::compare(&mut reader, &read);
+        draft = Some(read);
+    } else {
+        reader.syntax(&errors);
+    }
+    let reader::Reader { mut faults, mut warnings, keys, .. } = reader;
+    faults.sort_by_key(|fault| fault.line.unwrap_or(usize::MAX));
+    warnings.sort_by_key(|warning| warning.line.unwrap_or(usize::MAX));
+    Reading { draft, faults, warnings, keys }
 }
 
 /// Reads a time as the file writes it, `25s` or `7d`, for the command line.

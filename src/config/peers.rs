@@ -206,6 +206,8 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
     let max_concurrent = section.or("max_concurrent", 1000);
     // Meta: 10,000 new calls in 24 h (calling/business-initiated-calls, reference §8).
     let max_initiations = section.or("max_initiations", 10_000);
+    let never_call = section.list::<Digits>("never_call", Some(Vec::new()), "[\"88\", \"979\"]");
+    let never_call = never_call.map(|list| list.into_iter().map(|it| it.0).collect::<Vec<_>>());
     let dial = if section.has("dial") { section.part("dial", dial).map(Some) } else { Some(None) };
     let config = (|| {
         Some(NumberConfig {
@@ -220,6 +222,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
             cap_per_pair: cap_per_pair?,
             max_concurrent: max_concurrent?,
             max_initiations: max_initiations?,
+            never_call: never_call?,
             dial: dial.clone()?,
         })
     })();

@@ -70,8 +70,8 @@ impl Section<'_, '_, '_> {
     fn secret_value(&mut self, key: &'static str, value: &Spanned<DeValue<'_>>) -> Option<Secret<String>> {
         let name = key.replace('_', "-");
         let remedy = format!(
-            "{key} = {{ credential = \"{name}\" }}  (systemd: LoadCredential={name}:/etc/cordboard/{name})\n\
-             {key} = {{ file = \"/etc/cordboard/{name}\" }}  or  {{ env = \"CORDBOARD_{}\" }}",
+            "{key} = {{ credential = \"{name}\" }}  (systemd: LoadCredential={name}:/etc/cordboard/secrets/{name})\n\
+             {key} = {{ file = \"/etc/cordboard/secrets/{name}\" }}  or  {{ env = \"CORDBOARD_{}\" }}",
             key.to_uppercase()
         );
         let entry = match value.get_ref() {
@@ -132,8 +132,8 @@ impl Section<'_, '_, '_> {
             let Some(folder) = self.surroundings().variable("CREDENTIALS_DIRECTORY") else {
                 let problem = format!("credential {name:?} is not there: $CREDENTIALS_DIRECTORY is not set");
                 let remedy = format!(
-                    "start cordboard by systemd with LoadCredential={name}:/etc/cordboard/{name}\n\
-                     by hand: CREDENTIALS_DIRECTORY=/etc/cordboard cordboard check FILE"
+                    "start cordboard by systemd with LoadCredential={name}:/etc/cordboard/secrets/{name}\n\
+                     by hand: CREDENTIALS_DIRECTORY=/etc/cordboard/secrets cordboard check FILE"
                 );
                 return Err((problem, remedy));
             };
@@ -146,7 +146,7 @@ impl Section<'_, '_, '_> {
             let problem = format!("the secret's file {shown} cannot be read: {}", plain(&error));
             let remedy = if credential {
                 format!(
-                    "add LoadCredential={name}:/etc/cordboard/{name} to the unit and put the secret there"
+                    "add LoadCredential={name}:/etc/cordboard/secrets/{name} to the unit and put the secret there"
                 )
             } else {
                 format!("put the secret, alone, into {shown}, readable by cordboard only (chmod 600)")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use cordboard::config::{Config, ConfigFaults, KeyUse, Surroundings};
+use cordboard::config::{Config, ConfigFaults, KeyUse, Records, Surroundings};
 
 const EXAMPLE: &str = include_str!("../../config/gateway.example.toml");
 
@@ -223,7 +223,9 @@ fn a_secret_in_plain_text_is_refused_and_not_repeated() {
     assert_eq!(error.faults.len(), 1);
     assert_eq!(error.faults[0].problem, "a secret must not stand in this file in plain text");
     assert!(!error.to_string().contains("EAAG") && !format!("{error:?}").contains("EAAG"));
-    assert!(error.faults[0].remedy.contains("access_token = { file = \"/etc/cordboard/access-token\" }"));
+    assert!(
+        error.faults[0].remedy.contains("access_token = { file = \"/etc/cordboard/secrets/access-token\" }")
+    );
 }
 
 #[test]
@@ -333,4 +335,32 @@ fn the_report_reads_like_a_letter() {
          error: line {log}: log.levle\n    there is no such key\n    -> did you mean level?"
     );
     assert_eq!(report, expected);
+}
+
+#[test]
+fn the_store_is_found_without_the_secrets() {
+    // `cordboard calls` runs in the administrator's shell, where systemd's credentials are not.
+    struct Shell;
+    impl Surroundings for Shell {
+        fn read_file(&self, _: &Path) -> io::Result<String> {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
+        fn permissions(&self, _: &Path) -> Option<u32> {
+            None
+        }
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+    }
+    let path = Path::new("/etc/cordboard/gateway.toml");
+    let records = Records::parse(EXAMPLE, path, &Shell).expect("no secret is needed");
+    assert_eq!(records.store.path, Path::new("/var/lib/cordboard/cordboard.db"));
+    assert_eq!(records.numbers, [("support".into(), "108911223344556".into())]);
+    let broken =
+        edited(&[("synchronous = \"full\"", "synchronous = 1"), ("label = \"support\"", "label = 1")]);
+    let faults = Records::parse(&broken, path, &Shell).expect_err("these are needed").faults;
+    assert_eq!(
+        faults.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(),
+        ["store.synchronous", "number[1].label"]
+    );
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Exit, complain, say};
-use crate::config::Config;
+use crate::config::{Config, Records};
 use crate::id::Endpoint;
 
 /// Reads a configuration file and names every mistake, its line, and what to write instead.
@@ -38,6 +38,12 @@ pub fn load(file: &Path) -> Option<Config> {
             None
         }
     }
+}
+
+/// Reads what a command on the store needs; faults go to stderr.
+#[must_use]
+pub fn load_records(file: &Path) -> Option<Records> {
+    Records::read(file).map_err(complain).ok()
 }
 
 /// What a good configuration sets up, for a last look: no secret and no full number.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::config::Config;
+use crate::config::Records;
 use crate::id::PhoneNumberId;
 use crate::time::Wall;
 use crate::user::{Bsuid, Msisdn, UserId};
@@ -100,14 +100,14 @@ fn span(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// A sentence for the administrator.
-pub fn find_number<'c>(config: &'c Config, label: Option<&str>) -> Result<&'c PhoneNumberId, String> {
-    let known = || config.numbers.iter().map(|it| it.label.as_str()).collect::<Vec<_>>().join(", ");
-    let found = match (label, &config.numbers[..]) {
-        (Some(label), numbers) => numbers.iter().find(|it| it.label.as_str() == label),
+pub fn find_number<'c>(records: &'c Records, label: Option<&str>) -> Result<&'c PhoneNumberId, String> {
+    let known = || records.numbers.iter().map(|(label, _)| label.as_str()).collect::<Vec<_>>().join(", ");
+    let found = match (label, &records.numbers[..]) {
+        (Some(wanted), numbers) => numbers.iter().find(|(label, _)| label.as_str() == wanted),
         (None, [only]) => Some(only),
         (None, _) => return Err(format!("there are several business numbers: --number one of {}", known())),
     };
-    found.map(|it| &it.phone_number_id).ok_or_else(|| format!("no such number: --number one of {}", known()))
+    found.map(|(_, id)| id).ok_or_else(|| format!("no such number: --number one of {}", known()))
 }
 
 /// One line about a permission: the word in the store, and how long it still lasts.
