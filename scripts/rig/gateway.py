@@ -17,6 +17,8 @@ REALM = "cordboard.demo"
 PHONE = "1001"
 TRUNK = "pbx"
 PREFIX = "8"
+# A trunk is known by its address, so it needs one of its own.
+TRUNK_IP = "127.0.0.2"
 
 
 @dataclass
@@ -97,8 +99,9 @@ def write_config(cordboard: Path, layout: Layout, simulator_base: str, ring: lis
     trunk = f'''
 [[trunk]]
 name = "{TRUNK}"
-address = "127.0.0.1:{layout.trunk_port}"
-sources = ["127.0.0.1"]
+address = "{TRUNK_IP}:{layout.trunk_port}"
+sources = ["{TRUNK_IP}"]
+voip_only = true
 ''' if layout.trunk_port else ""
     targets = json.dumps(ring or [f"phone:{PHONE}"])
     text = f'''# Written for one run of the rig.
@@ -149,7 +152,7 @@ def _number(label: str, number_id: str, digits: str, layout: Layout, ring: str, 
     return f'''[[number]]
 label = "{label}"
 phone_number_id = "{number_id}"
-display_number = "+{digits}"
+display_number = "{digits}"
 access_token = {{ file = "{layout.secret('access-token')}" }}
 ring = {ring}
 dial = {{ prefix = "{prefix}", phones = ["{PHONE}"] }}

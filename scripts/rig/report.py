@@ -27,15 +27,16 @@ def _call(number: int, call: dict, paint: "_Paint") -> list[str]:
     lines += _wrapped("set-up", [f"{name.replace('_', ' ')} {at:+.0f} ms" for name, at in call["stages"]])
     if call["media"]:
         lines.append(f"  media      {call['media']}")
-    lines.append(f"  {'':11}{'packets':>8}{'lost':>6}{'delay p50':>12}{'p99':>9}{'PESQ':>7}{'reference':>11}")
+    lines.append(f"  {'':13}{'packets':>8}{'lost':>6}{'delay p50':>12}{'p99':>9}{'PESQ':>7}{'reference':>11}")
     for name, way in call["directions"].items():
         delay = way["delay"]
         lines.append(
-            f"  {name:11}{way['packets']:>8}{way['lost']:>6}{_ms(delay.get('p50_ms')):>12}{_ms(delay.get('p99_ms')):>9}"
+            f"  {name:13}{way['packets']:>8}{way['lost']:>6}{_ms(delay.get('p50_ms')):>12}{_ms(delay.get('p99_ms')):>9}"
             f"{way['pesq']:>7.2f}{way['pesq_reference']:>11.2f}"
         )
     lines.append(f"  ended      {call['cause'] or '?'} (by the {call['fault'] or '?'}) after {call['seconds']:.1f} s")
-    lines += [f"  heard      {_short(way['wav'])}" for way in call["directions"].values()]
+    for name, way in call["directions"].items():
+        lines.append(f"  {'the ' + name.removeprefix('to ') + ' heard':15}{_short(way['wav'])}")
     return lines
 
 

@@ -1,1 +1,11 @@
-//! x
+//! Real programs that nobody here wrote around the real gateway: baresip as the phone, SIPp as the trunk, aiortc as
+//! WhatsApp's WebRTC side, Prometheus on the figures. `scripts/interop` installs them and runs this.
+
+mod crash_and_drain;
+mod figures_with_prometheus;
+mod phones_with_baresip;
+mod refusals;
+mod rig;
+mod torture;
+mod trunk_with_sipp;
+mod whatsapp_with_aiortc;

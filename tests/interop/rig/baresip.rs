@@ -1,0 +1,173 @@
+//! A real desk phone: baresip 1.0, headless, driven over its control socket.
+
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::ports::Ports;
+use super::program::{PATIENCE, Program, wait_for};
+use super::sound;
+
+/// What a phone does when it rings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnRing {
+    /// Takes the call at once.
+    Answer,
+    /// Waits for `accept` or `hangup`.
+    Wait,
+}
+
+/// How a phone is set up.
+pub(crate) struct PhoneSettings<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) password: &'a str,
+    pub(crate) registrar: &'a str,
+    pub(crate) on_ring: OnRing,
+    pub(crate) codec: &'a str,
+}
+
+/// A running baresip.
+pub(crate) struct Phone {
+    program: Program,
+    control: TcpStream,
+    unread: Vec<u8>,
+    events: Vec<Value>,
+    folder: PathBuf,
+}
+
+impl Phone {
+    /// Starts a phone; it begins to register by itself.
+    pub(crate) fn start(folder: &Path, ports: &mut Ports, settings: &PhoneSettings<'_>) -> Self {
+        let (sip, control, rtp) = (ports.take(2), ports.take(1), ports.range(8));
+        let folder = folder.join(format!("phone-{}-{sip}", settings.name));
+        std::fs::create_dir_all(&folder).expect("the test's folder can be written");
+        let voice = folder.join("voice.wav");
+        sound::write_voice(&voice, 8000, sound::PHONE_HZ, 60);
+        let config = format!(
+            "poll_method epoll\nsip_listen 127.0.0.1:{sip}\nnet_interface 127.0.0.1\n\
+             audio_source aufile,{voice}\naudio_player aubridge,null\naudio_alert aubridge,null\n\
+             rtp_ports {rtp}\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\n\
+             module aubridge.so\nmodule sndfile.so\nmodule_tmp account.so\nmodule_app menu.so\n\
+             module_app ctrl_tcp.so\nmodule_app rtcpsummary.so\nctrl_tcp_listen 127.0.0.1:{control}\nsnd_path {folder}\n",
+            voice = voice.display(),
+            folder = folder.display(),
+        );
+        let mode = if settings.on_ring == OnRing::Answer { "auto" } else { "manual" };
+        let account = format!(
+            "<sip:{name}@{registrar};transport=udp>;auth_user={name};auth_pass={password};regint=60\
+             ;audio_codecs={codec}/8000/1;answermode={mode}\n",
+            name = settings.name,
+            registrar = settings.registrar,
+            password = settings.password,
+            codec = settings.codec,
+        );
+        std::fs::write(folder.join("config"), config).expect("the test's folder can be written");
+        std::fs::write(folder.join("accounts"), account).expect("the test's folder can be written");
+        let mut command = Command::new("baresip");
+        let program = Program::start("baresip", &folder, command.arg("-f").arg(&folder));
+        let control = wait_for("baresip opens its control port", PATIENCE, || {
+            TcpStream::connect(("127.0.0.1", control)).ok()
+        });
+        control.set_nonblocking(true).expect("a socket can be made non-blocking");
+        Self { program, control, unread: Vec::new(), events: Vec::new(), folder }
+    }
+
+    /// Gives an order: `dial`, `hangup`, `accept`, `hold`, `resume`, `sndcode` …
+    pub(crate) fn order(&mut self, command: &str, params: &str) {
+        let body = json!({ "command": command, "params": params }).to_string();
+        self.control
+            .write_all(format!("{}:{body},", body.len()).as_bytes())
+            .expect("baresip takes orders as long as it runs");
+    }
+
+    /// How many events came so far: a mark for [`Phone::wait`].
+    pub(crate) fn mark(&mut self) -> usize {
+        self.read();
+        self.events.len()
+    }
+
+    /// The first event of a kind after a mark, if it came.
+    pub(crate) fn seen(&mut self, kind: &str, mark: usize) -> Option<Value> {
+        self.read();
+        self.events.iter().skip(mark).find(|event| event["type"] == kind).cloned()
+    }
+
+    /// Waits for an event of a kind after a mark, such as `CALL_ESTABLISHED`.
+    pub(crate) fn wait(&mut self, kind: &str, mark: usize) -> Value {
+        let what = format!("the phone tells {kind}");
+        wait_for(&what, PATIENCE, || self.seen(kind, mark))
+    }
+
+    /// Waits until the registrar took the phone; panics with its words if it did not.
+    pub(crate) fn registered(mut self) -> Self {
+        wait_for("the phone is registered", PATIENCE, || {
+            if let Some(refused) = self.seen("REGISTER_FAIL", 0) {
+                panic!("the phone was not registered: {refused}");
+            }
+            self.seen("REGISTER_OK", 0)
+        });
+        self
+    }
+
+    /// The digits that the phone heard since a mark.
+    pub(crate) fn digits(&mut self, mark: usize) -> String {
+        self.read();
+        let pressed = self.events.iter().skip(mark).filter(|event| event["type"] == "CALL_DTMF_START");
+        pressed.filter_map(|event| event["param"].as_str()).collect()
+    }
+
+    /// The last count of packets received and lost that the phone's RTCP told.
+    pub(crate) fn received(&mut self) -> (u64, i64) {
+        self.read();
+        let told = self.events.iter().rev().find(|event| event["rtcp_stats"].is_object());
+        told.map_or((0, 0), |event| {
+            let heard = &event["rtcp_stats"]["rx"];
+            (heard["sent"].as_u64().unwrap_or(0), heard["lost"].as_i64().unwrap_or(0))
+        })
+    }
+
+    /// The newest recording of what was heard; complete once the call is closed.
+    pub(crate) fn heard(&self) -> PathBuf {
+        let entries = std::fs::read_dir(&self.folder).expect("the phone's folder");
+        let dumps: BTreeSet<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        let mut heard = dumps.into_iter().filter(|path| path.to_string_lossy().ends_with("-dec.wav"));
+        heard.next_back().expect("a recording of what the phone heard")
+    }
+
+    /// All that baresip wrote.
+    pub(crate) fn output(&self) -> String {
+        self.program.output()
+    }
+
+    fn read(&mut self) {
+        let mut chunk = [0; 4096];
+        loop {
+            match self.control.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => self.unread.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("baresip's control socket: {error}"),
+            }
+        }
+        while let Some((message, rest)) = netstring(&self.unread) {
+            let value: Value = serde_json::from_str(&message).unwrap_or(Value::Null);
+            if value["event"] == true {
+                self.events.push(value);
+            }
+            self.unread = rest;
+        }
+    }
+}
+
+/// Splits the first whole netstring off.
+fn netstring(bytes: &[u8]) -> Option<(String, Vec<u8>)> {
+    let colon = bytes.iter().position(|byte| *byte == b':')?;
+    let length: usize = std::str::from_utf8(&bytes[..colon]).ok()?.parse().ok()?;
+    let message = bytes.get(colon + 1..colon + 1 + length)?;
+    let rest = bytes.get(colon + 2 + length..)?;
+    Some((String::from_utf8_lossy(message).into_owned(), rest.to_vec()))
+}

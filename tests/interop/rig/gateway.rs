@@ -1,0 +1,238 @@
+//! The gateway under test: its configuration, `cordboard serve`, its records and figures.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use super::http;
+use super::ports::Ports;
+use super::program::{PATIENCE, Program, wait_for};
+use super::simulator::{NUMBER, NUMBER_ID};
+
+/// The realm of the phones' passwords.
+pub(crate) const REALM: &str = "cordboard.test";
+/// The password of every phone here.
+pub(crate) const PASSWORD: &str = "right-horse-7";
+/// Where the trunk lives: an address of its own, because a trunk is known by its address.
+pub(crate) const TRUNK_IP: &str = "127.0.0.2";
+
+/// What differs from test to test.
+pub(crate) struct Setup {
+    /// Ring targets as TOML strings, comma separated.
+    pub(crate) ring: &'static str,
+    /// More lines for the `[media]` section.
+    pub(crate) media: &'static str,
+    /// More lines for the `[calls]` section.
+    pub(crate) calls: &'static str,
+    /// More lines for the business number.
+    pub(crate) number: &'static str,
+    /// Whether aiortc stands in for Meta, instead of the product's simulator.
+    pub(crate) aiortc: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { ring: r#""phone:1001""#, media: "", calls: "", number: "", aiortc: false }
+    }
+}
+
+/// Addresses and files of one gateway; survives its restarts.
+pub(crate) struct Layout {
+    pub(crate) folder: PathBuf,
+    pub(crate) webhook: String,
+    pub(crate) admin: String,
+    pub(crate) sip: String,
+    pub(crate) trunk: String,
+    outside: String,
+    inside: String,
+}
+
+impl Layout {
+    /// Chooses ports and writes the secrets.
+    pub(crate) fn new(folder: &Path, ports: &mut Ports) -> Self {
+        for (name, value) in
+            [("app-secret", "s3cret-of-the-app"), ("access-token", "EAAtoken"), ("verify-token", "v3rify")]
+        {
+            write_secret(&folder.join(name), value);
+        }
+        Self {
+            folder: folder.to_owned(),
+            webhook: format!("127.0.0.1:{}", ports.take(1)),
+            admin: format!("127.0.0.1:{}", ports.take(1)),
+            sip: format!("127.0.0.1:{}", ports.take(1)),
+            trunk: format!("{TRUNK_IP}:{}", ports.take(1)),
+            outside: ports.range(16),
+            inside: ports.range(32),
+        }
+    }
+
+    /// The configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.join("gateway.toml")
+    }
+
+    /// Where Meta posts its events.
+    pub(crate) fn webhook_url(&self) -> String {
+        format!("http://{}/webhook", self.webhook)
+    }
+
+    /// Writes the configuration for a Graph API at `graph`.
+    pub(crate) fn write_config(&self, graph: &str, setup: &Setup) {
+        write_secret(&self.folder.join("phone-1001"), &ha1("1001"));
+        let folder = self.folder.display();
+        let text = format!(
+            r#"
+[store]
+path = "{folder}/cordboard.db"
+[admin]
+listen = "{admin}"
+[webhook]
+listen = "{webhook}"
+path = "/webhook"
+verify_token = {{ file = "{folder}/verify-token" }}
+app_secrets = [{{ file = "{folder}/app-secret" }}]
+[graph]
+base = "http://{graph}"
+[sip]
+listen = "{sip}"
+advertised = "{sip}"
+domain = "127.0.0.1"
+realm = "{REALM}"
+[media]
+workers = 1
+{media}
+[media.outside]
+bind = "127.0.0.1"
+advertised = ["127.0.0.1"]
+ports = "{outside}"
+[media.inside]
+bind = "127.0.0.1"
+advertised = ["127.0.0.1"]
+ports = "{inside}"
+[calls]
+{calls}
+[log]
+level = "debug"
+[[phone]]
+name = "1001"
+display = "Front desk"
+ha1 = {{ file = "{folder}/phone-1001" }}
+[[trunk]]
+name = "pbx"
+address = "{trunk}"
+sources = ["{TRUNK_IP}"]
+voip_only = true
+[[number]]
+label = "support"
+phone_number_id = "{NUMBER_ID}"
+display_number = "{NUMBER}"
+access_token = {{ file = "{folder}/access-token" }}
+ring = [{ring}]
+dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
+{number}
+"#,
+            admin = self.admin,
+            webhook = self.webhook,
+            sip = self.sip,
+            trunk = self.trunk,
+            outside = self.outside,
+            inside = self.inside,
+            ring = setup.ring,
+            media = setup.media,
+            calls = setup.calls,
+            number = setup.number,
+        );
+        std::fs::write(self.config(), text).expect("the test's folder can be written");
+    }
+}
+
+/// A running `cordboard serve`.
+pub(crate) struct Gateway {
+    pub(crate) program: Program,
+}
+
+impl Gateway {
+    /// Starts the gateway and waits until it is ready.
+    pub(crate) fn start(layout: &Layout) -> Self {
+        let mut command = cordboard(&["serve", "--config"]);
+        let mut program = Program::start("gateway", &layout.folder, command.arg(layout.config()));
+        program.wait_for("the gateway is ready", |_| {
+            let answer = http::request("GET", &layout.admin, "/readyz", &[], b"")?;
+            (answer.status == 200).then_some(())
+        });
+        Self { program }
+    }
+}
+
+/// The text of `/metrics`.
+pub(crate) fn scrape(layout: &Layout) -> String {
+    let answer =
+        http::request("GET", &layout.admin, "/metrics", &[], b"").expect("the admin address answers");
+    assert_eq!(answer.status, 200, "/metrics: {}", answer.body);
+    answer.body
+}
+
+/// All call records, as `cordboard calls --json` prints them.
+pub(crate) fn records(layout: &Layout) -> Vec<Value> {
+    let output = run(cordboard(&["calls", "--json", "--config"]).arg(layout.config()), "");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "cordboard calls: {text}{}", String::from_utf8_lossy(&output.stderr));
+    match serde_json::from_str::<Value>(&text) {
+        Ok(Value::Array(list)) => list,
+        Ok(other) => other["calls"].as_array().cloned().unwrap_or_else(|| vec![other]),
+        Err(_) => text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect(),
+    }
+}
+
+/// Waits for the closed record of a call.
+pub(crate) fn closed_record(layout: &Layout, wa_call: &str) -> Value {
+    wait_for("the call's record is closed", PATIENCE, || {
+        records(layout).into_iter().find(|record| record["wa_call"] == wa_call && !record["ended"].is_null())
+    })
+}
+
+/// The program under test with arguments.
+pub(crate) fn cordboard(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cordboard"));
+    command.args(arguments);
+    command
+}
+
+/// Runs a short-lived command with some input.
+pub(crate) fn run(command: &mut Command, input: &str) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program can be started");
+    let mut stdin = child.stdin.take().expect("its input is a pipe");
+    // A program that does not read its input may be gone already.
+    drop(stdin.write_all(input.as_bytes()));
+    drop(stdin);
+    child.wait_with_output().expect("our own child can be waited for")
+}
+
+/// The HA1 that `cordboard password` makes for a phone here.
+pub(crate) fn ha1(user: &str) -> String {
+    let output = run(
+        &mut cordboard(&["password", "--algorithm", "md5", "--user", user, "--realm", REALM]),
+        &format!("{PASSWORD}\n"),
+    );
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut words = text.split(|letter: char| !letter.is_ascii_hexdigit());
+    let found = words.find(|word| word.len() == 32).map(str::to_owned);
+    found.unwrap_or_else(|| panic!("cordboard password: {text}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Writes a file that only its owner reads.
+pub(crate) fn write_secret(path: &Path, value: &str) {
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .expect("the test's folder can be written");
+    writeln!(file, "{value}").expect("the test's folder can be written");
+}

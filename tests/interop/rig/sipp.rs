@@ -1,0 +1,62 @@
+//! SIPp: scripted phones and trunks that do what no polite phone does.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::gateway::{Layout, PASSWORD, TRUNK_IP};
+use super::ports::Ports;
+use super::program::Program;
+
+/// SIPp as the trunk `pbx`, waiting for calls; it echoes the audio. Ends after `calls` calls.
+pub(crate) fn trunk(
+    folder: &Path,
+    layout: &Layout,
+    ports: &mut Ports,
+    scenario: &str,
+    calls: u32,
+) -> Program {
+    let mut command = base(folder, layout, ports, TRUNK_IP, scenario);
+    let port = layout.trunk.rsplit(':').next().expect("an address with a port");
+    command.args(["-p", port, "-m", &calls.to_string()]);
+    Program::start("sipp-trunk", folder, &mut command)
+}
+
+/// SIPp as a phone that calls `digits` through the gateway with the password of phone 1001.
+pub(crate) fn caller(
+    folder: &Path,
+    layout: &Layout,
+    ports: &mut Ports,
+    scenario: &str,
+    digits: &str,
+) -> Program {
+    let mut command = base(folder, layout, ports, "127.0.0.1", scenario);
+    let port = ports.take(2).to_string();
+    // By default SIPp signs a URI that it does not call.
+    let uri = format!("{digits}@{}", layout.sip);
+    command.args(["-p", &port, "-m", "1", "-s", digits, "-au", "1001", "-ap", PASSWORD, "-auth_uri", &uri]);
+    command.arg(&layout.sip);
+    Program::start("sipp-caller", folder, &mut command)
+}
+
+fn base(folder: &Path, layout: &Layout, ports: &mut Ports, ip: &str, scenario: &str) -> Command {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/sipp").join(scenario);
+    let media = ports.take(4).to_string();
+    let mut command = Command::new("sipp");
+    command.current_dir(folder).arg("-sf").arg(file);
+    command.args([
+        "-i",
+        ip,
+        "-mi",
+        ip,
+        "-mp",
+        &media,
+        "-rtp_echo",
+        "-nostdin",
+        "-timeout",
+        "40s",
+        "-timeout_error",
+    ]);
+    command.args(["-key", "gateway", &layout.sip, "-trace_err", "-trace_msg"]);
+    command.args(["-error_file", "sipp-errors.log", "-message_file", "sipp-messages.log"]);
+    command
+}
