@@ -368,6 +368,8 @@ impl std::fmt::Debug for WebRtcLeg {
 }
 
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod tests;
