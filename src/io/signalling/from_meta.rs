@@ -130,11 +130,6 @@ impl Switchboard {
         }
     }
 
-    fn drop_event(&mut self, why: &'static str) {
-        *self.figures.dropped_events.entry(why).or_default() += 1;
-        tracing::debug!(why, "a webhook event was dropped");
-    }
-
     fn user_called(
         &mut self,
         now: Now,

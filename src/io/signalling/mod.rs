@@ -4,6 +4,7 @@
 //! ask for. Nothing here waits for a disk, DNS or a peer: the store, Graph and the media workers
 //! reply through channels.
 
+mod counting;
 mod from_meta;
 mod from_sip;
 mod lane;
@@ -19,8 +20,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
+pub use counting::Figures;
 pub use numbers::BusinessNumber;
-pub use switchboard::{Figures, Parts, Switchboard};
+pub use switchboard::{Parts, Switchboard};
 
 use crate::call::{ActionKind, Input};
 use crate::id::CallId;

@@ -30,8 +30,9 @@ impl Switchboard {
                 Err(error) => tracing::error!(call = %id, %error, "a dialog could not be written down"),
             },
             Output::CloseRecord(record) => {
-                let cause = self.calls.get(&id).and_then(|live| live.call.cause());
-                self.count_ended(&record, cause);
+                if let Some(cause) = self.calls.get(&id).and_then(|live| live.call.cause()) {
+                    self.count_ended(&record, cause);
+                }
                 tracing::info!(
                     call = %id,
                     wa_call = record.wa_call.as_ref().map(tracing::field::display),
@@ -201,7 +202,7 @@ impl Switchboard {
                         let permission = Permission::from(&live);
                         if is_live(permission, at) {
                             let kept = store
-                                .set_permission(&attempt.number, &attempt.user, permission, "live_query", at)
+                                .set_permission(&attempt.number, &attempt.user, permission, "live", at)
                                 .await;
                             if let Err(error) = kept {
                                 tracing::error!(call = %id, %error, "a permission could not be kept");

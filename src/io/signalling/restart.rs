@@ -48,11 +48,7 @@ impl Switchboard {
         record.ended = Some(now.wall);
         record.cause = Some(verdict.label.to_owned());
         record.fault = Some(verdict.fault.as_str().to_owned());
-        *self
-            .figures
-            .ended
-            .entry((record.number.to_string(), record.direction, verdict.label, verdict.fault.as_str()))
-            .or_default() += 1;
+        self.count_ended(&record, HangupCause::Orphaned);
         let store = self.parts.store.clone();
         tokio::spawn(async move {
             if let Err(error) = store.close_record(&record).await {

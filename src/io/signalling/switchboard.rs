@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::lane::{self, Lane, Write};
+use super::counting::Figures;
 use super::numbers::AcceptTimes;
 use super::{BusinessNumber, Question, Reply};
 use crate::call::{
-    ActionKind, Call, CallDirection, CallRecord, CallTimes, Fork, HangupCause, Input, MediaClosing,
+    Call, CallTimes, Fork, HangupCause, Input, MediaClosing,
     MediaFailure, MediaRefusal, Order, Towards,
 };
 use crate::dialplan::DialPlan;
@@ -18,9 +20,12 @@ use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
 use crate::io::graph::GraphClient;
 use crate::io::media::MediaEngine;
 use crate::io::store::{InboxId, Store};
-use crate::media::{DtlsFailure, LegFailure, OpenRefusal, Report, Side};
+use crate::media::dtls::DtlsFailure;
+use crate::media::{LegFailure, OpenRefusal, Report, Side};
+use crate::metrics::label::{OfPart, Part};
+use crate::metrics::{Registry, table};
 use crate::random::Random;
-use crate::sip::{Flow, SipFigures, UserAgent};
+use crate::sip::{Flow, UserAgent};
 use crate::time::Now;
 
 /// What the loop works with.
@@ -46,33 +51,10 @@ pub struct Parts {
     pub dead_after: Duration,
     /// When comfort noise towards Meta begins (rule 11).
     pub comfort_after: Duration,
+    /// Where events are counted.
+    pub metrics: Arc<Registry>,
     /// The next free call id's generator.
     pub random: Random,
-}
-
-/// Figures of signalling, for the metrics.
-#[derive(Clone, Debug, Default)]
-pub struct Figures {
-    /// Calls that are up, by direction: user-initiated, business-initiated.
-    pub live: [u64; 2],
-    /// Ended calls: number's label, direction, cause, fault.
-    pub ended: BTreeMap<(String, CallDirection, &'static str, &'static str), u64>,
-    /// Set-up times in milliseconds by stage, since the last question.
-    pub stages: Vec<(&'static str, CallDirection, u64)>,
-    /// Dial attempts refused before a call existed, by label of the cause.
-    pub refused_dials: BTreeMap<&'static str, u64>,
-    /// Webhook events that came too late or for nobody, by reason.
-    pub dropped_events: BTreeMap<&'static str, u64>,
-    /// Graph requests by action, outcome; with the milliseconds each took since the last question.
-    pub graph: BTreeMap<(&'static str, &'static str), u64>,
-    /// Milliseconds of Graph requests since the last question.
-    pub graph_times: Vec<(&'static str, u64)>,
-    /// Panics caught in calls.
-    pub panics: u64,
-    /// SIP packets that the socket did not take.
-    pub unsent: u64,
-    /// The user agent's figures.
-    pub sip: SipFigures,
 }
 
 /// One call with everything that belongs to it.
@@ -184,8 +166,8 @@ impl Switchboard {
         let Some(live) = self.calls.get_mut(&id) else { return };
         let ran = catch_unwind(AssertUnwindSafe(|| act(&mut live.call)));
         if ran.is_err() {
-            self.figures.panics += 1;
             tracing::error!(call = %id, "a bug of ours ended this call; please report the log");
+            self.parts.metrics.count(&table::PANICS, &OfPart { part: Part::Call });
             let live = self.calls.get_mut(&id).expect("looked up above");
             let ended = catch_unwind(AssertUnwindSafe(|| {
                 live.call.handle_input(now, Input::Ordered(Order::Panic));
@@ -312,7 +294,7 @@ impl Switchboard {
             Report::PhoneReofferAnswered { sdp } => Input::PhoneReofferAnswered(sdp),
             Report::PhoneReofferRefused(_) => Input::PhoneReofferRefused,
             Report::Closed(summary) => Input::MediaClosed(MediaClosing {
-                line: summary.line(),
+                line: summary.codecs.clone(),
                 quality_json: summary.to_json(),
             }),
         };
@@ -335,27 +317,6 @@ impl Switchboard {
         self.feed(now, id, input);
     }
 
-    fn note_graph(&mut self, id: CallId, kind: ActionKind, took: Duration, input: &Input) {
-        let name = match kind {
-            ActionKind::Connect => "connect",
-            ActionKind::PreAccept => "pre_accept",
-            ActionKind::Accept => "accept",
-            ActionKind::Reject => "reject",
-            ActionKind::Terminate => "terminate",
-        };
-        let outcome = match input {
-            Input::GraphFailed(_, failure) => failure.label(),
-            _ => "done",
-        };
-        *self.figures.graph.entry((name, outcome)).or_default() += 1;
-        self.figures.graph_times.push((name, millis(took)));
-        if kind == ActionKind::Accept
-            && let Some(live) = self.calls.get(&id)
-        {
-            self.accept_times[live.number].note(took);
-        }
-    }
-
     pub(super) fn handle_question(&mut self, now: Now, question: Question) {
         match question {
             Question::Figures(answer) => {
@@ -374,26 +335,6 @@ impl Switchboard {
                 }
             }
         }
-    }
-
-    fn take_figures(&mut self) -> Figures {
-        let up = |direction| {
-            let up = self.calls.values().filter(|it| it.call.is_live() && it.call.record().direction == direction);
-            up.count() as u64
-        };
-        self.figures.live = [up(CallDirection::UserInitiated), up(CallDirection::BusinessInitiated)];
-        self.figures.sip = self.parts.agent.figures();
-        let figures = self.figures.clone();
-        self.figures.stages.clear();
-        self.figures.graph_times.clear();
-        figures
-    }
-
-    /// Counts a call whose record is closed and keeps its stages for the histogram.
-    pub(super) fn count_ended(&mut self, record: &CallRecord, cause: Option<HangupCause>) {
-        let verdict = cause.unwrap_or(HangupCause::Panic).verdict();
-        let key = (record.number.to_string(), record.direction, verdict.label, verdict.fault.as_str());
-        *self.figures.ended.entry(key).or_default() += 1;
     }
 
     /// Whether new calls are turned away.
@@ -438,8 +379,4 @@ const fn media_failure(failure: LegFailure) -> MediaFailure {
         LegFailure::ConsentLost | LegFailure::Closed => MediaFailure::Consent,
         LegFailure::Panicked => MediaFailure::Panic,
     }
-}
-
-pub(super) fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,0 +1,135 @@
+//! What signalling counts: ended calls, stages, Graph requests, refused dials, dropped events.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::switchboard::Switchboard;
+use crate::call::{ActionKind, CallDirection, CallRecord, HangupCause, Input};
+use crate::id::{CallId, NumberLabel, PhoneName};
+use crate::metrics::label::{
+    CallEnd, Denied, GraphAction, GraphOutcome, GraphRequest, NumberDirection, OfAction, OfMeaning, OfStage,
+    Stage, Word,
+};
+use crate::metrics::table;
+use crate::sip::SipFigures;
+use crate::whatsapp::{Failure, Meaning};
+
+/// Figures of signalling at one moment, for a scrape.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// Calls that are up or being set up.
+    pub live: BTreeMap<(NumberLabel, CallDirection), u64>,
+    /// Webhook events that came too late or for nobody, by reason.
+    pub dropped_events: BTreeMap<&'static str, u64>,
+    /// Dial attempts refused before they were a call, by the label of the cause.
+    pub refused_dials: BTreeMap<&'static str, u64>,
+    /// SIP packets that the socket did not take.
+    pub unsent: u64,
+    /// The user agent's figures.
+    pub sip: SipFigures,
+    /// Phones with a live binding.
+    pub registered: Vec<PhoneName>,
+    /// No new calls are taken.
+    pub closing: bool,
+}
+
+impl Switchboard {
+    pub(super) fn take_figures(&self) -> Figures {
+        let mut figures = self.figures.clone();
+        for number in &self.parts.numbers {
+            for direction in [CallDirection::UserInitiated, CallDirection::BusinessInitiated] {
+                figures.live.insert((number.label.clone(), direction), 0);
+            }
+        }
+        for live in self.calls.values().filter(|live| live.call.is_live()) {
+            let record = live.call.record();
+            *figures.live.entry((record.number.clone(), record.direction)).or_default() += 1;
+        }
+        figures.sip = self.parts.agent.figures();
+        figures.registered = self.parts.agent.registrations().map(|(phone, _)| phone.clone()).collect();
+        figures.registered.dedup();
+        figures.closing = self.is_closing();
+        figures
+    }
+
+    /// Counts a call whose record closes, with its stages.
+    pub(super) fn count_ended(&self, record: &CallRecord, cause: HangupCause) {
+        let metrics = &self.parts.metrics;
+        let (number, direction, verdict) = (record.number.clone(), record.direction, cause.verdict());
+        let end = CallEnd { number: number.clone(), direction, cause: Word(verdict.label), fault: verdict.fault };
+        metrics.count(&table::CALLS, &end);
+        if let HangupCause::Denied(_) = cause {
+            metrics.count(&table::DENIALS, &Denied { number: number.clone(), reason: Word(verdict.label) });
+        }
+        if let (Some(answered), Some(ended)) = (record.answered, record.ended) {
+            let labels = NumberDirection { number, direction };
+            metrics.observe(&table::CALL_TALK, &labels, ended.since(answered));
+        }
+        let stages = record.stages_json.as_deref().unwrap_or("{}");
+        let stages: BTreeMap<String, u64> = serde_json::from_str(stages).unwrap_or_default();
+        for (name, millis) in stages {
+            if let Some(stage) = stage(&name) {
+                let labels = OfStage { direction, stage };
+                metrics.observe(&table::CALL_SETUP, &labels, Duration::from_millis(millis));
+            }
+        }
+    }
+
+    pub(super) fn note_graph(&mut self, id: CallId, kind: ActionKind, took: Duration, input: &Input) {
+        let action = match kind {
+            ActionKind::Connect => GraphAction::Connect,
+            ActionKind::PreAccept => GraphAction::PreAccept,
+            ActionKind::Accept => GraphAction::Accept,
+            ActionKind::Reject => GraphAction::Reject,
+            ActionKind::Terminate => GraphAction::Terminate,
+        };
+        let outcome = match input {
+            Input::GraphFailed(_, failure) => outcome(failure),
+            _ => GraphOutcome::Done,
+        };
+        let metrics = &self.parts.metrics;
+        metrics.count(&table::GRAPH, &GraphRequest { action, outcome });
+        metrics.observe(&table::GRAPH_DURATION, &OfAction { action }, took);
+        if let Input::GraphFailed(_, Failure::Refused { meaning, .. }) = input {
+            self.count_meaning(*meaning);
+        }
+        if kind == ActionKind::Accept
+            && let Some(live) = self.calls.get(&id)
+        {
+            self.accept_times[live.number].note(took);
+        }
+    }
+
+    pub(super) fn count_meaning(&self, meaning: Meaning) {
+        self.parts.metrics.count(&table::GRAPH_ERRORS, &OfMeaning { meaning: Word(meaning.label()) });
+    }
+
+    pub(super) fn drop_event(&mut self, why: &'static str) {
+        *self.figures.dropped_events.entry(why).or_default() += 1;
+        tracing::debug!(why, "a webhook event was dropped");
+    }
+}
+
+const fn outcome(failure: &Failure) -> GraphOutcome {
+    match failure {
+        Failure::Refused { .. } => GraphOutcome::Refused,
+        Failure::TimedOut => GraphOutcome::TimedOut,
+        Failure::Unreachable => GraphOutcome::Unreachable,
+        Failure::Unreadable => GraphOutcome::Unreadable,
+    }
+}
+
+/// The metric's stage of a record's stage; some stages are kept in the record only.
+fn stage(name: &str) -> Option<Stage> {
+    Some(match name {
+        "invited" | "connected" => Stage::Sent,
+        "rang" => Stage::Ringing,
+        "phone_answered" => Stage::Answered,
+        "accepted" => Stage::Accepted,
+        "ice" => Stage::Ice,
+        "dtls" => Stage::Dtls,
+        "first_audio_to_user" => Stage::AudioToUser,
+        "first_audio_to_phone" => Stage::AudioToPhone,
+        _ => return None,
+    })
+}
