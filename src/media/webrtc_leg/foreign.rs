@@ -284,3 +284,16 @@ fn checks_are_repeated_until_the_relay_has_heard_them() {
         assert_eq!(us.events, [LegEvent::IceConnected, LegEvent::DtlsUp], "seed {seed}");
     }
 }
+
+#[test]
+fn set_up_costs_two_round_trips_of_ice_and_three_of_dtls() {
+    let mut network = Network::new(27);
+    let (mut us, mut them) = user_calls(&mut network, META, |sdp| sdp);
+    us.leg.start_dtls(network.now);
+    let round_trip = 2 * network.delay;
+    network.run(&mut us, &mut them, 2 * round_trip);
+    assert_eq!(us.events, [LegEvent::IceConnected], "a check, then its nomination");
+    // Without the far end's HelloVerifyRequest it would be two.
+    network.run(&mut us, &mut them, 3 * round_trip);
+    assert_eq!(us.events, [LegEvent::IceConnected, LegEvent::DtlsUp]);
+}
