@@ -1,1 +1,3 @@
-//! Placeholder until this module lands.
+//! The world: the only place that awaits, owns sockets and reads clocks.
+
+pub mod media;
