@@ -2,5 +2,8 @@
 
 pub mod admin;
 pub mod cli;
+pub mod graph;
+pub mod media;
 pub mod store;
 pub mod systemd;
+pub mod webhook;

@@ -17,6 +17,12 @@ impl Histogram {
         25, 50, 75, 100, 150, 200, 300, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000, 20_000, 50_000,
     ];
 
+    /// From counts per bucket and the sum of all delays in microseconds.
+    #[must_use]
+    pub const fn from_counts(counts: [u64; Self::BOUNDS.len() + 1], sum_micros: u64) -> Self {
+        Self { counts, sum_micros }
+    }
+
     /// Adds one delay.
     pub fn add(&mut self, delay: Duration) {
         let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);

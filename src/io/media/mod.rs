@@ -1,0 +1,197 @@
+//! The media engine: threads with sockets and clocks around [`crate::media::Bridge`].
+//!
+//! A call lives on one thread from its opening to its end; packets never change threads, take no
+//! lock, write no log and allocate nothing here. Orders come by channel, reports leave by channel.
+
+mod figures;
+mod ports;
+mod sys;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mio::{Poll, Waker};
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{debug, warn};
+
+use self::figures::WorkerFigures;
+use self::ports::{Ports, Width};
+use self::worker::{Command, Shared, WAKE, Worker, lock};
+use crate::id::CallId;
+use crate::media::dtls::Identity;
+use crate::media::{OpenRefusal, OpenSpec, Order, Report};
+use crate::random::Random;
+use crate::sdp::webrtc::FingerprintCase;
+
+pub use self::figures::MediaFigures;
+pub use self::ports::Realm;
+
+/// How the engine is set up.
+#[derive(Clone, Debug)]
+pub struct MediaSettings {
+    /// Threads; 0 means one per processor.
+    pub workers: usize,
+    /// Towards Meta.
+    pub outside: Realm,
+    /// Towards phones and trunks.
+    pub inside: Realm,
+    /// How long a port rests after use.
+    pub quarantine: Duration,
+    /// How the name of the fingerprint's hash is written towards Meta.
+    pub fingerprint_case: FingerprintCase,
+}
+
+impl MediaSettings {
+    /// With the defaults: a thread per processor, 60 s of quarantine, lower-case `sha-256`.
+    #[must_use]
+    pub const fn new(outside: Realm, inside: Realm) -> Self {
+        Self {
+            workers: 0,
+            outside,
+            inside,
+            quarantine: Duration::from_secs(60),
+            fingerprint_case: FingerprintCase::Lower,
+        }
+    }
+}
+
+/// The engine; clones are handles to the same one.
+#[derive(Clone, Debug)]
+pub struct MediaEngine(Arc<Engine>);
+
+#[derive(Debug)]
+struct Engine {
+    workers: Vec<Line>,
+    shared: Arc<Shared>,
+    reports: UnboundedSender<(CallId, Report)>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The way to one worker.
+#[derive(Debug)]
+struct Line {
+    commands: Sender<Command>,
+    waker: Waker,
+    figures: Arc<WorkerFigures>,
+}
+
+impl Line {
+    fn send(&self, command: Command) -> bool {
+        self.commands.send(command).is_ok() && self.waker.wake().is_ok()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for line in &self.workers {
+            line.send(Command::Stop);
+        }
+    }
+}
+
+impl MediaEngine {
+    /// Starts the threads; `reports` gets everything that every call's media tells.
+    ///
+    /// # Errors
+    /// The kernel refused threads or pollers, or the cryptography library is broken.
+    pub fn start(
+        settings: MediaSettings,
+        mut seed: Random,
+        reports: UnboundedSender<(CallId, Report)>,
+    ) -> io::Result<Self> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = if settings.workers == 0 { processors } else { settings.workers };
+        let MediaSettings { outside, inside, quarantine, fingerprint_case, .. } = settings;
+        let shared = Arc::new(Shared {
+            outside: Mutex::new(Ports::new(outside, Width::One, quarantine, seed.next_u32())),
+            inside: Mutex::new(Ports::new(inside, Width::Pair, quarantine, seed.next_u32())),
+            calls: Mutex::new(BTreeMap::new()),
+            identity: Arc::new(Identity::generate().map_err(io::Error::other)?),
+            fingerprint_case,
+        });
+        let (mut workers, mut threads) = (Vec::new(), Vec::new());
+        for at in 0..count {
+            let poll = Poll::new()?;
+            let waker = Waker::new(poll.registry(), WAKE)?;
+            let (commands, receiver) = channel();
+            let figures = Arc::new(WorkerFigures::default());
+            let worker = Worker {
+                poll,
+                commands: receiver,
+                reports: reports.clone(),
+                shared: Arc::clone(&shared),
+                figures: Arc::clone(&figures),
+                random: seed.split(),
+            };
+            threads.push(std::thread::Builder::new().name(format!("media-{at}")).spawn(move || {
+                // More threads than processors share them as the kernel likes.
+                if count <= processors && sys::pin_to_processor(at).is_err() {
+                    debug!(worker = at, "this media thread could not be pinned to a processor");
+                }
+                worker.run();
+            })?);
+            workers.push(Line { commands, waker, figures });
+        }
+        Ok(Self(Arc::new(Engine { workers, shared, reports, threads: Mutex::new(threads) })))
+    }
+
+    /// Opens the media of a call on the worker with the fewest calls; the answer is a report,
+    /// [`Report::Opened`] or [`Report::Refused`]. A call that is open already is left alone.
+    pub fn open(&self, call: CallId, spec: OpenSpec) {
+        let least = |line: &&(usize, &Line)| line.1.figures.calls.load(Ordering::Relaxed);
+        let lines: Vec<_> = self.0.workers.iter().enumerate().collect();
+        let Some((at, line)) = lines.iter().min_by_key(least) else { return };
+        {
+            let mut calls = lock(&self.0.shared.calls);
+            if calls.contains_key(&call) {
+                warn!(%call, "the media of this call is open already");
+                return;
+            }
+            calls.insert(call, *at);
+        }
+        line.figures.calls.fetch_add(1, Ordering::Relaxed);
+        if !line.send(Command::Open(call, Box::new(spec))) {
+            lock(&self.0.shared.calls).remove(&call);
+            line.figures.calls.fetch_sub(1, Ordering::Relaxed);
+            let _ = self.0.reports.send((call, Report::Refused(OpenRefusal::Stopping)));
+        }
+    }
+
+    /// Passes an order to a call's media; for a call that has none (any more) it does nothing.
+    pub fn order(&self, call: CallId, order: Order) {
+        let at = lock(&self.0.shared.calls).get(&call).copied();
+        if let Some(line) = at.and_then(|at| self.0.workers.get(at)) {
+            line.send(Command::Order(call, order));
+        }
+    }
+
+    /// The figures of all workers.
+    #[must_use]
+    pub fn figures(&self) -> MediaFigures {
+        let mut figures = MediaFigures::default();
+        for line in &self.0.workers {
+            figures.add(&line.figures);
+        }
+        figures.outside_ports = lock(&self.0.shared.outside).left();
+        figures.inside_ports = lock(&self.0.shared.inside).left();
+        figures
+    }
+
+    /// Closes every call and ends the threads; returns when they are gone.
+    pub fn stop(&self) {
+        for line in &self.0.workers {
+            line.send(Command::Stop);
+        }
+        for thread in lock(&self.0.threads).drain(..) {
+            if thread.join().is_err() {
+                warn!("a media thread ended by a panic");
+            }
+        }
+    }
+}

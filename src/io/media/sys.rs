@@ -1,0 +1,230 @@
+//! The kernel calls that the standard library has not: batched receive with time stamps, and pinning.
+//!
+//! All `unsafe` of the media shell stands in this file.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Datagrams taken from one socket in one call.
+const BATCH: usize = 16;
+/// Longer datagrams than any media packet or handshake flight on an Ethernet are cut and dropped.
+const LONGEST: usize = 2048;
+/// Room for one `SCM_TIMESTAMPNS` message, with space to spare.
+const CONTROL: usize = 64;
+/// A stamp older than this says that the wall clock was set, not that the packet waited.
+const OLDEST: Duration = Duration::from_secs(1);
+
+/// Control data must be aligned like its header.
+#[repr(C, align(8))]
+struct Control([u8; CONTROL]);
+
+/// A received datagram.
+#[derive(Debug)]
+pub struct Datagram<'a> {
+    /// The sender.
+    pub from: SocketAddr,
+    /// When the kernel received it, on the monotonic clock.
+    pub arrived: Instant,
+    /// The bytes.
+    pub bytes: &'a mut [u8],
+}
+
+/// Buffers for one batch; one per worker.
+pub struct Batch {
+    bytes: Vec<[u8; LONGEST]>,
+    names: Vec<libc::sockaddr_storage>,
+    controls: Vec<Control>,
+    filled: Vec<(usize, Option<SocketAddr>, Instant)>,
+}
+
+impl Batch {
+    /// Empty buffers.
+    #[must_use]
+    pub fn new() -> Self {
+        // SAFETY: all-zero bytes are a valid `sockaddr_storage`: it consists of integers only.
+        let name: libc::sockaddr_storage = unsafe { MaybeUninit::zeroed().assume_init() };
+        Self {
+            bytes: vec![[0; LONGEST]; BATCH],
+            names: vec![name; BATCH],
+            controls: (0..BATCH).map(|_| Control([0; CONTROL])).collect(),
+            filled: Vec::with_capacity(BATCH),
+        }
+    }
+
+    /// Takes what waits on a non-blocking socket, at most one batch; tells whether more may wait.
+    ///
+    /// # Errors
+    /// What `recvmmsg` says, other than that nothing waits.
+    pub fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<bool> {
+        self.filled.clear();
+        // SAFETY: all-zero bytes are valid for these C structures of integers and pointers.
+        let mut parts: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
+        // SAFETY: as above.
+        let mut headers: [libc::mmsghdr; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
+        for (at, (part, header)) in parts.iter_mut().zip(&mut headers).enumerate() {
+            part.iov_base = self.bytes[at].as_mut_ptr().cast();
+            part.iov_len = LONGEST;
+            let message = &mut header.msg_hdr;
+            message.msg_iov = part;
+            message.msg_iovlen = 1;
+            message.msg_name = (&raw mut self.names[at]).cast();
+            message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            message.msg_control = self.controls[at].0.as_mut_ptr().cast();
+            message.msg_controllen = CONTROL as _;
+        }
+        // SAFETY: the headers point to buffers of the lengths given, which live until the call
+        // returns and are referred to by nothing else; the count is that of the array.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                BATCH as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+                std::ptr::null_mut(),
+            )
+        };
+        let Ok(count) = usize::try_from(count) else {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::WouldBlock { Ok(false) } else { Err(error) };
+        };
+        let (mono, wall) = (Instant::now(), SystemTime::now());
+        for (at, header) in headers.iter().take(count).enumerate() {
+            let cut = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+            let length = if cut { 0 } else { (header.msg_len as usize).min(LONGEST) };
+            let age = stamp(&header.msg_hdr).and_then(|it| wall.duration_since(it).ok());
+            let age = age.filter(|age| *age < OLDEST).unwrap_or_default();
+            let arrived = mono.checked_sub(age).unwrap_or(mono);
+            self.filled.push((length, address(&self.names[at]), arrived));
+        }
+        Ok(count == BATCH)
+    }
+
+    /// The datagrams of the last batch.
+    pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
+        self.filled.iter().zip(&mut self.bytes).filter_map(|((length, from, arrived), bytes)| {
+            let from = (*from)?;
+            Some(Datagram { from, arrived: *arrived, bytes: bytes.get_mut(..*length)? })
+        })
+    }
+}
+
+/// The kernel's receive time of a message.
+fn stamp(message: &libc::msghdr) -> Option<SystemTime> {
+    // SAFETY: the header was filled by the kernel and its control buffer is alive; the CMSG macros
+    // stay inside `msg_controllen`.
+    let mut control = unsafe { libc::CMSG_FIRSTHDR(message) };
+    while !control.is_null() {
+        // SAFETY: not null, so it points to a whole header inside the control buffer.
+        let header = unsafe { &*control };
+        if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_TIMESTAMPNS {
+            // SAFETY: the kernel puts a `timespec` behind a header of this type; it may be unaligned.
+            let time = unsafe { libc::CMSG_DATA(control).cast::<libc::timespec>().read_unaligned() };
+            let seconds = u64::try_from(time.tv_sec).ok()?;
+            let nanos = u32::try_from(time.tv_nsec).ok()?;
+            return UNIX_EPOCH.checked_add(Duration::new(seconds, nanos));
+        }
+        // SAFETY: as for the first header.
+        control = unsafe { libc::CMSG_NXTHDR(message, control) };
+    }
+    None
+}
+
+fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match i32::from(name.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says which structure it is; the storage is large and aligned enough.
+            let it = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(it.sin_addr.s_addr));
+            Some(SocketAddr::from((ip, u16::from_be(it.sin_port))))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let it = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(it.sin6_addr.s6_addr);
+            // A dual-stack socket shows IPv4 senders in IPv6 clothes.
+            let ip = ip.to_ipv4_mapped().map_or(ip.into(), Into::into);
+            Some(SocketAddr::new(ip, u16::from_be(it.sin6_port)))
+        }
+        _ => None,
+    }
+}
+
+/// Asks the kernel to stamp every datagram of a socket with its receive time.
+///
+/// # Errors
+/// What `setsockopt` says.
+pub fn stamp_datagrams(socket: RawFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the value is an int that lives until the call returns, and its size is given.
+    let done = unsafe {
+        libc::setsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_TIMESTAMPNS,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Keeps the calling thread on the `at`-th of the processors it may use, counted round.
+///
+/// # Errors
+/// What the scheduler calls say, for instance in a sandbox.
+pub fn pin_to_processor(at: usize) -> io::Result<()> {
+    // SAFETY: all-zero bytes are a valid, empty set.
+    let mut allowed: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: thread 0 is the caller, and the size is that of the set.
+    if unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut allowed) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let usable: Vec<usize> = (0..libc::CPU_SETSIZE as usize)
+        // SAFETY: the number is below the size of the set.
+        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &allowed) })
+        .collect();
+    let cpu = *usable.get(at % usable.len().max(1)).ok_or(io::ErrorKind::NotFound)?;
+    // SAFETY: all-zero bytes are a valid, empty set.
+    let mut one: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: the number is below the size of the set.
+    unsafe { libc::CPU_SET(cpu, &mut one) };
+    // SAFETY: thread 0 is the caller, and the size is that of the set.
+    if unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const one) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+
+    #[test]
+    fn a_batch_brings_bytes_sender_and_the_kernels_receive_time() {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        stamp_datagrams(receiver.as_raw_fd()).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let before = Instant::now();
+        for text in ["one", "two"] {
+            sender.send_to(text.as_bytes(), receiver.local_addr().unwrap()).unwrap();
+        }
+        sender.send_to(&[7; LONGEST + 1], receiver.local_addr().unwrap()).unwrap();
+        let mut batch = Batch::new();
+        assert!(!batch.receive(&receiver).unwrap());
+        let got: Vec<_> =
+            batch.datagrams().map(|it| (it.bytes.to_vec(), it.from, it.arrived)).collect();
+        assert_eq!(got[0].0, b"one");
+        assert_eq!(got[1].0, b"two");
+        assert_eq!(got[2].0, b"", "a datagram that was cut is empty");
+        assert_eq!(got[0].1, sender.local_addr().unwrap());
+        // The two clocks are read one after the other.
+        assert!(got[0].2 + Duration::from_millis(1) > before && got[0].2 <= Instant::now());
+        assert!(!batch.receive(&receiver).unwrap());
+        assert_eq!(batch.datagrams().count(), 0);
+    }
+}

@@ -1,0 +1,380 @@
+//! One media thread: its sockets, its timers, its calls.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::net::UdpSocket;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{error, warn};
+
+use super::figures::WorkerFigures;
+use super::ports::Ports;
+use super::sys::Batch;
+use crate::id::CallId;
+use crate::media::dtls::Identity;
+use crate::media::{
+    Bridge, BridgePort, BridgeSettings, LegFailure, OpenRefusal, OpenSpec, Order, Report, Side,
+};
+use crate::random::Random;
+use crate::sdp::webrtc::FingerprintCase;
+use crate::time::{Now, Wall};
+
+/// The token of the waker.
+pub(super) const WAKE: Token = Token(usize::MAX);
+/// Later than this, a worker has fallen behind.
+const BEHIND: Duration = Duration::from_millis(10);
+/// Batches read from one socket before the others have their turn.
+const TURNS: usize = 4;
+const PORTS: [BridgePort; 3] = [BridgePort::WebRtc, BridgePort::Rtp, BridgePort::Rtcp];
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    Open(CallId, Box<OpenSpec>),
+    Order(CallId, Order),
+    Stop,
+}
+
+/// What all workers share; locked when a call opens or closes, never per packet.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) outside: Mutex<Ports>,
+    pub(super) inside: Mutex<Ports>,
+    /// Which worker has a call.
+    pub(super) calls: Mutex<BTreeMap<CallId, usize>>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) fingerprint_case: FingerprintCase,
+}
+
+/// A lock whose holder panicked still protects sound data: every change under these locks is one step.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Slot {
+    call: CallId,
+    bridge: Bridge,
+    sockets: [UdpSocket; 3],
+    ports: (u16, u16),
+    /// The earliest entry in the heap that is for this bridge.
+    armed: Option<Instant>,
+}
+
+/// One media thread.
+pub(super) struct Worker {
+    pub(super) poll: Poll,
+    pub(super) commands: Receiver<Command>,
+    pub(super) reports: UnboundedSender<(CallId, Report)>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) figures: Arc<WorkerFigures>,
+    pub(super) random: Random,
+}
+
+/// A worker's calls and timers.
+#[derive(Default)]
+struct House {
+    slots: Slab<Slot>,
+    keys: BTreeMap<CallId, usize>,
+    timers: BinaryHeap<Reverse<(Instant, usize, CallId)>>,
+}
+
+/// What is left of a bridge after it was called.
+enum After {
+    Lives,
+    Closed,
+    Panicked,
+}
+
+fn clock() -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { mono: Instant::now(), wall: Wall(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)) }
+}
+
+impl Worker {
+    /// Runs until told to stop.
+    pub(super) fn run(mut self) {
+        let mut house = House::default();
+        let mut events = Events::with_capacity(256);
+        let mut batch = Batch::new();
+        loop {
+            let now = Instant::now();
+            let timeout = house.timers.peek().map(|Reverse((at, ..))| at.saturating_duration_since(now));
+            if let Err(failure) = self.poll.poll(&mut events, timeout) {
+                if failure.kind() != std::io::ErrorKind::Interrupted {
+                    error!(%failure, "the media thread cannot wait for its sockets");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                continue;
+            }
+            for event in &events {
+                if event.token() != WAKE {
+                    self.receive(&mut house, &mut batch, event.token());
+                }
+            }
+            self.run_timers(&mut house);
+            if !self.obey(&mut house) {
+                return;
+            }
+        }
+    }
+
+    fn receive(&self, house: &mut House, batch: &mut Batch, token: Token) {
+        let (key, port) = (token.0 / PORTS.len(), token.0 % PORTS.len());
+        for _ in 0..TURNS {
+            let Some(slot) = house.slots.get_mut(key) else { return };
+            // An ICMP error of an earlier send shows up here; the next datagram is behind it.
+            let more = batch.receive(&slot.sockets[port]).unwrap_or(true);
+            let now = clock();
+            let mut count = 0;
+            let Slot { bridge, .. } = slot;
+            let calm = catch_unwind(AssertUnwindSafe(|| {
+                for datagram in batch.datagrams() {
+                    count += 1;
+                    bridge.handle_arrival(now, datagram.arrived, PORTS[port], datagram.from, datagram.bytes);
+                }
+            }));
+            self.figures.received.fetch_add(count, Ordering::Relaxed);
+            self.finish(house, key, calm.is_ok());
+            if !more {
+                return;
+            }
+        }
+        // The rest of a flood waits for the other sockets: the edge is asked for again.
+        if let Some(slot) = house.slots.get_mut(key) {
+            let registry = self.poll.registry();
+            let _ = registry.reregister(&mut slot.sockets[port], token, Interest::READABLE);
+        }
+    }
+
+    fn run_timers(&self, house: &mut House) {
+        let now = clock();
+        while house.timers.peek().is_some_and(|Reverse((at, ..))| *at <= now.mono) {
+            let Some(Reverse((at, key, call))) = house.timers.pop() else { return };
+            let Some(slot) = house.slots.get_mut(key).filter(|slot| slot.call == call && slot.armed == Some(at))
+            else {
+                continue;
+            };
+            slot.armed = None;
+            let mut calm = true;
+            if slot.bridge.poll_timeout().is_some_and(|due| due <= now.mono) {
+                if now.mono.saturating_duration_since(at) > BEHIND {
+                    self.figures.behind.fetch_add(1, Ordering::Relaxed);
+                }
+                calm = catch_unwind(AssertUnwindSafe(|| slot.bridge.handle_timeout(now))).is_ok();
+            }
+            self.finish(house, key, calm);
+        }
+    }
+
+    /// Does what was asked for; false when the worker is to stop.
+    fn obey(&mut self, house: &mut House) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Open(call, spec)) => self.open(house, call, &spec),
+                Ok(Command::Order(call, order)) => {
+                    let Some(key) = house.keys.get(&call).copied() else { continue };
+                    let Some(slot) = house.slots.get_mut(key) else { continue };
+                    let calm = catch_unwind(AssertUnwindSafe(|| slot.bridge.handle_order(clock(), order)));
+                    self.finish(house, key, calm.is_ok());
+                }
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
+                    let keys: Vec<usize> = house.keys.values().copied().collect();
+                    for key in keys {
+                        let Some(slot) = house.slots.get_mut(key) else { continue };
+                        let close = || slot.bridge.handle_order(clock(), Order::Close);
+                        let calm = catch_unwind(AssertUnwindSafe(close)).is_ok();
+                        self.finish(house, key, calm);
+                    }
+                    return false;
+                }
+                Err(TryRecvError::Empty) => return true,
+            }
+        }
+    }
+
+    fn open(&mut self, house: &mut House, call: CallId, spec: &OpenSpec) {
+        match self.try_open(house, call, spec) {
+            Ok((key, report)) => {
+                self.figures.opened.fetch_add(1, Ordering::Relaxed);
+                let _ = self.reports.send((call, report));
+                self.finish(house, key, true);
+            }
+            Err(refusal) => {
+                self.figures.refused.fetch_add(1, Ordering::Relaxed);
+                self.figures.calls.fetch_sub(1, Ordering::Relaxed);
+                lock(&self.shared.calls).remove(&call);
+                let _ = self.reports.send((call, Report::Refused(refusal)));
+            }
+        }
+    }
+
+    fn try_open(
+        &mut self,
+        house: &mut House,
+        call: CallId,
+        spec: &OpenSpec,
+    ) -> Result<(usize, Report), OpenRefusal> {
+        let now = clock();
+        let outside = lock(&self.shared.outside).take(now.mono).ok_or(OpenRefusal::NoPorts)?;
+        let Some(inside) = lock(&self.shared.inside).take(now.mono) else {
+            self.rest(&outside, &[]);
+            return Err(OpenRefusal::NoPorts);
+        };
+        let opened = self.build(now, &outside, &inside, spec);
+        let (bridge, report, ports) = match opened {
+            Ok(opened) => opened,
+            Err(refusal) => {
+                self.rest(&outside, &inside);
+                return Err(refusal);
+            }
+        };
+        let mut sockets = outside.into_iter().chain(inside);
+        let (Some(webrtc), Some(rtp), Some(rtcp)) = (sockets.next(), sockets.next(), sockets.next()) else {
+            return Err(OpenRefusal::NoResources);
+        };
+        let entry = house.slots.vacant_entry();
+        let key = entry.key();
+        let mut sockets = [webrtc, rtp, rtcp];
+        for (at, socket) in sockets.iter_mut().enumerate() {
+            let token = Token(key * PORTS.len() + at);
+            self.poll
+                .registry()
+                .register(socket, token, Interest::READABLE)
+                .map_err(|_| OpenRefusal::NoResources)?;
+        }
+        entry.insert(Slot { call, bridge, sockets, ports, armed: None });
+        house.keys.insert(call, key);
+        Ok((key, report))
+    }
+
+    fn build(
+        &mut self,
+        now: Now,
+        outside: &[UdpSocket],
+        inside: &[UdpSocket],
+        spec: &OpenSpec,
+    ) -> Result<(Bridge, Report, (u16, u16)), OpenRefusal> {
+        let local = |sockets: &[UdpSocket], at: usize| {
+            sockets.get(at).and_then(|socket| socket.local_addr().ok()).ok_or(OpenRefusal::NoResources)
+        };
+        let (webrtc, rtp, rtcp) = (local(outside, 0)?, local(inside, 0)?, local(inside, 1)?);
+        let candidates = lock(&self.shared.outside).realm().addresses(webrtc.port());
+        let advertised = |port| lock(&self.shared.inside).realm().addresses(port).into_iter().next();
+        let settings = BridgeSettings {
+            webrtc_local: webrtc,
+            webrtc_candidates: candidates,
+            identity: Arc::clone(&self.shared.identity),
+            fingerprint_case: self.shared.fingerprint_case,
+            rtp: advertised(rtp.port()).unwrap_or(rtp),
+            rtcp: advertised(rtcp.port()).unwrap_or(rtcp),
+            random: self.random.split(),
+        };
+        let built = catch_unwind(AssertUnwindSafe(|| Bridge::open(now, settings, spec)));
+        let (bridge, report) = built.unwrap_or_else(|_| {
+            self.figures.panics.fetch_add(1, Ordering::Relaxed);
+            Err(OpenRefusal::NoResources)
+        })?;
+        Ok((bridge, report, (webrtc.port(), rtp.port())))
+    }
+
+    fn rest(&self, outside: &[UdpSocket], inside: &[UdpSocket]) {
+        let now = Instant::now();
+        let port = |sockets: &[UdpSocket]| sockets.first().and_then(|it| it.local_addr().ok()).map(|it| it.port());
+        if let Some(port) = port(outside) {
+            lock(&self.shared.outside).give_back(now, port);
+        }
+        if let Some(port) = port(inside) {
+            lock(&self.shared.inside).give_back(now, port);
+        }
+    }
+
+    /// Sends what a bridge has to send, passes on its reports, sets its timer, buries it if it ended.
+    fn finish(&self, house: &mut House, key: usize, calm: bool) {
+        let Some(slot) = house.slots.get_mut(key) else { return };
+        let after = if calm { self.flush(slot) } else { After::Panicked };
+        match after {
+            After::Lives => {
+                let due = slot.bridge.poll_timeout();
+                // Later deadlines are found when the earlier entry comes up.
+                if let Some(due) = due.filter(|due| slot.armed.is_none_or(|armed| *due < armed)) {
+                    slot.armed = Some(due);
+                    house.timers.push(Reverse((due, key, slot.call)));
+                }
+                return;
+            }
+            After::Closed => {}
+            After::Panicked => {
+                error!(call = %slot.call, "the media of a call panicked; the call is lost");
+                self.figures.panics.fetch_add(1, Ordering::Relaxed);
+                let _ = self.reports.send((slot.call, Report::LegFailed(LegFailure::Panicked)));
+                let _ = self.reports.send((slot.call, Report::Closed(Box::default())));
+            }
+        }
+        self.bury(house, key);
+    }
+
+    fn flush(&self, slot: &mut Slot) -> After {
+        let figures = &self.figures;
+        let Slot { bridge, sockets, .. } = slot;
+        let sent = catch_unwind(AssertUnwindSafe(|| {
+            let mut stamps = [None; 16];
+            let mut count = 0;
+            while let Some(transmit) = bridge.poll_transmit() {
+                let socket = &sockets[match transmit.port {
+                    BridgePort::WebRtc => 0,
+                    BridgePort::Rtp => 1,
+                    BridgePort::Rtcp => 2,
+                }];
+                match socket.send_to(transmit.bytes, transmit.to) {
+                    Ok(_) => figures.sent.fetch_add(1, Ordering::Relaxed),
+                    Err(_) => figures.send_errors.fetch_add(1, Ordering::Relaxed),
+                };
+                if let (Some((side, arrived)), true) = (transmit.transit, count < stamps.len()) {
+                    stamps[count] = Some((side, arrived.elapsed()));
+                    count += 1;
+                }
+            }
+            for (side, delay) in stamps.into_iter().flatten() {
+                bridge.note_transit(side, delay);
+                match side {
+                    Side::Meta => figures.to_meta.add(delay),
+                    Side::Phone => figures.to_phone.add(delay),
+                }
+            }
+        }));
+        if sent.is_err() {
+            return After::Panicked;
+        }
+        while let Some(report) = slot.bridge.poll_report() {
+            let closed = matches!(report, Report::Closed(_));
+            if self.reports.send((slot.call, report)).is_err() {
+                warn!(call = %slot.call, "nobody listens to the media any more");
+            }
+            if closed {
+                return After::Closed;
+            }
+        }
+        After::Lives
+    }
+
+    fn bury(&self, house: &mut House, key: usize) {
+        let Some(mut slot) = house.slots.try_remove(key) else { return };
+        house.keys.remove(&slot.call);
+        for socket in &mut slot.sockets {
+            let _ = self.poll.registry().deregister(socket);
+        }
+        let now = Instant::now();
+        drop(slot.sockets);
+        lock(&self.shared.outside).give_back(now, slot.ports.0);
+        lock(&self.shared.inside).give_back(now, slot.ports.1);
+        lock(&self.shared.calls).remove(&slot.call);
+        self.figures.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
