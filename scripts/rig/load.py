@@ -153,7 +153,7 @@ class Load:
         def back() -> bool:
             strays.clear()
             for (name, labels), value in self.gateway.scrape().gauges().items():
-                if value > wanted.get((name, labels), 0) and not any(word in name for word in ("seconds", "bytes", "time")):
+                if value > wanted.get((name, labels), 0) and not name.startswith("process_") and not name.endswith("_seconds"):
                     text = ",".join(f"{key}={worth}" for key, worth in labels)
                     strays[f"{name}{{{text}}}"] = value - wanted.get((name, labels), 0)
             return not strays
@@ -174,7 +174,7 @@ def _start_trunk(programs: Programs, layout: gateway.Layout, ports: PortBlock) -
 
 def _invite_ms(record: dict) -> float | None:
     """Milliseconds from the webhook to the INVITE, whatever the stage is called."""
-    return next((at for name, at in figures.stages(record) if "invite" in name), None)
+    return next((at for name, at in figures.stages(record) if name == "sent" or "invite" in name), None)
 
 
 def _spread(values: list[float | None]) -> dict:
