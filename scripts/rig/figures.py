@@ -5,7 +5,6 @@ from datetime import datetime
 from rig.prometheus import Scrape, quantile
 
 TO_PHONE, TO_USER = "to phone", "to user"
-_USER_WORDS = ("meta", "user", "whatsapp", "outside")
 
 
 def millis(moment: object) -> float | None:
@@ -36,7 +35,7 @@ def transit_ms(now: Scrape, before: Scrape | None) -> dict[str, dict[str, float 
         factor = 1000.0 if name.endswith("_seconds") else 1.0
         labels = {s.labels for s in now.samples if s.name == f"{name}_bucket"}
         for key, value in {pair for each in labels for pair in each if pair[0] != "le"}:
-            direction = direction_of(value)
+            direction = direction_of(key, value)
             buckets = now.buckets(name, before, **{key: value})
             if direction and buckets and buckets[-1][1] > 0:
                 p50, p99 = quantile(buckets, 0.5), quantile(buckets, 0.99)
@@ -48,12 +47,12 @@ def transit_ms(now: Scrape, before: Scrape | None) -> dict[str, dict[str, float 
     return found
 
 
-def direction_of(value: str) -> str | None:
-    """Which way a label points: `to_phone`, `towards_meta`, `meta_to_phone` …"""
-    last = value.lower().replace("-", "_").split("_to_")[-1]
-    if "phone" in last or last.endswith("inside"):
-        return TO_PHONE
-    return TO_USER if any(word in last for word in _USER_WORDS) else None
+def direction_of(label: str, value: str) -> str | None:
+    """Which way a label points: the leg that sent the packet, or else where the packet goes."""
+    towards = {"phone": TO_PHONE, "whatsapp": TO_USER, "meta": TO_USER, "user": TO_USER}.get(value)
+    if label == "leg" and towards:
+        return TO_USER if towards == TO_PHONE else TO_PHONE
+    return towards
 
 
 def percentile(values: list[float], q: float) -> float | None:

@@ -178,7 +178,7 @@ class Gateway:
 
     def records(self) -> list[dict]:
         """All call records, as `cordboard calls --json` tells them, nested JSON opened."""
-        command = [str(self.cordboard), "calls", "--config", str(self.layout.config), "--json"]
+        command = [str(self.cordboard), "calls", "--config", str(self.layout.config), "--json", "--limit", "100000"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RigError(f"cordboard calls: status {done.returncode}\n{done.stdout}{done.stderr}")

@@ -88,8 +88,13 @@ class Chain:
             result.unlink()
             return heard
         if direction == "to-phone":
-            return _ulaw(opus.round_trip(samples, rate, RATE))
-        return opus.round_trip(_ulaw(samples), RATE, RATE)
+            return _ulaw(opus.round_trip(samples, rate, RATE, complexity=9, loss_percent=0))
+        # The user hears wide band; the recording is brought to 8 kHz as every recording is.
+        result = folder / "chain-out.wav"
+        write_wav(result, opus.round_trip(_ulaw(samples), RATE, 16000, complexity=5, loss_percent=5), 16000)
+        heard = read_at_8k(result)
+        result.unlink()
+        return heard
 
 
 def judge(spoken: Clip, recording: Path, direction: str, chain: Chain, folder: Path) -> Score:

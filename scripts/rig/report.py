@@ -36,7 +36,7 @@ def _call(number: int, call: dict, paint: "_Paint") -> list[str]:
         )
     lines.append(f"  ended      {call['cause'] or '?'} (by the {call['fault'] or '?'}) after {call['seconds']:.1f} s")
     for name, way in call["directions"].items():
-        lines.append(f"  {'the ' + name.removeprefix('to ') + ' heard':15}{_short(way['wav'])}")
+        lines.append(f"  {'the ' + name.removeprefix('to ') + ' heard':16}{_short(way['wav'])}")
     return lines
 
 

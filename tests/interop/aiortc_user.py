@@ -203,7 +203,7 @@ class Call:
         """Ends the call at Meta's side: media stops, the recording is written, `terminate` goes out."""
         if self.terminate:
             return
-        self.stage("ended")
+        self.stage("ending")
         end = int(time.time())
         self.terminate = {"status": "COMPLETED"}
         if self.start:
@@ -217,6 +217,7 @@ class Call:
                 out.setframerate(self.rate)
                 out.writeframes(np.concatenate(self.heard).tobytes())
         await self.meta.post_call(self, "terminate", **self.terminate)
+        self.stage("ended")
 
 
 class Meta:

@@ -83,7 +83,7 @@ fn a_good_configuration_is_good() {
 #[test]
 fn wrong_configurations_end_with_64_and_name_the_key() {
     assert_refused("path = \"/webhook\"\nverify_tokn = \"x\"", "path = \"/webhook\"", "verify_tokn");
-    assert_refused("verify_token = \"plain\"", "verify_token = { file", "verify_token");
+    assert_refused("verify_token = \"plain\" #", "verify_token = { file", "verify_token");
     assert_refused("workers = \"many\"", "workers = 1", "workers");
     assert_refused("ring = [\"phone:9999\"]", "ring = [\"phone:1001\"]", "9999");
     assert_refused("voip_only = false", "voip_only = true", "voip_only");

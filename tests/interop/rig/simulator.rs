@@ -31,7 +31,9 @@ impl Simulator {
     /// Starts the stand-in whose WebRTC side is aiortc.
     pub(crate) fn start_aiortc(folder: &Path, webhook: &str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut command = Command::new(root.join(".tools/python/bin/python"));
+        let python = std::env::var_os("CORDBOARD_PYTHON")
+            .map_or_else(|| root.join(".tools/python/bin/python"), PathBuf::from);
+        let mut command = Command::new(python);
         command.arg(root.join("tests/interop/aiortc_user.py"));
         Self::ready(folder, command, webhook)
     }
@@ -134,11 +136,11 @@ impl MetaCall<'_> {
         });
     }
 
-    /// Waits until the call is over at Meta; what was known of it then.
+    /// Waits until the call is over at Meta and its recording is complete; what was known of it then.
     pub(crate) fn wait_over(&self) -> Value {
         wait_for("the call is over at Meta", PATIENCE, || {
             let told = self.told();
-            (!told["terminate"].is_null()).then_some(told)
+            (told["state"] == "ended").then_some(told)
         })
     }
 }

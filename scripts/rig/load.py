@@ -1,0 +1,278 @@
+"""Many calls at once, then many one after another: what `scripts/load` runs.
+
+User-initiated calls from the simulator through the gateway to SIPp as a trunk, which echoes the audio, so that every
+packet crosses the gateway twice. Figures are of the gateway's process alone.
+"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+from rig import figures, gateway, process, speech
+from rig.gateway import Gateway
+from rig.meta import Simulator
+from rig.ports import PortBlock
+from rig.process import Snapshot
+from rig.programs import Program, Programs, RigError, wait_for
+
+# What the product promises; printed beside the figures, judged only with --judge (machines differ).
+GOALS = {"rss_kib_per_call": 300, "webhook_to_invite_p99_ms": 10, "transit_p50_ms": 3, "transit_p99_ms": 10}
+# Meta's relay and the quarantine of ports: one port per call for a minute.
+PORTS_PER_CALL = 3
+
+
+class Load:
+    """Everything that runs during a load test."""
+
+    def __init__(self, programs: Programs, cordboard: Path, ports: PortBlock, asked: argparse.Namespace):
+        self.folder, self.asked = programs.folder, asked
+        room = asked.calls + 8 + min(asked.churn, 700)
+        layout = gateway.lay_out(self.folder, ports, calls=room, trunk=True)
+        self.clip = speech.make_clip(
+            self.folder, "user-speaks", speech.USER_TEXT * 2, "en-us", 16000, 0.3, max(4, asked.seconds - 8)
+        )
+        secrets = layout.secret("app-secret"), layout.secret("access-token")
+        self.simulator = Simulator(programs, cordboard, layout.webhook_url, *secrets)
+        gateway.write_config(cordboard, layout, self.simulator.base, [f"trunk:{gateway.TRUNK}/200"])
+        self.trunk = _start_trunk(programs, layout, ports)
+        self.gateway = Gateway(programs, cordboard, layout)
+        if asked.graph_delay_ms:
+            self.simulator.set_faults(graph_delay_ms=asked.graph_delay_ms)
+        self._users = 0
+
+    def snapshot(self) -> Snapshot:
+        """The gateway's process now."""
+        return process.snapshot(self.gateway.program.pid)
+
+    def place(self) -> str:
+        """One more user calls."""
+        self._users += 1
+        call = {"from": f"5521{955500000 + self._users}", "speak": str(self.clip.played)}
+        return self.simulator.place_call(**call)
+
+    def wait_talking(self, call: str, packets: int = 5) -> dict:
+        """Waits until the user hears the echo."""
+        return self.simulator.wait_packets(call, packets, 20)
+
+    def end(self, call: str) -> dict:
+        """The user hangs up."""
+        self.simulator.do(call, "hangup")
+        return self.simulator.wait_ended(call)
+
+    def warm_up(self) -> None:
+        """One call, so that what is allocated once is not counted per call."""
+        call = self.place()
+        self.wait_talking(call, 50)
+        self.end(call)
+        self.wait_idle()
+
+    def wait_idle(self) -> None:
+        """Waits until all calls have closed records and their sockets are closed."""
+        wait_for(lambda: all(record.get("ended") for record in self.gateway.records()), "records stay open", 30)
+
+    def together(self) -> dict:
+        """`calls` calls at once for `seconds` seconds."""
+        calls, seconds = self.asked.calls, self.asked.seconds
+        idle, scrape = self.snapshot(), self.gateway.scrape()
+        ids = [self.place() for _ in range(calls)]
+        for call in ids:
+            self.wait_talking(call)
+        time.sleep(1.0)  # the measured time begins after the set-up of the last call
+        first, began = self.snapshot(), time.monotonic()
+        time.sleep(seconds)
+        last, lasted = self.snapshot(), time.monotonic() - began
+        told = [self.simulator.call(call) for call in ids]
+        for call in ids:
+            self.end(call)
+        self.wait_idle()
+        records = [self.gateway.record_of(call) or {} for call in ids]
+        rtp = [call["rtp"] for call in told]
+        cpu = last.cpu_seconds - first.cpu_seconds
+        return {
+            "calls": calls,
+            "seconds": round(lasted, 1),
+            "cpu_percent_of_a_core": round(100 * cpu / lasted, 1),
+            "cpu_percent_per_call": round(100 * cpu / lasted / calls, 3),
+            "cpu_microseconds_per_packet": round(1e6 * cpu / (lasted * 50 * 2 * calls), 1),
+            "rss_kib_idle": idle.rss_kib,
+            "rss_kib_active": last.rss_kib,
+            "rss_kib_per_call": round((last.rss_kib - idle.rss_kib) / calls, 1),
+            "packets_sent": sum(each["sent"] for each in rtp),
+            "packets_received": sum(each["received"] for each in rtp),
+            "lost": sum(each["lost"] for each in rtp),
+            "gaps_over_60ms": sum(each.get("gaps_over_60ms", 0) for each in rtp),
+            "transit": figures.transit_ms(self.gateway.scrape(), scrape),
+            "webhook_to_invite": _spread([_invite_ms(record) for record in records]),
+            "stages": _stage_spreads(records),
+            "violations": len(self.simulator.violations()),
+        }
+
+    def churn(self) -> dict:
+        """`churn` calls one after another; what did not come back to where it was."""
+        before, scrape, began = self.snapshot(), self.gateway.scrape(), time.monotonic()
+        failed, middle = 0, before
+        for number in range(self.asked.churn):
+            try:
+                call = self.place()
+                self.wait_talking(call)
+                self.end(call)
+            except RigError as error:
+                failed += 1
+                if failed > 5:
+                    raise RigError(f"call {number}: {error}\n{self.gateway.program.tail()}") from None
+            if number == self.asked.churn // 2:
+                middle = self.snapshot()
+        lasted = time.monotonic() - began
+        self.wait_idle()
+        strays = self._wait_gauges_back(scrape)
+        after = self.snapshot()
+        return {
+            "calls": self.asked.churn,
+            "failed": failed,
+            "seconds": round(lasted, 1),
+            "calls_per_second": round(self.asked.churn / lasted, 2),
+            "before": asdict(before),
+            "middle": asdict(middle),
+            "after": asdict(after),
+            "rss_ratio": round(after.rss_kib / before.rss_kib, 3),
+            "rss_ratio_second_half": round(after.rss_kib / middle.rss_kib, 3),
+            "files_ratio": round(after.files / before.files, 3),
+            "udp_sockets_more": after.udp_sockets - before.udp_sockets,
+            "threads_more": after.threads - before.threads,
+            "gauges_not_back": strays,
+        }
+
+    def _wait_gauges_back(self, before) -> dict[str, float]:
+        """Gauges above where they were, after time for the ports' quarantine to end."""
+        wanted, strays = before.gauges(), {}
+
+        def back() -> bool:
+            strays.clear()
+            for (name, labels), value in self.gateway.scrape().gauges().items():
+                if value > wanted.get((name, labels), 0) and not name.startswith("process_") and not name.endswith("_seconds"):
+                    text = ",".join(f"{key}={worth}" for key, worth in labels)
+                    strays[f"{name}{{{text}}}"] = value - wanted.get((name, labels), 0)
+            return not strays
+
+        try:
+            wait_for(back, "gauges", self.asked.settle)
+        except RigError:
+            pass
+        return dict(strays)
+
+
+def _start_trunk(programs: Programs, layout: gateway.Layout, ports: PortBlock) -> Program:
+    scenario = Path(__file__).resolve().parents[2] / "tests/interop/sipp/trunk_answers.xml"
+    command = ["sipp", "-sf", str(scenario), "-i", gateway.TRUNK_IP, "-p", str(layout.trunk_port)]
+    command += ["-mi", gateway.TRUNK_IP, "-mp", str(ports.take(4, even=True)), "-rtp_echo", "-nostdin", "-aa"]
+    return programs.start("sipp-trunk", command)
+
+
+def _invite_ms(record: dict) -> float | None:
+    """Milliseconds from the webhook to the INVITE, whatever the stage is called."""
+    return next((at for name, at in figures.stages(record) if name == "sent" or "invite" in name), None)
+
+
+def _spread(values: list[float | None]) -> dict:
+    known = [value for value in values if value is not None]
+    return {"p50_ms": figures.percentile(known, 0.5), "p99_ms": figures.percentile(known, 0.99), "calls": len(known)}
+
+
+def _stage_spreads(records: list[dict]) -> dict:
+    names: dict[str, list[float]] = {}
+    for record in records:
+        for name, at in figures.stages(record):
+            names.setdefault(name, []).append(at)
+    return {name: _spread(list(values)) for name, values in names.items()}
+
+
+def faults(report: dict) -> list[str]:
+    """What is not as it must be, whatever the machine."""
+    wrong, load, churn = [], report.get("together"), report.get("churn")
+    if load:
+        wrong += [f"{load[key]} {key.replace('_', ' ')}" for key in ("lost", "gaps_over_60ms", "violations") if load[key]]
+        if load["rss_kib_per_call"] > GOALS["rss_kib_per_call"]:
+            wrong.append(f"{load['rss_kib_per_call']} KiB per active call, more than {GOALS['rss_kib_per_call']}")
+    if churn:
+        wrong += [f"{name} did not come back: +{more:g}" for name, more in churn["gauges_not_back"].items()]
+        wrong += [f"{churn['failed']} calls failed"] if churn["failed"] else []
+        for key in ("udp_sockets_more", "threads_more"):
+            wrong += [f"{key.replace('_', ' ')}: {churn[key]}"] if churn[key] > 0 else []
+        wrong += [f"open files: {churn['files_ratio']} x"] if churn["files_ratio"] > 1.1 else []
+        wrong += [f"memory: {churn['rss_ratio_second_half']} x in the second half"] if churn["rss_ratio_second_half"] > 1.05 else []
+    return wrong
+
+
+def render(report: dict) -> str:
+    """The report as text."""
+    lines = []
+    if load := report.get("together"):
+        lines += [f"{load['calls']} calls at once, {load['seconds']} s, echoed by SIPp (the gateway's process alone)"]
+        lines += [f"  CPU                {load['cpu_percent_of_a_core']} % of a core, {load['cpu_percent_per_call']} % per call, {load['cpu_microseconds_per_packet']} us per packet"]
+        lines += [f"  memory             {load['rss_kib_per_call']} KiB per active call ({load['rss_kib_idle']} -> {load['rss_kib_active']} KiB); goal <= 300"]
+        lines += [f"  packets            {load['packets_sent']} sent, {load['packets_received']} received, {load['lost']} lost, {load['gaps_over_60ms']} gaps over 60 ms"]
+        for name, way in sorted(load["transit"].items()):
+            lines += [f"  delay {name:12} p50 {way['p50_ms']} ms, p99 {way['p99_ms']} ms of {way['packets']} packets; goal <= 3 and 10"]
+        invite = load["webhook_to_invite"]
+        lines += [f"  webhook to INVITE  p50 {invite['p50_ms']} ms, p99 {invite['p99_ms']} ms of {invite['calls']} calls; goal p99 < 10"]
+        lines += [f"  {name.replace('_', ' '):24} p50 {spread['p50_ms']:.0f} ms, p99 {spread['p99_ms']:.0f} ms" for name, spread in load["stages"].items()]
+    if churn := report.get("churn"):
+        lines += ["", f"{churn['calls']} calls one after another, {churn['calls_per_second']} a second"]
+        for key, unit in (("rss_kib", "KiB"), ("files", "open files"), ("udp_sockets", "UDP sockets"), ("threads", "threads")):
+            steps = " -> ".join(str(churn[moment][key]) for moment in ("before", "middle", "after"))
+            lines += [f"  {unit:18} {steps}"]
+        lines += [f"  ratios             memory {churn['rss_ratio']} (second half {churn['rss_ratio_second_half']}), files {churn['files_ratio']}"]
+    lines += [f"wrong: {what}" for what in report["wrong"]]
+    return "\n".join([*lines, "GOOD" if report["good"] else "NOT GOOD"])
+
+
+def run(asked: argparse.Namespace, folder: Path) -> dict:
+    """Runs what was asked for."""
+    room = (asked.calls + 8 + min(asked.churn, 700)) * PORTS_PER_CALL + 64
+    ports = PortBlock(chunks=room // 256 + 1)
+    report: dict = {"folder": str(folder), "cordboard": str(asked.cordboard), "graph_delay_ms": asked.graph_delay_ms}
+    with Programs(folder) as programs:
+        try:
+            load = Load(programs, asked.cordboard.resolve(), ports, asked)
+            load.warm_up()
+            if asked.calls:
+                report["together"] = load.together()
+            if asked.churn:
+                report["churn"] = load.churn()
+        finally:
+            ports.release()
+    report["wrong"] = faults(report)
+    report["good"] = not report["wrong"]
+    return report
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="scripts/load", description="Calls at once, then calls one after another.")
+    parser.add_argument("--calls", type=int, default=20, help="calls at once (20); 0: none")
+    parser.add_argument("--seconds", type=float, default=20, help="how long they are measured (20)")
+    parser.add_argument("--churn", type=int, default=0, help="then so many one after another (0)")
+    parser.add_argument("--settle", type=float, default=75, help="seconds that figures have to come back (75)")
+    parser.add_argument("--graph-delay-ms", type=int, default=0, help="let Graph take that long for every answer")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--cordboard", type=Path, required=True, help="the program")
+    parser.add_argument("--out", type=Path, required=True, help="folder for logs and the configuration")
+    asked = parser.parse_args()
+    folder = (asked.out / datetime.now().strftime("%Y%m%d-%H%M%S")).resolve()
+    folder.mkdir(parents=True)
+    try:
+        report = run(asked, folder)
+    except RigError as error:
+        report = {"good": False, "wrong": [str(error)], "folder": str(folder)}
+    except KeyboardInterrupt:
+        return 130
+    print(json.dumps(report) if asked.json else render(report))
+    return 0 if report["good"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
