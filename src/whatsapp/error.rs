@@ -214,6 +214,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// What a bare HTTP 429 says.
+    #[must_use]
+    pub const fn throttled() -> Self {
+        Self { meaning: Meaning::Throttled, until: None, standing: Standing::Unsaid, trace: None }
+    }
+
     /// Reads `{"error":{…}}`; `None` if `body` is something else.
     #[must_use]
     pub fn parse(body: &[u8]) -> Option<Self> {
