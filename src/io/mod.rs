@@ -1,9 +1,12 @@
 //! The world: the only place that awaits, owns sockets and reads clocks.
 
 pub mod admin;
+pub mod app;
 pub mod cli;
 pub mod graph;
+mod listeners;
 pub mod media;
+pub mod signalling;
 pub mod store;
 pub mod systemd;
 pub mod webhook;
