@@ -2,21 +2,24 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::graph::{GraphClient, GraphError, GraphSettings};
+use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::signalling::{self, BusinessNumber, Ears, Parts, Question, Switchboard};
 use super::store::{Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
+use super::webhook::TlsSetupError;
 use crate::call::{self, CallTimes};
 use crate::config::{self, Config};
 use crate::dialplan::{DialEntry, DialPlan};
 use crate::masked::Secret;
+use crate::metrics::Registry;
 use crate::policy::{BusinessCountry, Cap, Rules};
 use crate::random::Random;
 use crate::sip::{self, DigestAlgorithm, PhoneAccount, TrunkPeer, UserAgent};
@@ -44,10 +47,10 @@ pub enum AppError {
     },
     /// Graph's client cannot be made.
     #[error("graph: {0}")]
-    Graph(#[from] GraphError),
+    Graph(#[from] GraphSetupError),
     /// The certificate or key of the webhook listener cannot be used.
     #[error("webhook.tls: {0}")]
-    Tls(std::io::Error),
+    Tls(#[from] TlsSetupError),
     /// Threads, signals or sockets of the system.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
@@ -75,24 +78,35 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         timeout: config.graph.timeout,
         ..GraphSettings::default()
     })?;
+    let labels: Vec<_> = config.numbers.iter().map(|number| number.label.clone()).collect();
+    let metrics = Arc::new(Registry::new(&labels));
     let mut board = Switchboard::new(Parts {
         agent,
         media: media.clone(),
         store: store.clone(),
-        graph,
+        graph: Arc::new(graph),
         numbers: numbers(&config),
         dialplan: dialplan(&config),
         times: times(&config),
         accept_window: config.calls.accept_window,
         dead_after: config.media.dead_after,
         comfort_after: config.media.comfort_after,
+        metrics: Arc::clone(&metrics),
         random,
     });
     let orphans = board.end_orphans().await;
     orphans.map_err(|source| AppError::Store { path: config.store.path.clone(), source })?;
 
-    let webhook = super::ports::webhook(&config, store.clone(), events_in).await?;
-    let admin = super::ports::admin(&config, store.clone(), media.clone(), &webhook, questions_in.clone()).await?;
+    let webhook = super::listeners::webhook(&config, store.clone(), events_in).await?;
+    let admin = super::listeners::admin(
+        &config,
+        store.clone(),
+        media.clone(),
+        &webhook,
+        questions_in.clone(),
+        Arc::clone(&metrics),
+    )
+    .await?;
     tracing::info!(
         sip = %socket.local_addr()?,
         webhook = %webhook.address,
@@ -189,14 +203,10 @@ fn media_settings(config: &Config) -> MediaSettings {
         advertised: realm.advertised.clone(),
         ports: realm.ports.clone(),
     };
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let asked = usize::try_from(config.media.workers).unwrap_or(0);
-    MediaSettings {
-        workers: if asked == 0 { cores } else { asked },
-        outside: realm(&config.media.outside),
-        inside: realm(&config.media.inside),
-        quarantine: config.media.quarantine,
-    }
+    let mut settings = MediaSettings::new(realm(&config.media.outside), realm(&config.media.inside));
+    settings.workers = usize::try_from(config.media.workers).unwrap_or(0);
+    settings.quarantine = config.media.quarantine;
+    settings
 }
 
 fn sip_settings(config: &Config, local: SocketAddr) -> sip::Settings {

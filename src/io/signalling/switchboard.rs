@@ -38,7 +38,7 @@ pub struct Parts {
     /// The database.
     pub store: Store,
     /// The way to Meta.
-    pub graph: GraphClient,
+    pub graph: Arc<GraphClient>,
     /// The business numbers.
     pub numbers: Vec<BusinessNumber>,
     /// Who may dial what.

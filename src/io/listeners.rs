@@ -1,0 +1,216 @@
+//! The two HTTP listeners: webhooks from Meta, and figures for the administrator.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::admin::{self, AdminState, Health};
+use super::app::{AppError, bind_tcp};
+use super::media::{MediaEngine, MediaFigures};
+use super::signalling::{Figures, Question};
+use super::store::{InboxId, Store};
+use super::webhook::{self, WebhookCounters, WebhookServer, WebhookState};
+use crate::config::{Config, NumberConfig};
+use crate::masked::Secret;
+use crate::media::Histogram;
+use crate::metrics::label::{
+    Leg, LegWay, NumberDirection, OfKind, OfLeg, OfNumber, OfPhone, OfRealm, OfWay, OfWebhook, OfWorker, Realm,
+    Way, Word, WorkerIndex,
+};
+use crate::metrics::table;
+use crate::metrics::{Registry, Scrape};
+use crate::whatsapp::Event;
+
+/// The running webhook listener.
+pub(super) struct Webhook {
+    pub(super) address: SocketAddr,
+    pub(super) server: Arc<WebhookServer>,
+    pub(super) counters: Arc<WebhookCounters>,
+}
+
+/// Starts to take webhooks; what is new and durable goes to `events`.
+pub(super) async fn webhook(
+    config: &Config,
+    store: Store,
+    events: mpsc::UnboundedSender<(InboxId, Event)>,
+) -> Result<Webhook, AppError> {
+    let counters = Arc::new(WebhookCounters::default());
+    let secret = |secret: &Secret<String>| Secret::new(secret.expose().clone());
+    let state = WebhookState::new(
+        secret(&config.webhook.verify_token),
+        config.webhook.app_secrets.iter().map(secret).collect(),
+        store,
+        events,
+        Arc::clone(&counters),
+    );
+    let tls = match &config.webhook.tls {
+        Some(tls) => Some(webhook::tls_config(&tls.certificate, &tls.key)?),
+        None => None,
+    };
+    let listener = bind_tcp("webhook.listen", config.webhook.listen).await?.into_std()?;
+    let address = listener.local_addr()?;
+    let server = webhook::serve(listener, tls, webhook::router(&config.webhook.path, state))?;
+    Ok(Webhook { address, server: Arc::new(server), counters })
+}
+
+/// What the admin side asks for its figures and health.
+#[derive(Clone)]
+struct Sources {
+    store: Store,
+    media: MediaEngine,
+    webhook: Arc<WebhookCounters>,
+    questions: mpsc::UnboundedSender<Question>,
+    phones: Vec<crate::id::PhoneName>,
+    ports: (usize, usize),
+    numbers: Arc<Vec<NumberConfig>>,
+}
+
+/// Starts the administrator's listener.
+pub(super) async fn admin(
+    config: &Config,
+    store: Store,
+    media: MediaEngine,
+    webhook: &Webhook,
+    questions: mpsc::UnboundedSender<Question>,
+    metrics: Arc<Registry>,
+) -> Result<SocketAddr, AppError> {
+    let listener = bind_tcp("admin.listen", config.admin.listen).await?;
+    let address = listener.local_addr()?;
+    let sources = Sources {
+        store: store.clone(),
+        media,
+        webhook: Arc::clone(&webhook.counters),
+        questions: questions.clone(),
+        phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
+        ports: (config.media.outside.ports.clone().count(), config.media.inside.ports.clone().count()),
+        numbers: Arc::new(config.numbers.clone()),
+    };
+    let server = Arc::clone(&webhook.server);
+    let state = AdminState {
+        metrics,
+        figures: Box::new(move || Box::pin(scrape(sources.clone()))),
+        health: Box::new(move || health(&store, &server, &questions)),
+    };
+    tokio::spawn(async move {
+        if let Err(error) = admin::serve(listener, Arc::new(state), std::future::pending()).await {
+            tracing::error!(%error, "the admin listener failed");
+        }
+    });
+    Ok(address)
+}
+
+fn health(store: &Store, webhook: &WebhookServer, questions: &mpsc::UnboundedSender<Question>) -> Health {
+    let alive = !questions.is_closed();
+    Health {
+        alive,
+        store: store.figures().up,
+        sip: alive,
+        webhook: webhook.is_running(),
+        draining: super::signalling::is_closing(),
+    }
+}
+
+/// How long signalling may take to say its figures.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+async fn scrape(sources: Sources) -> Scrape {
+    let mut scrape = Scrape::default();
+    let (answer, figures) = oneshot::channel();
+    let _ = sources.questions.send(Question::Figures(answer));
+    if let Ok(Ok(figures)) = tokio::time::timeout(PATIENCE, figures).await {
+        signalling_figures(&mut scrape, &figures, &sources);
+    }
+    media_figures(&mut scrape, &sources.media.figures(), sources.ports);
+    for (outcome, count) in sources.webhook.figures().outcomes {
+        scrape.total(&table::WEBHOOKS, &OfWebhook { outcome: Word(outcome.label()) }, count as f64);
+    }
+    store_figures(&mut scrape, &sources).await;
+    scrape
+}
+
+fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources) {
+    for ((number, direction), count) in &figures.live {
+        let labels = NumberDirection { number: number.clone(), direction: *direction };
+        scrape.gauge(&table::CALLS_ACTIVE, &labels, *count as f64);
+    }
+    for phone in &sources.phones {
+        let registered = figures.registered.contains(phone);
+        let labels = OfPhone { phone: phone.clone() };
+        scrape.gauge(&table::PHONE_REGISTERED, &labels, f64::from(u8::from(registered)));
+    }
+    let sip = &figures.sip;
+    scrape.total(&table::SIP_DATAGRAMS, &OfWay { way: Way::In }, sip.received as f64);
+    scrape.total(&table::SIP_DATAGRAMS, &OfWay { way: Way::Out }, sip.sent as f64);
+    for (kind, count) in &sip.faults {
+        scrape.total(&table::SIP_FAULTS, &OfKind { kind: Word(kind.label()) }, *count as f64);
+    }
+    for (kind, count) in [
+        ("repeated", sip.repeated),
+        ("stray_response", sip.stray_responses),
+        ("challenge", sip.challenges),
+        ("bad_credentials", sip.bad_credentials),
+        ("overload", sip.overloads),
+        ("muted", sip.muted),
+        ("resent", sip.resent),
+        ("ack_timeout", sip.ack_timeouts),
+        ("keepalive", sip.keepalives),
+        ("unsent", figures.unsent),
+    ] {
+        scrape.total(&table::SIP_EVENTS, &OfKind { kind: Word(kind) }, count as f64);
+    }
+    for (kind, count) in figures.refused_dials.iter().chain(&figures.dropped_events) {
+        scrape.total(&table::REFUSED, &OfKind { kind: Word(kind) }, *count as f64);
+    }
+    scrape.gauge(&table::SIP_REGISTERED, &(), sip.bindings as f64);
+    scrape.gauge(&table::SIP_LEGS, &(), sip.legs as f64);
+    scrape.gauge(&table::SIP_TRANSACTIONS, &(), sip.transactions as f64);
+}
+
+fn media_figures(scrape: &mut Scrape, figures: &MediaFigures, ports: (usize, usize)) {
+    for (worker, calls) in figures.calls.iter().enumerate() {
+        let labels = OfWorker { worker: WorkerIndex(worker) };
+        scrape.gauge(&table::MEDIA_CALLS, &labels, *calls as f64);
+    }
+    for (way, count) in [(Way::In, figures.received), (Way::Out, figures.sent)] {
+        scrape.total(&table::MEDIA_DATAGRAMS, &OfWay { way }, count as f64);
+    }
+    for (kind, count) in
+        [("send_error", figures.send_errors), ("behind", figures.behind), ("panic", figures.panics)]
+    {
+        scrape.total(&table::MEDIA_TROUBLE, &OfKind { kind: Word(kind) }, count as f64);
+    }
+    transit(scrape, Leg::WhatsApp, &figures.to_phone);
+    transit(scrape, Leg::Phone, &figures.to_meta);
+    let (outside, inside) = (figures.outside_ports, figures.inside_ports);
+    // The inside range counts ports, a call takes two of them.
+    for (realm, all, free) in [(Realm::Outside, ports.0, outside.0), (Realm::Inside, ports.1 / 2, inside.0)] {
+        scrape.gauge(&table::PORTS, &OfRealm { realm }, all as f64);
+        scrape.gauge(&table::PORTS_USED, &OfRealm { realm }, all.saturating_sub(free) as f64);
+    }
+}
+
+/// The time inside the gateway of packets that `leg` sent.
+fn transit(scrape: &mut Scrape, leg: Leg, histogram: &Histogram) {
+    let bounds = Histogram::BOUNDS.iter().map(|micros| f64::from(*micros) / 1e6).chain([f64::INFINITY]);
+    let buckets: Vec<_> = bounds.zip(histogram.counts().iter().copied()).collect();
+    scrape.distribution(&table::MEDIA_TRANSIT, &OfLeg { leg }, &buckets, histogram.sum());
+}
+
+async fn store_figures(scrape: &mut Scrape, sources: &Sources) {
+    let figures = sources.store.figures();
+    scrape.gauge(&table::STORE_QUEUE, &(), figures.queued as f64);
+    scrape.total(&table::STORE_WRITES, &(), figures.writes as f64);
+    scrape.total(&table::STORE_COMMITS, &(), figures.commits as f64);
+    scrape.total(&table::STORE_FAILURES, &OfKind { kind: Word("any") }, figures.failures as f64);
+    for number in sources.numbers.iter() {
+        let labels = OfNumber { number: number.label.clone() };
+        let window = number.cap_per_number.window;
+        if let Ok(used) = sources.store.cap_used(&number.phone_number_id, window, super::signalling::now()).await {
+            scrape.gauge(&table::CAP_USED, &labels, f64::from(used.connected));
+            scrape.gauge(&table::RESERVATIONS, &labels, f64::from(used.reserved));
+        }
+        scrape.gauge(&table::CAP_LIMIT, &labels, f64::from(number.cap_per_number.max));
+    }
+}
