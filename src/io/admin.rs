@@ -1,1 +1,295 @@
-//! placeholder
+//! The administrator's HTTP: `/metrics`, `/healthz`, `/readyz`. It shows figures, never who called.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::metrics::label::{Build, Word};
+use crate::metrics::table::{
+    BUILD_INFO, CPU, DRAINING, MAX_FILES, MEMORY, OPEN_FILES, READY, START_TIME, STORE_UP,
+};
+use crate::metrics::{CONTENT_TYPE, Registry, Scrape};
+
+/// How long a scrape waits for figures; Prometheus itself gives up after 10 s by default.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How the gateway fares, as `io::app` sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Health {
+    /// Signalling and every media thread gave a sign of life lately. If not, only a restart helps.
+    pub alive: bool,
+    /// The store took its last write.
+    pub store: bool,
+    /// The SIP socket is bound.
+    pub sip: bool,
+    /// The webhook listener is bound.
+    pub webhook: bool,
+    /// A stop is under way: running calls go on, new ones are not taken.
+    pub draining: bool,
+}
+
+impl Health {
+    /// Whether new calls are taken.
+    #[must_use]
+    pub const fn ready(self) -> bool {
+        self.alive && self.store && self.sip && self.webhook && !self.draining
+    }
+}
+
+/// Reads the figures that live in other tasks and threads.
+pub type Figures = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Scrape> + Send>> + Send + Sync>;
+
+/// What the administrator's HTTP is given.
+pub struct AdminState {
+    /// The events of this process.
+    pub metrics: Arc<Registry>,
+    /// The figures of this moment.
+    pub figures: Figures,
+    /// The health of this moment; it must not wait for anything.
+    pub health: Box<dyn Fn() -> Health + Send + Sync>,
+}
+
+impl fmt::Debug for AdminState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminState").finish_non_exhaustive()
+    }
+}
+
+/// The routes.
+pub fn router(state: Arc<AdminState>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .with_state(state)
+}
+
+/// Answers until `stop` resolves.
+///
+/// # Errors
+/// The socket failed.
+pub async fn serve(
+    listener: TcpListener,
+    state: Arc<AdminState>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(state)).with_graceful_shutdown(stop).await
+}
+
+async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], exposition(&state, PATIENCE).await).into_response()
+}
+
+async fn exposition(state: &AdminState, patience: Duration) -> String {
+    // A store that hangs must not blind the one who is to find that out.
+    let figures = tokio::time::timeout(patience, (state.figures)()).await;
+    let mut scrape = figures.unwrap_or_else(|_| {
+        tracing::warn!("figures for /metrics took too long and were left out");
+        Scrape::default()
+    });
+    let health = (state.health)();
+    scrape.gauge(&READY, &(), flag(health.ready()));
+    scrape.gauge(&DRAINING, &(), flag(health.draining));
+    scrape.gauge(&STORE_UP, &(), flag(health.store));
+    scrape.gauge(&BUILD_INFO, &Build { version: Word(env!("CARGO_PKG_VERSION")) }, 1.0);
+    if let Some(process) = Process::read() {
+        process.fill(&mut scrape);
+    }
+    state.metrics.render(scrape)
+}
+
+const fn flag(on: bool) -> f64 {
+    if on { 1.0 } else { 0.0 }
+}
+
+async fn healthz(State(state): State<Arc<AdminState>>) -> Response {
+    if (state.health)().alive {
+        (StatusCode::OK, "alive\n").into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "a thread has stopped answering\n").into_response()
+    }
+}
+
+async fn readyz(State(state): State<Arc<AdminState>>) -> Response {
+    let health = (state.health)();
+    let status = if health.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let word = |good: bool| if good { "up" } else { "down" };
+    let body = json!({
+        "ready": health.ready(),
+        "draining": health.draining,
+        "threads": word(health.alive),
+        "store": word(health.store),
+        "sip": word(health.sip),
+        "webhook": word(health.webhook),
+    });
+    (status, axum::Json(body)).into_response()
+}
+
+/// What the operating system says of this process (proc(5)).
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Process {
+    cpu_seconds: f64,
+    started: f64,
+    resident: f64,
+    open_files: f64,
+    max_files: f64,
+}
+
+impl Process {
+    /// `None` where there is no `/proc`.
+    fn read() -> Option<Self> {
+        let read = |path: &str| std::fs::read_to_string(path).ok();
+        let fd = std::fs::read_dir("/proc/self/fd").ok()?.count();
+        // SAFETY: sysconf takes any number and touches no memory of ours.
+        let (ticks, page) = unsafe { (libc::sysconf(libc::_SC_CLK_TCK), libc::sysconf(libc::_SC_PAGESIZE)) };
+        let stat = Stat::parse(&read("/proc/self/stat")?)?;
+        let boot = read("/proc/stat").and_then(|text| {
+            text.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<f64>().ok())
+        });
+        let limits = read("/proc/self/limits")?;
+        let max_files = limits.lines().find_map(|line| {
+            line.strip_prefix("Max open files")?.split_whitespace().next()?.parse::<f64>().ok()
+        });
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let (ticks, page, open_files) = (ticks as f64, page as f64, fd as f64);
+        Some(Self {
+            cpu_seconds: stat.cpu_ticks / ticks,
+            started: boot.unwrap_or(0.0) + stat.start_ticks / ticks,
+            resident: stat.resident_pages * page,
+            open_files,
+            max_files: max_files.unwrap_or(f64::INFINITY),
+        })
+    }
+
+    fn fill(self, scrape: &mut Scrape) {
+        scrape.total(&CPU, &(), self.cpu_seconds);
+        scrape.gauge(&START_TIME, &(), self.started);
+        scrape.gauge(&MEMORY, &(), self.resident);
+        scrape.gauge(&OPEN_FILES, &(), self.open_files);
+        scrape.gauge(&MAX_FILES, &(), self.max_files);
+    }
+}
+
+/// The fields of `/proc/self/stat` that we print.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Stat {
+    cpu_ticks: f64,
+    start_ticks: f64,
+    resident_pages: f64,
+}
+
+impl Stat {
+    fn parse(text: &str) -> Option<Self> {
+        // The program's name stands in parentheses and may hold blanks and parentheses itself.
+        let (_, rest) = text.rsplit_once(") ")?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        // `rest` begins with field 3 of proc(5).
+        let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
+        Some(Self { cpu_ticks: field(14)? + field(15)?, start_ticks: field(22)?, resident_pages: field(24)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+
+    const WELL: Health = Health { alive: true, store: true, sip: true, webhook: true, draining: false };
+
+    /// Starts the server with this health, asks for `path`, returns the whole answer.
+    fn ask(health: Health, figures: Figures, path: &str) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("bound");
+            let metrics = Arc::new(Registry::new(&[]));
+            let state = Arc::new(AdminState { metrics, figures, health: Box::new(move || health) });
+            let server = tokio::spawn(serve(listener, state, std::future::pending()));
+            let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+            let answer = tokio::task::spawn_blocking(move || {
+                let mut socket = std::net::TcpStream::connect(address).expect("listening");
+                socket.write_all(request.as_bytes()).expect("sent");
+                let mut answer = String::new();
+                socket.read_to_string(&mut answer).expect("answered");
+                answer
+            });
+            let answer = answer.await.expect("asked");
+            server.abort();
+            answer
+        })
+    }
+
+    fn none() -> Figures {
+        Box::new(|| Box::pin(async { Scrape::default() }))
+    }
+
+    #[test]
+    fn metrics_come_in_prometheus_text_with_the_process_in_it() {
+        let answer = ask(WELL, none(), "/metrics");
+        assert!(answer.starts_with("HTTP/1.0 200 OK"), "{answer}");
+        assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{answer}");
+        for series in [
+            "\ncordboard_ready 1.0\n",
+            "\ncordboard_store_up 1.0\n",
+            &format!("\ncordboard_build_info{{version=\"{}\"}} 1.0\n", env!("CARGO_PKG_VERSION")),
+            "\nprocess_resident_memory_bytes ",
+            "\nprocess_cpu_seconds_total ",
+        ] {
+            assert!(answer.contains(series), "{series} is not in {answer}");
+        }
+    }
+
+    #[test]
+    fn figures_that_never_come_do_not_stop_a_scrape() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let state = AdminState {
+            metrics: Arc::new(Registry::new(&[])),
+            figures: Box::new(|| Box::pin(std::future::pending())),
+            health: Box::new(|| WELL),
+        };
+        let text = runtime.block_on(exposition(&state, Duration::from_millis(1)));
+        assert!(text.contains("\ncordboard_ready 1.0\n"), "{text}");
+    }
+
+    #[test]
+    fn readiness_follows_every_part_and_ends_with_the_drain() {
+        assert!(ask(WELL, none(), "/readyz").starts_with("HTTP/1.0 200"));
+        let unwell = [
+            Health { alive: false, ..WELL },
+            Health { store: false, ..WELL },
+            Health { sip: false, ..WELL },
+            Health { webhook: false, ..WELL },
+            Health { draining: true, ..WELL },
+        ];
+        for health in unwell {
+            assert!(!health.ready(), "{health:?}");
+        }
+        let answer = ask(Health { store: false, ..WELL }, none(), "/readyz");
+        assert!(answer.starts_with("HTTP/1.0 503") && answer.contains("\"store\":\"down\""), "{answer}");
+    }
+
+    #[test]
+    fn liveness_is_about_threads_only() {
+        let struggling = Health { alive: true, ..Health::default() };
+        assert!(ask(struggling, none(), "/healthz").starts_with("HTTP/1.0 200"));
+        assert!(ask(Health::default(), none(), "/healthz").starts_with("HTTP/1.0 503"));
+    }
+
+    #[test]
+    fn a_process_name_with_blanks_and_parentheses_is_stepped_over() {
+        let fields: Vec<String> = (4..=52).map(|number| number.to_string()).collect();
+        let stat = Stat::parse(&format!("1 (a ) b) S {}", fields.join(" ")));
+        assert_eq!(stat, Some(Stat { cpu_ticks: 29.0, start_ticks: 22.0, resident_pages: 24.0 }));
+        assert_eq!(Stat::parse("1 (a) S 4"), None);
+    }
+}

@@ -1,0 +1,160 @@
+//! Every metric there is: name, kind, help, labels and buckets.
+//!
+//! Events are counted where they happen ([`Counter`], [`Histogram`]); figures that live elsewhere, in
+//! media threads or in the user agent, are read at a scrape ([`Total`], [`Gauge`], [`Distribution`]).
+
+use std::marker::PhantomData;
+
+use super::label::{
+    Build, CallEnd, Denied, GraphRequest, Labels, LegWay, NumberDirection, OfAction, OfKind, OfLeg,
+    OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm, OfStage, OfWay, OfWebhook, OfWorker, Space,
+};
+
+/// How a metric is counted and printed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Only goes up; counted as it happens. Prints with `_total`.
+    Counter,
+    /// Only goes up; read at a scrape. Prints with `_total`.
+    Total,
+    /// Goes up and down; read at a scrape.
+    Gauge,
+    /// Spans or sizes in buckets with these upper bounds; counted as they happen.
+    Histogram(&'static [f64]),
+    /// Spans or sizes in buckets; counted elsewhere, read at a scrape.
+    Distribution,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// The name, without `_total`.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// One sentence without a full stop at its end.
+    pub help: &'static str,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What the labels can be.
+    pub spaces: &'static [Space],
+}
+
+/// Makes a handle type per kind, so that nobody can set what is counted.
+macro_rules! handles {
+    ($($(#[$doc:meta])* $name:ident),+) => {
+        $($(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name<L> {
+            pub(super) metric: Metric,
+            labels: PhantomData<fn(L)>,
+        }
+
+        impl<L: Labels> $name<L> {
+            const fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
+                let metric = Metric { name, kind, help, labels: L::NAMES, spaces: L::SPACES };
+                Self { metric, labels: PhantomData }
+            }
+        })+
+    };
+}
+
+handles! {
+    /// Counted as it happens.
+    Counter,
+    /// Counted elsewhere, read at a scrape.
+    Total,
+    /// Read at a scrape.
+    Gauge,
+    /// Observed as it happens.
+    Histogram,
+    /// Observed elsewhere, read at a scrape.
+    Distribution
+}
+
+/// Spans of set-up and of requests, in seconds: from a webhook's few milliseconds to Meta's 30 s.
+const SETUP: &[f64] = &[0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0];
+/// Spans of our own work, in seconds.
+const WORK: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Lengths of conversations, in seconds; Meta charges by 6 s.
+const TALK: &[f64] = &[6.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0];
+
+/// The one table: handle, kind and labels, name, help, and buckets where there are some.
+macro_rules! table {
+    ($($handle:ident: $kind:ident<$labels:ty> = $name:literal, $help:literal $(, $buckets:ident)?;)+) => {
+        $(
+            #[doc = $help]
+            pub static $handle: $kind<$labels> = $kind::new($name, Kind::$kind $(($buckets))?, $help);
+        )+
+        /// Every row, in the order of `/metrics`.
+        pub static TABLE: &[&Metric] = &[$(&$handle.metric),+];
+    };
+}
+
+table! {
+    CALLS: Counter<CallEnd> = "cordboard_calls", "Calls that ended, by what ended them and whose doing it was";
+    CALLS_ACTIVE: Gauge<NumberDirection> = "cordboard_calls_active", "Calls that are up or being set up";
+    CALL_TALK: Histogram<NumberDirection> = "cordboard_call_talk_seconds",
+        "Time from answer to end of answered calls", TALK;
+    CALL_SETUP: Histogram<OfStage> = "cordboard_call_setup_seconds",
+        "Time from the webhook or the phone's INVITE to each stage of set-up", SETUP;
+    DENIALS: Counter<Denied> = "cordboard_call_denials", "Business-initiated calls refused before dialling";
+    CAP_USED: Gauge<OfNumber> = "cordboard_cap_used", "Connected business-initiated calls in the window of cap_per_number";
+    CAP_LIMIT: Gauge<OfNumber> = "cordboard_cap_limit", "The cap_per_number of the configuration";
+    RESERVATIONS: Gauge<OfNumber> = "cordboard_cap_reserved", "Places of the cap held by calls that are not answered yet";
+
+    WEBHOOKS: Total<OfWebhook> = "cordboard_webhooks", "Webhook requests by what became of them";
+    WEBHOOK_DURATION: Histogram<()> = "cordboard_webhook_duration_seconds",
+        "Time from the last byte of a webhook to our answer", WORK;
+    WEBHOOK_AGE: Histogram<()> = "cordboard_webhook_age_seconds",
+        "Time from Meta's time stamp to the arrival of a call event", SETUP;
+    GRAPH: Counter<GraphRequest> = "cordboard_graph_requests", "Requests to the Graph API by their end";
+    GRAPH_DURATION: Histogram<OfAction> = "cordboard_graph_request_duration_seconds",
+        "Time a request to the Graph API took", SETUP;
+    GRAPH_ERRORS: Counter<OfMeaning> = "cordboard_graph_errors", "Errors of Meta by their meaning, in replies and in webhooks";
+
+    SIP_DATAGRAMS: Total<OfWay> = "cordboard_sip_datagrams", "SIP datagrams";
+    SIP_FAULTS: Total<OfKind> = "cordboard_sip_parse_errors", "SIP datagrams that were no usable message, by what was wrong";
+    SIP_EVENTS: Total<OfKind> = "cordboard_sip_events",
+        "Repetitions, challenges, wrong credentials and other events of the SIP side";
+    SIP_REGISTERED: Gauge<()> = "cordboard_sip_bindings", "Registered addresses of phones";
+    PHONE_REGISTERED: Gauge<OfPhone> = "cordboard_phone_registered", "Whether a phone of the configuration is registered";
+    SIP_LEGS: Gauge<()> = "cordboard_sip_legs", "SIP calls that are up or being set up";
+    SIP_TRANSACTIONS: Gauge<()> = "cordboard_sip_transactions", "SIP transactions that are not over";
+
+    MEDIA_PACKETS: Total<LegWay> = "cordboard_media_packets", "RTP packets";
+    MEDIA_BYTES: Total<LegWay> = "cordboard_media_bytes", "Bytes of RTP packets without UDP and IP";
+    MEDIA_LOST: Total<OfLeg> = "cordboard_media_packets_lost", "RTP packets that never came from a leg";
+    MEDIA_LATE: Total<OfLeg> = "cordboard_media_packets_late", "RTP packets that came too late to be played";
+    MEDIA_DUPLICATE: Total<OfLeg> = "cordboard_media_packets_duplicate", "RTP packets that came twice";
+    MEDIA_RECOVERED: Total<OfLeg> = "cordboard_media_frames_recovered",
+        "Lost frames of a leg that forward error correction brought back";
+    MEDIA_CONCEALED: Total<OfLeg> = "cordboard_media_frames_concealed", "Lost frames of a leg that were guessed";
+    MEDIA_COMFORT: Total<OfLeg> = "cordboard_media_frames_comfort", "Comfort frames sent to a leg because the other was silent";
+    MEDIA_REFUSED: Total<OfKind> = "cordboard_media_datagrams_refused", "Datagrams on media ports that were not usable";
+    MEDIA_TRANSIT: Distribution<OfLeg> = "cordboard_media_transit_seconds",
+        "Time inside the gateway of a packet that a leg sent";
+    MEDIA_LAG: Gauge<OfWorker> = "cordboard_media_worker_lag_seconds",
+        "How late a media thread served its most urgent timer lately, at worst";
+    MEDIA_CALLS: Gauge<OfWorker> = "cordboard_media_worker_calls", "Calls of a media thread";
+    PORTS_USED: Gauge<OfRealm> = "cordboard_media_ports_used", "UDP ports in use or in quarantine";
+    PORTS: Gauge<OfRealm> = "cordboard_media_ports", "UDP ports of the configuration";
+
+    STORE_UP: Gauge<()> = "cordboard_store_up", "Whether the store took its last write";
+    STORE_DURATION: Histogram<OfOperation> = "cordboard_store_duration_seconds",
+        "Time an operation of the store took, waiting included", WORK;
+    STORE_WRITES: Total<()> = "cordboard_store_writes", "Writes that were committed";
+    STORE_COMMITS: Total<()> = "cordboard_store_commits", "Transactions that the writes took";
+    STORE_FAILURES: Total<OfKind> = "cordboard_store_failures", "Writes that did not succeed";
+    STORE_QUEUE: Gauge<()> = "cordboard_store_queue", "Writes that wait";
+
+    READY: Gauge<()> = "cordboard_ready", "Whether new calls are taken";
+    DRAINING: Gauge<()> = "cordboard_draining", "Whether a stop is under way";
+    PANICS: Counter<OfPart> = "cordboard_panics", "Panics that were caught: bugs of ours";
+    BUILD_INFO: Gauge<Build> = "cordboard_build_info", "Always 1; the labels say what runs";
+    START_TIME: Gauge<()> = "process_start_time_seconds", "Start of the process in seconds since 1970";
+    CPU: Total<()> = "process_cpu_seconds", "Processor time in seconds";
+    MEMORY: Gauge<()> = "process_resident_memory_bytes", "Resident memory";
+    OPEN_FILES: Gauge<()> = "process_open_fds", "Open file descriptors, sockets included";
+    MAX_FILES: Gauge<()> = "process_max_fds", "How many file descriptors may be open";
+}
