@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -9,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::admin::{self, AdminState, Health};
 use super::app::{AppError, bind_tcp};
 use super::media::{MediaEngine, MediaFigures};
-use super::signalling::{Figures, Question};
+use super::signalling::{EndedMedia, Figures, Question};
 use super::store::{InboxId, Store};
 use super::webhook::{self, WebhookCounters, WebhookServer, WebhookState};
 use crate::config::{Config, NumberConfig};
@@ -88,11 +89,18 @@ pub(super) async fn admin(
         numbers: Arc::new(config.numbers.clone()),
     };
     let server = Arc::clone(&webhook.server);
+    let pulse = Arc::new(Pulse {
+        alive: AtomicBool::new(true),
+        store: AtomicBool::new(true),
+        closing: AtomicBool::new(false),
+    });
+    let pulse_seen = Arc::clone(&pulse);
     let state = AdminState {
         metrics,
         figures: Box::new(move || Box::pin(scrape(sources.clone()))),
-        health: Box::new(move || health(&store, &server, &questions)),
+        health: Box::new(move || Health { webhook: server.is_running(), ..pulse_seen.read() }),
     };
+    tokio::spawn(feel_pulse(pulse, store, questions));
     tokio::spawn(async move {
         if let Err(error) = admin::serve(listener, Arc::new(state), std::future::pending()).await {
             tracing::error!(%error, "the admin listener failed");
@@ -101,14 +109,36 @@ pub(super) async fn admin(
     Ok(address)
 }
 
-fn health(store: &Store, webhook: &WebhookServer, questions: &mpsc::UnboundedSender<Question>) -> Health {
-    let alive = !questions.is_closed();
-    Health {
-        alive,
-        store: store.figures().up,
-        sip: alive,
-        webhook: webhook.is_running(),
-        draining: super::signalling::is_closing(),
+/// What was last known of the parts that must be asked.
+#[derive(Debug)]
+struct Pulse {
+    alive: AtomicBool,
+    store: AtomicBool,
+    closing: AtomicBool,
+}
+
+impl Pulse {
+    fn read(&self) -> Health {
+        let read = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        let alive = read(&self.alive);
+        Health { alive, store: read(&self.store), sip: alive, webhook: true, draining: read(&self.closing) }
+    }
+}
+
+/// Twice a second: signalling answers, the store writes.
+async fn feel_pulse(pulse: Arc<Pulse>, store: Store, questions: mpsc::UnboundedSender<Question>) {
+    let mut beat = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        beat.tick().await;
+        let (answer, closing) = oneshot::channel();
+        let asked = questions.send(Question::Closing(answer)).is_ok();
+        let heard = tokio::time::timeout(PATIENCE, closing).await;
+        pulse.alive.store(asked && matches!(heard, Ok(Ok(_))), Ordering::Relaxed);
+        if let Ok(Ok(closing)) = heard {
+            pulse.closing.store(closing, Ordering::Relaxed);
+        }
+        let probed = tokio::time::timeout(PATIENCE, store.probe()).await;
+        pulse.store.store(matches!(probed, Ok(Ok(()))), Ordering::Relaxed);
     }
 }
 
@@ -144,7 +174,7 @@ fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources)
     scrape.total(&table::SIP_DATAGRAMS, &OfWay { way: Way::In }, sip.received as f64);
     scrape.total(&table::SIP_DATAGRAMS, &OfWay { way: Way::Out }, sip.sent as f64);
     for (kind, count) in &sip.faults {
-        scrape.total(&table::SIP_FAULTS, &OfKind { kind: Word(kind.label()) }, *count as f64);
+        scrape.total(&table::SIP_FAULTS, &OfKind { kind: Word(kind.as_str()) }, *count as f64);
     }
     for (kind, count) in [
         ("repeated", sip.repeated),
@@ -163,9 +193,32 @@ fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources)
     for (kind, count) in figures.refused_dials.iter().chain(&figures.dropped_events) {
         scrape.total(&table::REFUSED, &OfKind { kind: Word(kind) }, *count as f64);
     }
+    ended_media(scrape, &figures.media);
     scrape.gauge(&table::SIP_REGISTERED, &(), sip.bindings as f64);
     scrape.gauge(&table::SIP_LEGS, &(), sip.legs as f64);
     scrape.gauge(&table::SIP_TRANSACTIONS, &(), sip.transactions as f64);
+}
+
+/// Packets of the calls that have ended; `to_phone` came from the WhatsApp leg.
+fn ended_media(scrape: &mut Scrape, media: &EndedMedia) {
+    let ways = [(Leg::WhatsApp, Leg::Phone, &media.to_phone), (Leg::Phone, Leg::WhatsApp, &media.to_meta)];
+    for (from, to, direction) in ways {
+        let (came, went) = (LegWay { leg: from, way: Way::In }, LegWay { leg: to, way: Way::Out });
+        scrape.total(&table::MEDIA_PACKETS, &came, direction.packets_in as f64);
+        scrape.total(&table::MEDIA_PACKETS, &went, direction.packets_out as f64);
+        scrape.total(&table::MEDIA_BYTES, &came, direction.bytes_in as f64);
+        scrape.total(&table::MEDIA_BYTES, &went, direction.bytes_out as f64);
+        for (total, count) in [
+            (&table::MEDIA_LOST, direction.lost),
+            (&table::MEDIA_LATE, direction.late),
+            (&table::MEDIA_DUPLICATE, direction.duplicates),
+            (&table::MEDIA_RECOVERED, direction.recovered),
+            (&table::MEDIA_CONCEALED, direction.concealed),
+        ] {
+            scrape.total(total, &OfLeg { leg: from }, count as f64);
+        }
+        scrape.total(&table::MEDIA_COMFORT, &OfLeg { leg: to }, direction.comfort as f64);
+    }
 }
 
 fn media_figures(scrape: &mut Scrape, figures: &MediaFigures, ports: (usize, usize)) {
@@ -203,11 +256,13 @@ async fn store_figures(scrape: &mut Scrape, sources: &Sources) {
     scrape.gauge(&table::STORE_QUEUE, &(), figures.queued as f64);
     scrape.total(&table::STORE_WRITES, &(), figures.writes as f64);
     scrape.total(&table::STORE_COMMITS, &(), figures.commits as f64);
-    scrape.total(&table::STORE_FAILURES, &OfKind { kind: Word("any") }, figures.failures as f64);
+    for (kind, count) in [("busy", figures.busy), ("failed", figures.failed)] {
+        scrape.total(&table::STORE_FAILURES, &OfKind { kind: Word(kind) }, count as f64);
+    }
     for number in sources.numbers.iter() {
         let labels = OfNumber { number: number.label.clone() };
         let window = number.cap_per_number.window;
-        if let Ok(used) = sources.store.cap_used(&number.phone_number_id, window, super::signalling::now()).await {
+        if let Ok(used) = sources.store.cap_use(&number.phone_number_id, window, super::signalling::now()).await {
             scrape.gauge(&table::CAP_USED, &labels, f64::from(used.connected));
             scrape.gauge(&table::RESERVATIONS, &labels, f64::from(used.reserved));
         }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::call::Fault;
 use crate::call::record::CallDirection;
 use crate::id::{NumberLabel, PhoneName, TrunkName};
 
@@ -54,6 +55,13 @@ macro_rules! names {
 }
 names!(NumberLabel => Space::Numbers, PhoneName => Space::Other, TrunkName => Space::Other);
 
+impl LabelValue for Fault {
+    const SPACE: Space = Space::Closed(&["user", "phone", "meta", "policy", "us"]);
+    fn text(&self) -> Cow<'_, str> {
+        self.as_str().into()
+    }
+}
+
 impl LabelValue for CallDirection {
     const SPACE: Space = Space::Closed(&["user_initiated", "business_initiated"]);
     fn text(&self) -> Cow<'_, str> {
@@ -104,19 +112,6 @@ macro_rules! closed {
 }
 
 closed! {
-    /// Whose doing the end of a call was.
-    Fault {
-        /// The WhatsApp user's.
-        User = "user",
-        /// The SIP side's.
-        Phone = "phone",
-        /// Meta's.
-        Meta = "meta",
-        /// A rule's.
-        Policy = "policy",
-        /// Ours.
-        Us = "us",
-    }
     /// A moment of a call's set-up.
     Stage {
         /// The INVITE to the phone was sent, or `connect` to Meta.
@@ -135,23 +130,6 @@ closed! {
         AudioToUser = "audio_to_user",
         /// The first speech packet went to the phone.
         AudioToPhone = "audio_to_phone",
-    }
-    /// What became of a webhook.
-    WebhookOutcome {
-        /// At least one event in it was new, and is durable.
-        New = "new",
-        /// Every event in it was known.
-        Duplicate = "duplicate",
-        /// The signature was missing or wrong: 401.
-        BadSignature = "bad_signature",
-        /// The verification handshake brought the wrong word: 403.
-        BadToken = "bad_token",
-        /// The body was not what Meta sends: 400.
-        Unreadable = "unreadable",
-        /// The store could not take it: 503, Meta repeats.
-        Refused = "refused",
-        /// The verification handshake went well.
-        Verified = "verified",
     }
     /// A request to Graph.
     GraphAction {
@@ -288,7 +266,7 @@ labels! {
     /// A webhook.
     OfWebhook {
         /// What became of it.
-        outcome: WebhookOutcome,
+        outcome: Word,
     }
     /// A request to Graph and its end.
     GraphRequest {

@@ -117,12 +117,17 @@ table! {
     SIP_FAULTS: Total<OfKind> = "cordboard_sip_parse_errors", "SIP datagrams that were no usable message, by what was wrong";
     SIP_EVENTS: Total<OfKind> = "cordboard_sip_events",
         "Repetitions, challenges, wrong credentials and other events of the SIP side";
+    REFUSED: Total<OfKind> = "cordboard_refused",
+        "Dial attempts and webhook events that never became a call, by reason";
     SIP_REGISTERED: Gauge<()> = "cordboard_sip_bindings", "Registered addresses of phones";
     PHONE_REGISTERED: Gauge<OfPhone> = "cordboard_phone_registered", "Whether a phone of the configuration is registered";
     SIP_LEGS: Gauge<()> = "cordboard_sip_legs", "SIP calls that are up or being set up";
     SIP_TRANSACTIONS: Gauge<()> = "cordboard_sip_transactions", "SIP transactions that are not over";
 
-    MEDIA_PACKETS: Total<LegWay> = "cordboard_media_packets", "RTP packets";
+    MEDIA_DATAGRAMS: Total<OfWay> = "cordboard_media_datagrams", "Datagrams of the media threads, STUN and DTLS included";
+    MEDIA_TROUBLE: Total<OfKind> = "cordboard_media_trouble",
+        "Sends that failed, timers served more than 10 ms late, panics caught";
+    MEDIA_PACKETS: Total<LegWay> = "cordboard_media_packets", "RTP packets of ended calls";
     MEDIA_BYTES: Total<LegWay> = "cordboard_media_bytes", "Bytes of RTP packets without UDP and IP";
     MEDIA_LOST: Total<OfLeg> = "cordboard_media_packets_lost", "RTP packets that never came from a leg";
     MEDIA_LATE: Total<OfLeg> = "cordboard_media_packets_late", "RTP packets that came too late to be played";

@@ -3,6 +3,7 @@
 pub mod calls;
 pub mod check;
 pub mod password;
+mod records;
 pub mod permission;
 pub mod serve;
 
@@ -23,8 +24,11 @@ struct Cli {
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Password(password::PasswordArgs),
+    Calls(calls::CallsArgs),
+    Permission(permission::PermissionArgs),
 }
 
 /// How the program ends; the numbers are those of `sysexits.h`.
@@ -76,8 +80,11 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         }
     };
     match cli.command {
+        Command::Serve(args) => serve::serve(&args, crate::io::app::serve),
         Command::Check(args) => check::check(&args),
         Command::Password(args) => password::password(&args),
+        Command::Calls(args) => records::calls(&args),
+        Command::Permission(args) => records::permission(&args),
     }
 }
 

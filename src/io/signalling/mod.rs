@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
-pub use counting::Figures;
+pub use counting::{EndedMedia, Figures};
 pub use numbers::BusinessNumber;
 pub use switchboard::{Parts, Switchboard};
 
@@ -54,6 +54,8 @@ pub(super) enum Reply {
 pub enum Question {
     /// The figures of this moment.
     Figures(oneshot::Sender<Figures>),
+    /// Whether new calls are turned away.
+    Closing(oneshot::Sender<bool>),
     /// Take no new calls; the reply comes when the last one has ended.
     Drain(oneshot::Sender<()>),
     /// End all calls on both sides and stop.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::lane::Write;
 use super::switchboard::Switchboard;
 use super::{Reply, now};
-use crate::call::{ActionKind, Fork, Gate, HangupCause, Input, LegEnd, MediaRefusal, Offer, Output, Verdict};
+use crate::call::{ActionKind, Fork, Gate, HangupCause, Input, LegEnd, Offer, Output, Verdict};
 use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
 use crate::media::{MetaSide, OpenSpec, Order, PhoneSide, Stage};
@@ -125,10 +125,7 @@ impl Switchboard {
         let mut spec = OpenSpec::new(meta, phone);
         spec.dead_after = self.parts.dead_after;
         spec.comfort_after = self.parts.comfort_after;
-        if self.parts.media.open(id, spec).is_err() {
-            let refused = Input::MediaRefused(MediaRefusal::Unavailable);
-            let _ = self.replies_in.send((id, Reply::Input(refused)));
-        }
+        self.parts.media.open(id, spec);
     }
 
     fn invite(&mut self, now: Now, id: CallId, fork: Fork, target: Endpoint, sdp: String) {

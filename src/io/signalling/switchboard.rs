@@ -293,10 +293,11 @@ impl Switchboard {
             Report::PhoneAnswerRefused(_) => Input::PhoneAnswerRefused,
             Report::PhoneReofferAnswered { sdp } => Input::PhoneReofferAnswered(sdp),
             Report::PhoneReofferRefused(_) => Input::PhoneReofferRefused,
-            Report::Closed(summary) => Input::MediaClosed(MediaClosing {
-                line: summary.codecs.clone(),
-                quality_json: summary.to_json(),
-            }),
+            Report::Closed(summary) => {
+                self.figures.media.add(&summary);
+                let quality_json = summary.to_json();
+                Input::MediaClosed(MediaClosing { line: summary.codecs, quality_json })
+            }
         };
         self.feed(now, id, input);
     }
@@ -321,6 +322,9 @@ impl Switchboard {
         match question {
             Question::Figures(answer) => {
                 let _ = answer.send(self.take_figures());
+            }
+            Question::Closing(answer) => {
+                let _ = answer.send(self.is_closing());
             }
             Question::Drain(done) => {
                 tracing::info!(calls = self.calls.len(), "draining: no new calls");

@@ -33,6 +33,7 @@ mod writer;
 pub use inbox::InboxId;
 pub use permissions::PermissionLine;
 pub use records::{CallFilter, Closed};
+pub use reservations::CapUse;
 pub use writer::StoreFigures;
 
 /// When a commit counts as done.

@@ -1,13 +1,15 @@
 //! Caps, exactly: the facts are read, the decision is made and its reservation is written in one
 //! IMMEDIATE transaction, between which no other process writes.
 
+use std::time::Duration;
+
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::users::{self, Ids};
 use super::writer::Write;
 use super::{Store, StoreError, permissions};
-use crate::id::CallId;
+use crate::id::{CallId, PhoneNumberId};
 use crate::policy::{Attempt, Cap, Decision, Facts, InFlight, Rules, decide};
 use crate::time::{Now, Wall};
 
@@ -46,6 +48,39 @@ impl Store {
     /// As every write.
     pub async fn release(&self, call: CallId) -> Result<(), StoreError> {
         self.0.writer.submit(Release(call)).await
+    }
+}
+
+/// How much of a business number's cap is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CapUse {
+    /// Calls that were picked up inside the window.
+    pub connected: u32,
+    /// Places held by calls that are not answered yet.
+    pub reserved: u32,
+}
+
+impl Store {
+    /// What the window of a business number's cap holds, for the metrics; nothing is decided by it.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn cap_use(
+        &self,
+        number: &PhoneNumberId,
+        window: Duration,
+        now: Now,
+    ) -> Result<CapUse, StoreError> {
+        let mut db = self.readers().acquire().await?;
+        let row = sqlx::query(
+            "SELECT (SELECT COUNT(*) FROM reservation WHERE number = ?1 AND connected > ?2),
+                    (SELECT COUNT(*) FROM reservation WHERE number = ?1 AND connected IS NULL AND ended = 0)",
+        )
+        .bind(number.as_str())
+        .bind((now.wall - window).millis())
+        .fetch_one(&mut *db)
+        .await?;
+        Ok(CapUse { connected: row.try_get(0)?, reserved: row.try_get(1)? })
     }
 }
 
