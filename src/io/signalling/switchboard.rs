@@ -65,7 +65,6 @@ pub(super) struct Live {
     pub(super) legs: BTreeMap<Fork, LegId>,
     pub(super) inbox: Option<InboxId>,
     pub(super) deadline: Option<Instant>,
-    pub(super) posted: Option<Instant>,
 }
 
 /// The one owner of signalling state.
@@ -252,7 +251,7 @@ impl Switchboard {
             "call begins"
         );
         let live =
-            Live { call, number, lane, legs: BTreeMap::new(), inbox, deadline: None, posted: None };
+            Live { call, number, lane, legs: BTreeMap::new(), inbox, deadline: None };
         self.calls.insert(id, live);
         self.touched.insert(id);
         id
