@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::call::{Call, Direction, DtlsChoice, Ending, Phase};
+use super::call::{Call, Direction, DtlsChoice, Ending, Phase, User};
 use super::delivery::Change;
 use super::dtls::Role;
 use super::graph_error::GraphError;
@@ -41,7 +41,7 @@ pub(super) enum Done {
     /// `{"messaging_product":"whatsapp","success":true}`.
     Success,
     /// A call was made; its `connect` webhook is to be sent before or after the reply.
-    Connected(String, Change),
+    Connected(String, Change, Box<User>),
 }
 
 /// Prefixes of business numbers for which business-initiated calling is not available (reference §16.1). Numbers
@@ -52,7 +52,9 @@ impl Request {
     fn sdp(&self, kind: &str) -> Result<&str, GraphError> {
         let session = self.session.as_ref().ok_or_else(|| GraphError::parameter("session is required"))?;
         if session.sdp_type.as_deref() != Some(kind) {
-            return Err(GraphError::parameter(format!("session.sdp_type must be \"{kind}\" for this action")));
+            return Err(GraphError::parameter(format!(
+                "session.sdp_type must be \"{kind}\" for this action"
+            )));
         }
         session.sdp.as_deref().ok_or_else(|| GraphError::parameter("session.sdp is required"))
     }
@@ -66,8 +68,12 @@ impl Request {
         }
         for part in [&self.recording, &self.transcription].into_iter().flatten() {
             let enabled = part["status"].as_str() == Some("ENABLED");
-            if enabled && (part["purpose"].as_str().is_none() || part["announcement_language"].as_str().is_none()) {
-                return Err(GraphError::parameter("purpose and announcement_language are required when ENABLED"));
+            if enabled
+                && (part["purpose"].as_str().is_none() || part["announcement_language"].as_str().is_none())
+            {
+                return Err(GraphError::parameter(
+                    "purpose and announcement_language are required when ENABLED",
+                ));
             }
         }
         self.action.as_deref().ok_or_else(|| GraphError::parameter("action is required"))
@@ -121,7 +127,8 @@ impl Meta {
                 Phase::Offered => self.apply(call, sdp)?,
                 Phase::PreAccepted if call.business_sdp.as_deref() == Some(sdp) => {}
                 Phase::PreAccepted => {
-                    call.violations.push((now().wall, "accept with an SDP other than that of pre_accept".to_owned()));
+                    call.violations
+                        .push((now().wall, "accept with an SDP other than that of pre_accept".to_owned()));
                     let details = "the SDP of accept is not byte for byte the SDP of pre_accept";
                     return Err(GraphError { subcode: Some(2_593_093), ..GraphError::new(138_008, details) });
                 }
@@ -195,18 +202,26 @@ impl Meta {
             return Err(GraphError::parameter("to must be a phone number in E.164 digits"));
         }
         let user = self.with(|state| {
-            let known = state.user(digits, if digits.is_some() { None } else { request.recipient.as_deref() });
+            let known =
+                state.user(digits, if digits.is_some() { None } else { request.recipient.as_deref() });
             known.clone()
         });
-        let sound = self
-            .sound(user.speak.as_deref(), user.record.as_deref(), 0)
-            .await
-            .map_err(|problem| GraphError::new(138_004, format!("stand-in: {}; {}", problem.what, problem.remedy)))?;
+        let sound =
+            self.sound(user.speak.as_deref(), user.record.as_deref(), 0).await.map_err(|problem| {
+                GraphError::new(138_004, format!("stand-in: {}; {}", problem.what, problem.remedy))
+            })?;
         let (id, change, user) = self.with(|state| {
-            let ours = state.numbers.get(number).cloned().ok_or_else(|| GraphError::new(138_000, "no such number"))?;
+            let ours = state
+                .numbers
+                .get(number)
+                .cloned()
+                .ok_or_else(|| GraphError::new(138_000, "no such number"))?;
             let blocked = NOT_AVAILABLE.iter().any(|prefix| ours.digits.starts_with(prefix));
             if blocked && !ours.digits.starts_with("1555") {
-                return Err(GraphError::new(138_013, "business-initiated calling is not available in this country"));
+                return Err(GraphError::new(
+                    138_013,
+                    "business-initiated calling is not available in this country",
+                ));
             }
             if !user.callable {
                 return Err(GraphError::new(138_001, "the receiver cannot be called"));
@@ -232,12 +247,12 @@ impl Meta {
             Self::keep(state, call);
             Ok((id, change, user))
         })?;
-        self.play_the_user(&id, user);
-        Ok(Done::Connected(id, change))
+        Ok(Done::Connected(id, change, Box::new(user)))
     }
 
-    /// The called user's phone rings, and the user answers, declines, or lets it ring.
-    fn play_the_user(&self, id: &str, user: super::call::User) {
+    /// The called user's phone rings, and the user answers, declines, or lets it ring. Begins with the `connect`
+    /// webhook.
+    pub(super) fn play_the_user(&self, id: &str, user: User) {
         let (this, id) = (self.clone(), id.to_owned());
         tokio::spawn(async move {
             let deadline = tokio::time::Instant::now() + this.0.patience.ring_time;

@@ -224,7 +224,9 @@ pub(super) fn scoped_id(digits: &str) -> String {
     ];
     let country = COUNTRIES.iter().find(|(code, _)| digits.starts_with(code)).map_or("ZZ", |(_, iso)| iso);
     // Stable and unlike the number: a reader that takes it for one is found out.
-    let sum = digits.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, b| (sum ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let sum = digits
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, b| (sum ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     format!("{country}.{sum:020}")
 }
 
@@ -384,7 +386,8 @@ impl Call {
     /// The value of a `terminate` webhook (reference §9.8).
     pub(super) fn terminate_value(&self, number: &Number, at: Wall) -> Value {
         let mut part = self.between(number);
-        let failure = if let Some(Ending::Failed(code, what)) = &self.ending { Some((code, what)) } else { None };
+        let failure =
+            if let Some(Ending::Failed(code, what)) = &self.ending { Some((code, what)) } else { None };
         part.insert("event".to_owned(), json!("terminate"));
         part.insert("timestamp".to_owned(), json!(at.secs().to_string()));
         part.insert("status".to_owned(), json!(if failure.is_some() { "FAILED" } else { "COMPLETED" }));

@@ -111,6 +111,8 @@ mod tests {
     fn a_span_has_a_unit() {
         assert_eq!(span("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(span("2m"), Ok(Duration::from_secs(120)));
-        assert!(span("20").is_err() && span("s").is_err() && span("1h").is_err() && span("99999999999s").is_err());
+        assert!(
+            span("20").is_err() && span("s").is_err() && span("1h").is_err() && span("99999999999s").is_err()
+        );
     }
 }

@@ -47,8 +47,9 @@ pub(super) fn routes(meta: Meta) -> Router {
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::new(400, error.to_string(), "send the JSON object that `cordboard simulate` documents"))
+    serde_json::from_slice(body).map_err(|error| {
+        Problem::new(400, error.to_string(), "send the JSON object that `cordboard simulate` documents")
+    })
 }
 
 fn no_call() -> Problem {
@@ -218,7 +219,9 @@ async fn set_user(Shared(meta): Shared<Meta>, Path(id): Path<String>, body: Byte
         let Some(permission) = &change.permission else { return Ok(user) };
         let numbers: Vec<String> = match &change.number {
             Some(number) if state.numbers.contains_key(number) => vec![number.clone()],
-            Some(_) => return Err(Problem::new(404, "no such business number", "use a phone_number_id of --number")),
+            Some(_) => {
+                return Err(Problem::new(404, "no such business number", "use a phone_number_id of --number"));
+            }
             None => state.numbers.keys().cloned().collect(),
         };
         for number in numbers {
@@ -258,8 +261,9 @@ async fn permission_reply(Shared(meta): Shared<Meta>, Path(id): Path<String>, bo
     let at = now().wall;
     let change = meta.with(|state| {
         let number = state.numbers.get(&request.number).cloned();
-        let number = number
-            .ok_or_else(|| Problem::new(404, "no such business number", "use a phone_number_id of --number"))?;
+        let number = number.ok_or_else(|| {
+            Problem::new(404, "no such business number", "use a phone_number_id of --number")
+        })?;
         let user = state.user(phone, scoped).clone();
         let pair = (number.id.clone(), user.key().to_owned());
         let granted = match (request.response.as_str(), request.permanent) {
@@ -272,7 +276,13 @@ async fn permission_reply(Shared(meta): Shared<Meta>, Path(id): Path<String>, bo
                 state.ledger.permit(&pair, Permission::None);
                 None
             }
-            _ => return Err(Problem::new(400, "response is neither accept nor reject", "use accept or reject")),
+            _ => {
+                return Err(Problem::new(
+                    400,
+                    "response is neither accept nor reject",
+                    "use accept or reject",
+                ));
+            }
         };
         let reply = Reply { granted, automatic: false, context: request.context };
         Ok(meta.reply_change(state, &number, &user, &reply))
@@ -292,8 +302,9 @@ async fn set_number(Shared(meta): Shared<Meta>, Path(id): Path<String>, body: By
     let change: NumberChange = read(&body)?;
     meta.with(|state| {
         let number = state.numbers.get_mut(&id);
-        let number = number
-            .ok_or_else(|| Problem::new(404, "no such business number", "use a phone_number_id of --number"))?;
+        let number = number.ok_or_else(|| {
+            Problem::new(404, "no such business number", "use a phone_number_id of --number")
+        })?;
         put(&mut number.calling, change.calling);
         put(&mut number.callback_permission, change.callback_permission);
         Ok(Json(json!({ "number": number.id, "calling": number.calling,
@@ -357,10 +368,12 @@ struct Replay {
 
 async fn replay(Shared(meta): Shared<Meta>, body: Bytes) -> Answer {
     let asked: Replay = read(&body)?;
-    let fits = |list: &[String], wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| list.contains(wanted));
+    let fits =
+        |list: &[String], wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| list.contains(wanted));
     let index = asked.webhook.or_else(|| {
         let sent = meta.0.delivery.sent();
-        let found = sent.iter().rev().find(|sent| fits(&sent.calls, &asked.call) && fits(&sent.events, &asked.event));
+        let found =
+            sent.iter().rev().find(|sent| fits(&sent.calls, &asked.call) && fits(&sent.events, &asked.event));
         found.map(|sent| sent.webhook)
     });
     let again = index.and_then(|index| meta.0.delivery.replay(index, asked.bad_signature));

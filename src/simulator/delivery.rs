@@ -162,7 +162,10 @@ pub(super) fn body(changes: &[Change]) -> Value {
 
 impl Delivery {
     /// A sender; every webhook that was answered 200 is told as (call, event, Unix ms).
-    pub(super) fn new(target: Target, taken: mpsc::UnboundedSender<(String, String, i64)>) -> reqwest::Result<Self> {
+    pub(super) fn new(
+        target: Target,
+        taken: mpsc::UnboundedSender<(String, String, i64)>,
+    ) -> reqwest::Result<Self> {
         // A business's endpoint is reached directly; a proxy of the environment would only stand in the way.
         let client = reqwest::Client::builder().no_proxy().timeout(ATTEMPT).build()?;
         let state = State {
@@ -283,7 +286,8 @@ impl Delivery {
             return;
         }
         let bytes = Bytes::from(body(&changes).to_string());
-        let (calls, events) = changes.iter().map(|change| (change.call.clone(), change.event.clone())).unzip();
+        let (calls, events) =
+            changes.iter().map(|change| (change.call.clone(), change.event.clone())).unzip();
         let (index, delay, faults) = self.with(|state| {
             let mut faults = Vec::new();
             let struck = &mut state.faults;
@@ -330,7 +334,11 @@ impl Delivery {
 
     /// One POST; true if it was answered 200.
     async fn attempt(&self, index: usize, body: &Bytes, forged: bool) -> bool {
-        let secret = if forged { b"not the app secret".as_slice() } else { self.0.target.app_secret.expose().as_bytes() };
+        let secret = if forged {
+            b"not the app secret".as_slice()
+        } else {
+            self.0.target.app_secret.expose().as_bytes()
+        };
         let started = std::time::Instant::now();
         let response = self
             .0
@@ -394,7 +402,17 @@ impl State {
         }
         let at_ms = now().wall.millis();
         let (statuses, taken_ms, took_ms) = (Vec::new(), None, None);
-        self.sent.push_back(Sent { webhook, calls, events, at_ms, statuses, taken_ms, took_ms, faults, body });
+        self.sent.push_back(Sent {
+            webhook,
+            calls,
+            events,
+            at_ms,
+            statuses,
+            taken_ms,
+            took_ms,
+            faults,
+            body,
+        });
         webhook
     }
 }

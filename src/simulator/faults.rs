@@ -89,9 +89,11 @@ impl Faults {
     /// Reads the body of `POST /sim/faults`; a name that is no fault is an error, not silence.
     pub(super) fn read(body: &Value) -> Result<Self, String> {
         let known = serde_json::to_value(Self::default()).map_err(|error| error.to_string())?;
-        let unknown = body.as_object().and_then(|given| given.keys().find(|key| known.get(key.as_str()).is_none()));
+        let unknown =
+            body.as_object().and_then(|given| given.keys().find(|key| known.get(key.as_str()).is_none()));
         if let Some(unknown) = unknown {
-            let names: Vec<&str> = known.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+            let names: Vec<&str> =
+                known.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
             return Err(format!("{unknown} is no fault; the faults are {}", names.join(", ")));
         }
         let mut body = body.clone();

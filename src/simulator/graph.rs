@@ -49,21 +49,24 @@ async fn calls(
         async move {
             match meta.act(&number, request).await? {
                 Done::Success => Ok(json!({ "messaging_product": "whatsapp", "success": true })),
-                Done::Connected(id, change) => {
+                Done::Connected(id, change, user) => {
                     let first = meta.with(|state| {
                         let by_chance = state.random.below(4) == 0;
                         state.faults.connect_webhook_first.unwrap_or(by_chance)
                     });
+                    let reply = json!({ "messaging_product": "whatsapp", "calls": [ { "id": id } ] });
                     if first {
                         meta.0.delivery.post_and_wait(change).await;
+                        meta.play_the_user(&id, *user);
                     } else {
                         tokio::spawn(async move {
                             // The reply goes out first.
                             tokio::time::sleep(Duration::from_millis(10)).await;
                             meta.0.delivery.post(change);
+                            meta.play_the_user(&id, *user);
                         });
                     }
-                    Ok(json!({ "messaging_product": "whatsapp", "calls": [ { "id": id } ] }))
+                    Ok(reply)
                 }
             }
         }
@@ -118,7 +121,8 @@ async fn messages(
 }
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, GraphError> {
-    serde_json::from_slice(body).map_err(|error| GraphError::parameter(format!("the body is not valid JSON: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| GraphError::parameter(format!("the body is not valid JSON: {error}")))
 }
 
 fn admit(meta: &Meta, version: &str, number: &str, headers: &HeaderMap) -> Result<(), GraphError> {
@@ -127,7 +131,8 @@ fn admit(meta: &Meta, version: &str, number: &str, headers: &HeaderMap) -> Resul
     if given != meta.0.token.expose() {
         return Err(GraphError::new(190, "the access token is missing or wrong"));
     }
-    let versioned = version.strip_prefix('v').is_some_and(|rest| rest.split('.').all(|n| n.parse::<u16>().is_ok()));
+    let versioned =
+        version.strip_prefix('v').is_some_and(|rest| rest.split('.').all(|n| n.parse::<u16>().is_ok()));
     if !versioned {
         return Err(GraphError::parameter("the path must begin with a version such as v25.0"));
     }
@@ -139,7 +144,11 @@ fn admit(meta: &Meta, version: &str, number: &str, headers: &HeaderMap) -> Resul
 }
 
 /// Carries out `work` with the latency, the errors and the lost answers that were asked for.
-async fn misbehave(meta: &Meta, action: &str, work: impl Future<Output = Result<Value, GraphError>>) -> Response {
+async fn misbehave(
+    meta: &Meta,
+    action: &str,
+    work: impl Future<Output = Result<Value, GraphError>>,
+) -> Response {
     let (delay, error, drops) = meta.with(|state| {
         let faults = &mut state.faults;
         (Duration::from_millis(faults.graph_delay_ms / 2), faults.error(action), faults.drops(action))

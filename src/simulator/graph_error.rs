@@ -60,7 +60,8 @@ impl GraphError {
 
     /// The body; `trace` is Meta's request id.
     pub(super) fn body(&self, trace: &str) -> Value {
-        let text = CODES.iter().find(|(known, ..)| *known == self.code).map_or("Unknown error", |(.., text)| text);
+        let text =
+            CODES.iter().find(|(known, ..)| *known == self.code).map_or("Unknown error", |(.., text)| text);
         let mut error = json!({
             "message": format!("(#{}) {text}", self.code), "type": "OAuthException", "code": self.code,
             "error_data": { "messaging_product": "whatsapp", "details": self.details }, "fbtrace_id": trace
@@ -85,7 +86,9 @@ impl From<Refusal> for GraphError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Concurrent => Self::new(138_002, "the number has reached its limit of concurrent calls"),
-            Refusal::PairBusy => Self::new(138_003, "there is a call between this number and this user already"),
+            Refusal::PairBusy => {
+                Self::new(138_003, "there is a call between this number and this user already")
+            }
             Refusal::Initiations => Self::new(138_005, "the number has started too many calls in 24 hours"),
             Refusal::NoPermission => Self::new(138_006, "the user has not approved calls from this number"),
             Refusal::PairLimit(until) => Self::new(

@@ -9,7 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::call::{Accepted, Call, Direction, DtlsChoice, Ending, Number, Phase, Reply, User, reply_value, scoped_id};
+use super::call::{
+    Accepted, Call, Direction, DtlsChoice, Ending, Number, Phase, Reply, User, reply_value, scoped_id,
+};
 use super::delivery::{Change, Delivery};
 use super::dtls::Identity;
 use super::faults::GraphFaults;
@@ -130,7 +132,10 @@ impl State {
     pub(super) fn user(&mut self, phone: Option<&str>, scoped: Option<&str>) -> &mut User {
         let known = scoped.map(str::to_owned).or_else(|| {
             let phone = phone?;
-            self.users.values().find(|user| user.phone.as_deref() == Some(phone)).map(|user| user.scoped.clone())
+            self.users
+                .values()
+                .find(|user| user.phone.as_deref() == Some(phone))
+                .map(|user| user.scoped.clone())
         });
         let random = &mut self.random;
         let scoped = known.unwrap_or_else(|| {
@@ -218,7 +223,10 @@ impl Meta {
                     call.stage("early_media", at);
                 }
                 LineEvent::NoMedia => {
-                    return Some((id, Ending::Failed(138_021, "client received no media for long".to_owned())));
+                    return Some((
+                        id,
+                        Ending::Failed(138_021, "client received no media for long".to_owned()),
+                    ));
                 }
                 LineEvent::NotConnected => {
                     let what = "connect timeout: the SDP answer was not applied in time".to_owned();
@@ -237,15 +245,23 @@ impl Meta {
     }
 
     /// Reads the clip and creates the recording.
-    pub(super) async fn sound(&self, speak: Option<&Path>, record: Option<&Path>, wait: u32) -> Result<Sound, Problem> {
+    pub(super) async fn sound(
+        &self,
+        speak: Option<&Path>,
+        record: Option<&Path>,
+        wait: u32,
+    ) -> Result<Sound, Problem> {
         let (this, speak, record) = (self.clone(), speak.map(Path::to_owned), record.map(Path::to_owned));
         let work = move || {
-            let clip = speak
-                .map(|path| this.0.voices.clip(&path))
-                .transpose()
-                .map_err(|error| Problem::new(400, error.to_string(), "name a WAV file that this process can read"))?;
+            let clip = speak.map(|path| this.0.voices.clip(&path)).transpose().map_err(|error| {
+                Problem::new(400, error.to_string(), "name a WAV file that this process can read")
+            })?;
             let recorder = record.map(|path| Recorder::create(&path)).transpose().map_err(|error| {
-                Problem::new(400, format!("record: {error}"), "name a file in a folder that this process can write")
+                Problem::new(
+                    400,
+                    format!("record: {error}"),
+                    "name a file in a folder that this process can write",
+                )
             })?;
             Ok(Sound { clip, wait, recorder })
         };
@@ -338,9 +354,18 @@ impl Meta {
         Ok(id)
     }
 
-    fn place_now(&self, state: &mut State, placing: Placing, sound: Sound) -> Result<(String, Change), Problem> {
+    fn place_now(
+        &self,
+        state: &mut State,
+        placing: Placing,
+        sound: Sound,
+    ) -> Result<(String, Change), Problem> {
         let Some(number) = state.numbers.get(&placing.number).cloned() else {
-            return Err(Problem::new(404, "no such business number", "use a phone_number_id given with --number"));
+            return Err(Problem::new(
+                404,
+                "no such business number",
+                "use a phone_number_id given with --number",
+            ));
         };
         let from = match (placing.from, &placing.user_id) {
             (None, None) => Some(format!("55219{:08}", state.random.below(100_000_000))),
@@ -397,7 +422,9 @@ impl Meta {
         let at = now().wall;
         let accepted = self.with(|state| {
             let call = state.calls.get_mut(id)?;
-            if call.direction != Direction::Business || !matches!(call.phase, Phase::Dialling | Phase::Ringing) {
+            if call.direction != Direction::Business
+                || !matches!(call.phase, Phase::Dialling | Phase::Ringing)
+            {
                 return None;
             }
             call.phase = Phase::InProgress;
@@ -519,7 +546,13 @@ impl Meta {
     }
 
     /// A permission reply on the field `messages`.
-    pub(super) fn reply_change(&self, state: &mut State, number: &Number, user: &User, reply: &Reply) -> Change {
+    pub(super) fn reply_change(
+        &self,
+        state: &mut State,
+        number: &Number,
+        user: &User,
+        reply: &Reply,
+    ) -> Change {
         let id = format!("wamid.{}", padded(&mut state.random, 19));
         Change {
             call: format!("permission {}", user.key()),

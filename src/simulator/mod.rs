@@ -49,6 +49,8 @@ mod sdp;
 mod speaker;
 mod stream;
 mod stun;
+#[cfg(test)]
+mod tests;
 mod voice;
 
 use std::io::{self, Write as _};
@@ -81,7 +83,8 @@ pub struct Simulation {
 /// A file that cannot be read or an address that cannot be bound.
 pub async fn run(args: SimulateArgs) -> io::Result<()> {
     let simulation = start(&args).await?;
-    let ready = serde_json::json!({ "http": simulation.http.to_string(), "media": simulation.media.to_string() });
+    let ready =
+        serde_json::json!({ "http": simulation.http.to_string(), "media": simulation.media.to_string() });
     let mut out = io::stdout();
     writeln!(out, "{ready}")?;
     out.flush()?;
@@ -118,7 +121,8 @@ pub async fn start(args: &SimulateArgs) -> io::Result<Simulation> {
         app_secret: secret(&args.app_secret_file)?,
         retry: args.webhook_retry,
     };
-    let delivery = delivery::Delivery::new(target, taken).map_err(|error| io::Error::other(error.to_string()))?;
+    let delivery =
+        delivery::Delivery::new(target, taken).map_err(|error| io::Error::other(error.to_string()))?;
     let patience = meta::Patiences {
         accept_window: args.accept_window,
         ring_time: args.ring_time,

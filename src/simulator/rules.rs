@@ -289,7 +289,11 @@ impl Ledger {
         let full = pair.connected.len() >= most;
         PairView {
             permission: permission.status(),
-            expires_ms: if let Permission::Temporary(until) = permission { Some(until.millis()) } else { None },
+            expires_ms: if let Permission::Temporary(until) = permission {
+                Some(until.millis())
+            } else {
+                None
+            },
             connected: pair.connected.len(),
             limit_expires_ms: pair.connected.front().filter(|_| full).map(|oldest| (*oldest + DAY).millis()),
             unanswered: pair.unanswered,

@@ -110,7 +110,8 @@ impl Speaker {
             return None;
         }
         let late = now.saturating_duration_since(slot);
-        let skipped = if late > LONGEST_CATCH_UP { u32::try_from(late.as_millis() / 20).unwrap_or(0) } else { 0 };
+        let skipped =
+            if late > LONGEST_CATCH_UP { u32::try_from(late.as_millis() / 20).unwrap_or(0) } else { 0 };
         let slot = slot + FRAME * skipped;
         self.next = Some(slot + FRAME);
         self.timestamp = self.timestamp.wrapping_add(FRAME_TICKS.wrapping_mul(skipped + 1));
@@ -203,7 +204,11 @@ mod tests {
         let sequences: Vec<u16> = packets.iter().map(|(h, _)| h.sequence).collect();
         assert!(sequences.windows(2).all(|w| w[1] == w[0].wrapping_add(1)));
         let resumed = packets[7].0;
-        assert_eq!(resumed.timestamp, last_audio.timestamp.wrapping_add(FRAME_TICKS * 8), "time went on meanwhile");
+        assert_eq!(
+            resumed.timestamp,
+            last_audio.timestamp.wrapping_add(FRAME_TICKS * 8),
+            "time went on meanwhile"
+        );
     }
 
     #[test]
