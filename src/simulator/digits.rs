@@ -89,7 +89,8 @@ pub(super) struct DigitReader {
 impl DigitReader {
     /// One event packet; true if it began a new digit.
     pub(super) fn packet(&mut self, timestamp: u32, payload: &[u8]) -> bool {
-        let Some(digit) = payload.first().filter(|_| payload.len() >= 4).and_then(|event| digit_of(*event)) else {
+        let Some(digit) = payload.first().filter(|_| payload.len() >= 4).and_then(|event| digit_of(*event))
+        else {
             return false;
         };
         if self.last == Some(timestamp) || self.digits.len() >= 1024 {
@@ -115,7 +116,8 @@ mod tests {
         let mut keypad = Keypad::default();
         assert!(keypad.press("5"));
         let slots: Vec<_> = std::iter::from_fn(|| keypad.next_slot()).collect();
-        let durations: Vec<u16> = slots.iter().map(|s| u16::from_be_bytes([s.payload[2], s.payload[3]])).collect();
+        let durations: Vec<u16> =
+            slots.iter().map(|s| u16::from_be_bytes([s.payload[2], s.payload[3]])).collect();
         assert_eq!(durations, [160, 320, 480, 640, 800, 800, 800]);
         assert_eq!(slots.iter().filter(|s| s.payload[1] & 0x80 != 0).count(), 3);
         assert_eq!(slots.iter().filter(|s| s.first).count(), 1);

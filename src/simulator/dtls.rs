@@ -55,7 +55,8 @@ impl Identity {
     pub(super) fn generate() -> io::Result<Self> {
         let crypto = rtc_stun::crypto::default_provider().map_err(failed)?;
         let certificate =
-            Certificate::generate_self_signed(vec!["whatsapp-stand-in".to_owned()], crypto.crypto()).map_err(failed)?;
+            Certificate::generate_self_signed(vec!["whatsapp-stand-in".to_owned()], crypto.crypto())
+                .map_err(failed)?;
         let der = certificate.certificate.first().ok_or_else(|| failed("no certificate was made"))?;
         let fingerprint = sha256(der);
         let build = |client: bool| {
@@ -98,7 +99,12 @@ pub(super) struct Dtls {
 
 impl Dtls {
     /// Begins; as a client the ClientHello is ready for [`Self::poll_transmit`] at once.
-    pub(super) fn new(identity: &Identity, role: Role, expected: [u8; 32], now: Instant) -> Result<Self, DtlsFault> {
+    pub(super) fn new(
+        identity: &Identity,
+        role: Role,
+        expected: [u8; 32],
+        now: Instant,
+    ) -> Result<Self, DtlsFault> {
         let server = (role == Role::Server).then(|| identity.server.clone());
         let mut endpoint = Endpoint::new(PEER, Default::default(), server);
         if role == Role::Client {
@@ -128,8 +134,10 @@ impl Dtls {
     }
 
     fn keys(&self) -> Result<Srtp, DtlsFault> {
-        let state = self.endpoint.get_connection_state(PEER).ok_or_else(|| Self::gave_up("no association"))?;
-        let shown = state.peer_certificates.first().ok_or_else(|| Self::gave_up("no certificate was shown"))?;
+        let state =
+            self.endpoint.get_connection_state(PEER).ok_or_else(|| Self::gave_up("no association"))?;
+        let shown =
+            state.peer_certificates.first().ok_or_else(|| Self::gave_up("no certificate was shown"))?;
         if sha256(shown) != self.expected {
             return Err(DtlsFault::WrongFingerprint);
         }
@@ -178,9 +186,15 @@ pub(super) struct Srtp {
 impl Srtp {
     fn new(config: &Config, crypto: &Crypto) -> Result<Self, String> {
         let (keys, profile) = (&config.keys, config.profile);
-        let ours =
-            Context::new(&keys.local_master_key, &keys.local_master_salt, profile, None, None, crypto.crypto())
-                .map_err(|error| error.to_string())?;
+        let ours = Context::new(
+            &keys.local_master_key,
+            &keys.local_master_salt,
+            profile,
+            None,
+            None,
+            crypto.crypto(),
+        )
+        .map_err(|error| error.to_string())?;
         let theirs = Context::new(
             &keys.remote_master_key,
             &keys.remote_master_salt,

@@ -205,7 +205,13 @@ impl Line {
     }
 
     /// A STUN datagram that names our ufrag; true if it was valid, so that the source now belongs to this call.
-    pub(super) fn handle_stun(&mut self, now: Now, from: SocketAddr, bytes: &[u8], identity: &Identity) -> bool {
+    pub(super) fn handle_stun(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        bytes: &[u8],
+        identity: &Identity,
+    ) -> bool {
         match stun::answer(bytes, from, &self.pwd, &identity.crypto) {
             Checked::Ignored(reason) => {
                 tracing::debug!(reason, "a STUN datagram is not answered");
@@ -400,8 +406,12 @@ impl Line {
     fn watch_deadline(&self) -> Option<Instant> {
         match (self.answered, self.check.last_packet()) {
             (Some(at), None) => Some(at + self.patience.first),
-            (Some(at), Some(_)) => Some(self.last_heard.map_or(at, |heard| heard.max(at)) + self.patience.gap),
-            (None, _) if !self.early_is_breach && self.peer.is_none() => Some(self.opened + self.patience.setup),
+            (Some(at), Some(_)) => {
+                Some(self.last_heard.map_or(at, |heard| heard.max(at)) + self.patience.gap)
+            }
+            (None, _) if !self.early_is_breach && self.peer.is_none() => {
+                Some(self.opened + self.patience.setup)
+            }
             (None, _) => None,
         }
     }
@@ -437,7 +447,8 @@ impl Line {
                 let delay = now.mono.saturating_duration_since(at).as_millis() * 65_536 / 1000;
                 u32::try_from(delay).unwrap_or(u32::MAX)
             });
-            let packet = rtcp::write_report(now.wall, self.speaker.spoken(), self.first_packet.map(|_| heard));
+            let packet =
+                rtcp::write_report(now.wall, self.speaker.spoken(), self.first_packet.map(|_| heard));
             if let Some(protected) = srtp.protect_rtcp(&packet) {
                 self.report.rtcp_sent += 1;
                 self.out.push((peer, protected));

@@ -67,7 +67,8 @@ impl Media {
         let socket = socket2::Socket::new(socket2::Domain::for_address(bind), socket2::Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;
         // Forty calls send 2,000 datagrams a second; a busy moment must not lose any. The kernel may give less.
-        let _kernel_may_give_less = (socket.set_recv_buffer_size(4 << 20), socket.set_send_buffer_size(4 << 20));
+        let _kernel_may_give_less =
+            (socket.set_recv_buffer_size(4 << 20), socket.set_send_buffer_size(4 << 20));
         socket.bind(&bind.into())?;
         let mut socket = UdpSocket::from_std(socket.into());
         let local = socket.local_addr()?;

@@ -67,8 +67,9 @@ fn candidates(ours: &Ours) -> String {
 pub(super) fn write_offer(ours: &Ours, shape: Shape) -> String {
     let Ours { ufrag, pwd, ssrc, setup, stream, .. } = ours;
     let fingerprint = print_fingerprint(&ours.fingerprint);
-    let security =
-        format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\na=fingerprint:sha-256 {fingerprint}\r\na=setup:{setup}\r\n");
+    let security = format!(
+        "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\na=fingerprint:sha-256 {fingerprint}\r\na=setup:{setup}\r\n"
+    );
     let opening = format!("{}{}{security}a=mid:{MID}\r\n", top(ours, "111 126"), candidates(ours));
     match shape {
         Shape::New => format!(
@@ -133,13 +134,17 @@ mod tests {
         assert!(offer.contains("a=ice-pwd:9dX1s+0Zk2Yw7aQmUo3e1A==\r\n") && !offer.contains("a=extmap"));
         assert!(offer.contains("2122262783 2001:db8:f312:131:face:b00c:0:1 3480"));
         assert!(offer.contains("2122260223 127.0.0.1 3480"));
-        assert!(offer.lines().position(|l| l == "a=ice-lite") < offer.lines().position(|l| l.starts_with("m=")));
+        assert!(
+            offer.lines().position(|l| l == "a=ice-lite") < offer.lines().position(|l| l.starts_with("m="))
+        );
     }
 
     #[test]
     fn the_old_shape_has_extensions_and_labels() {
         let offer = write_offer(&ours(), Shape::Old);
-        assert!(offer.contains("a=extmap:3 ") && offer.contains(" mslabel:") && offer.contains("minptime=10;"));
+        assert!(
+            offer.contains("a=extmap:3 ") && offer.contains(" mslabel:") && offer.contains("minptime=10;")
+        );
         assert_eq!(offer.matches("m=audio").count(), 1);
     }
 
@@ -149,7 +154,10 @@ mod tests {
         let answer = write_answer(&ours(), &business);
         for text in [write_offer(&ours(), Shape::New), write_offer(&ours(), Shape::Old), answer] {
             assert!(text.ends_with("\r\n"));
-            assert!(text.trim_end().split("\r\n").all(|l| l.as_bytes()[1] == b'=' && !l.contains('\n')), "{text}");
+            assert!(
+                text.trim_end().split("\r\n").all(|l| l.as_bytes()[1] == b'=' && !l.contains('\n')),
+                "{text}"
+            );
         }
     }
 
@@ -164,6 +172,10 @@ mod tests {
         let business = read_business(&offer, Half::Offer).expect("offer");
         let answer = write_answer(&Ours { setup: "passive", ..ours() }, &business);
         assert!(answer.contains("SAVPF 96 101\r\n") && answer.contains("a=rtpmap:96 opus/48000/2\r\n"));
-        assert!(answer.contains("a=mid:0\r\n") && answer.contains("BUNDLE 0\r\n") && answer.contains("a=setup:passive"));
+        assert!(
+            answer.contains("a=mid:0\r\n")
+                && answer.contains("BUNDLE 0\r\n")
+                && answer.contains("a=setup:passive")
+        );
     }
 }

@@ -89,7 +89,8 @@ mod tests {
         recorder.frame(first.wrapping_add(960 * 2), Duration::ZERO, &[4; 320]);
         recorder.frame(first.wrapping_add(960 * 5), Duration::ZERO, &[5; 320]);
         recorder.finish();
-        let samples: Vec<i16> = hound::WavReader::open(&path).expect("wav").samples().map(|s| s.expect("s")).collect();
+        let samples: Vec<i16> =
+            hound::WavReader::open(&path).expect("wav").samples().map(|s| s.expect("s")).collect();
         assert_eq!(samples.len(), 1600 + 6 * 320);
         let runs: Vec<i16> = samples.chunks(160).map(|c| c[0]).collect();
         assert_eq!(runs, [vec![0; 10], vec![1, 1, 2, 2, 0, 0, 0, 0, 3, 3, 5, 5]].concat());

@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_report_is_well_formed_by_the_rtcp_crate_and_reads_back() {
-        let heard = Heard { ssrc: 9, fraction: 64, lost: 3, highest: 70_000, jitter: 5, last_sr: 6, delay: 7 };
+        let heard =
+            Heard { ssrc: 9, fraction: 64, lost: 3, highest: 70_000, jitter: 5, last_sr: 6, delay: 7 };
         let packet = write_report(Wall(1_791_900_000_500), SPOKEN, Some(heard));
         let parts = rtc_rtcp::packet::unmarshal(&mut packet.as_slice()).expect("well formed");
         assert_eq!(parts.len(), 2);

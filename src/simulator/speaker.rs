@@ -26,6 +26,7 @@ pub(super) struct Speaker {
     telephone_event: u8,
     next: Option<Instant>,
     clip: Option<(Arc<Clip>, usize)>,
+    wait: u32,
     room: Arc<Clip>,
     room_at: usize,
     marker: bool,
@@ -37,7 +38,9 @@ pub(super) struct Speaker {
 
 impl Speaker {
     /// A stream with random numbers; the first sequence number is below 2^15 (RFC 3711 §3.3.1 needs the headroom).
-    pub(super) fn new(random: &mut Random, clip: Option<Arc<Clip>>) -> Self {
+    ///
+    /// The clip is spoken `wait` frames after the first packet.
+    pub(super) fn new(random: &mut Random, clip: Option<Arc<Clip>>, wait: u32) -> Self {
         Self {
             ssrc: random.next_u32(),
             sequence: (random.next_u32() & 0x7fff) as u16,
@@ -47,6 +50,7 @@ impl Speaker {
             telephone_event: 126,
             next: None,
             clip: clip.map(|clip| (clip, 0)),
+            wait,
             room: room(),
             room_at: 0,
             marker: true,
@@ -70,6 +74,7 @@ impl Speaker {
     /// Speaks a clip from the next frame on, in place of what was spoken.
     pub(super) fn speak(&mut self, clip: Arc<Clip>) {
         self.clip = Some((clip, 0));
+        self.wait = 0;
         self.marker = true;
     }
 
@@ -105,7 +110,8 @@ impl Speaker {
             return None;
         }
         let late = now.saturating_duration_since(slot);
-        let skipped = if late > LONGEST_CATCH_UP { u32::try_from(late.as_millis() / 20).unwrap_or(0) } else { 0 };
+        let skipped =
+            if late > LONGEST_CATCH_UP { u32::try_from(late.as_millis() / 20).unwrap_or(0) } else { 0 };
         let slot = slot + FRAME * skipped;
         self.next = Some(slot + FRAME);
         self.timestamp = self.timestamp.wrapping_add(FRAME_TICKS.wrapping_mul(skipped + 1));
@@ -120,7 +126,9 @@ impl Speaker {
         self.packet.clear();
         // The keypad replaces the voice, but the voice's time goes on.
         let event = self.keypad.next_slot();
-        let clip = self.clip.as_mut().and_then(|(clip, at)| {
+        let waiting = self.wait > 0;
+        self.wait = self.wait.saturating_sub(1 + skipped);
+        let clip = self.clip.as_mut().filter(|_| !waiting).and_then(|(clip, at)| {
             *at += 1;
             clip.frame(*at - 1)
         });
@@ -169,7 +177,7 @@ mod tests {
     #[test]
     fn voice_then_room_is_one_stream_of_one_packet_each_20_ms() {
         let clip = Arc::new(encode(&[500; 3200], 16_000).expect("clip"));
-        let mut speaker = Speaker::new(&mut Random::from_number(1), Some(clip.clone()));
+        let mut speaker = Speaker::new(&mut Random::from_number(1), Some(clip.clone()), 0);
         let start = Instant::now();
         let packets = run(&mut speaker, start, 60);
         assert_eq!(packets.len(), 60);
@@ -183,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_digit_keeps_sequence_and_source_and_its_48_khz_stamp() {
-        let mut speaker = Speaker::new(&mut Random::from_number(2), None);
+        let mut speaker = Speaker::new(&mut Random::from_number(2), None, 0);
         let start = Instant::now();
         let before = run(&mut speaker, start, 10);
         assert!(speaker.press("7"));
@@ -196,12 +204,16 @@ mod tests {
         let sequences: Vec<u16> = packets.iter().map(|(h, _)| h.sequence).collect();
         assert!(sequences.windows(2).all(|w| w[1] == w[0].wrapping_add(1)));
         let resumed = packets[7].0;
-        assert_eq!(resumed.timestamp, last_audio.timestamp.wrapping_add(FRAME_TICKS * 8), "time went on meanwhile");
+        assert_eq!(
+            resumed.timestamp,
+            last_audio.timestamp.wrapping_add(FRAME_TICKS * 8),
+            "time went on meanwhile"
+        );
     }
 
     #[test]
     fn a_stall_leaves_slots_out_and_keeps_the_clock() {
-        let mut speaker = Speaker::new(&mut Random::from_number(3), None);
+        let mut speaker = Speaker::new(&mut Random::from_number(3), None, 0);
         let start = Instant::now();
         let first = run(&mut speaker, start, 1)[0].0;
         let after = run(&mut speaker, start + Duration::from_secs(1), 1);

@@ -179,7 +179,8 @@ impl StreamCheck {
 
     fn follow(&mut self, now: Instant, header: Header, last: Last, audio: bool, breaches: &mut Vec<Breach>) {
         let gap = now.saturating_duration_since(last.at);
-        self.counted.max_gap_ms = self.counted.max_gap_ms.max(u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
+        self.counted.max_gap_ms =
+            self.counted.max_gap_ms.max(u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
         if gap > GAP {
             self.counted.gaps_over_60ms += 1;
             breaches.push(Breach::Gap(gap));
@@ -253,7 +254,13 @@ mod tests {
 
     impl Sender {
         fn new() -> Self {
-            let header = Header { payload_type: 111, marker: false, sequence: 65_500, timestamp: u32::MAX - 5_000, ssrc: 7 };
+            let header = Header {
+                payload_type: 111,
+                marker: false,
+                sequence: 65_500,
+                timestamp: u32::MAX - 5_000,
+                ssrc: 7,
+            };
             Self { check: StreamCheck::default(), now: Instant::now(), header }
         }
 

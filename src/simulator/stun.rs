@@ -101,7 +101,12 @@ pub(super) mod tests {
     }
 
     /// A controlling agent's check, as a full ICE agent sends it.
-    pub(in crate::simulator) fn check(username: &str, pwd: &str, nominate: bool, transaction: [u8; 12]) -> Vec<u8> {
+    pub(in crate::simulator) fn check(
+        username: &str,
+        pwd: &str,
+        nominate: bool,
+        transaction: [u8; 12],
+    ) -> Vec<u8> {
         let provider = crypto();
         let mut setters: Vec<Box<dyn Setter + '_>> = vec![
             Box::new(BINDING_REQUEST),

@@ -43,7 +43,9 @@ pub(super) enum VoiceError {
         source: hound::Error,
     },
     /// Not mono 16-bit at a rate of Opus.
-    #[error("{path}: {channels} channel(s), {bits} bit, {rate} Hz; convert it to mono, 16 bit, 8000, 16000 or 48000 Hz")]
+    #[error(
+        "{path}: {channels} channel(s), {bits} bit, {rate} Hz; convert it to mono, 16 bit, 8000, 16000 or 48000 Hz"
+    )]
     Format {
         /// The file.
         path: PathBuf,
@@ -64,7 +66,8 @@ pub(super) fn load(path: &Path) -> Result<Clip, VoiceError> {
     let unreadable = |source| VoiceError::Unreadable { path: path.to_owned(), source };
     let mut reader = hound::WavReader::open(path).map_err(unreadable)?;
     let spec = reader.spec();
-    let plain = spec.channels == 1 && spec.bits_per_sample == 16 && spec.sample_format == hound::SampleFormat::Int;
+    let plain =
+        spec.channels == 1 && spec.bits_per_sample == 16 && spec.sample_format == hound::SampleFormat::Int;
     if !plain || !matches!(spec.sample_rate, 8_000 | 16_000 | 48_000) {
         let (channels, bits, rate) = (spec.channels, spec.bits_per_sample, spec.sample_rate);
         return Err(VoiceError::Format { path: path.to_owned(), channels, bits, rate });
@@ -204,8 +207,12 @@ mod tests {
     fn a_file_is_encoded_once_and_a_stereo_file_is_refused_with_a_remedy() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("a.wav");
-        let mut spec =
-            hound::WavSpec { channels: 1, sample_rate: 8_000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+        let mut spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 8_000,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
         let write = |spec| {
             let mut writer = hound::WavWriter::create(&path, spec).expect("writer");
             tone(8_000, 100).into_iter().for_each(|s| writer.write_sample(s).expect("sample"));
