@@ -32,6 +32,8 @@ const CONSENT_CHECKS: usize = 14;
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Candidate pairs at most: ours is one socket, a peer has a few addresses.
 const MAX_PAIRS: usize = 24;
+/// Addresses from which checks of the peer may come; the library remembers each for the whole call.
+const MAX_SOURCES: u64 = 64;
 /// Nominating checks that may be under way at once.
 const MAX_NOMINATING: usize = 16;
 
@@ -64,7 +66,6 @@ enum Stage {
 pub struct Ice {
     agent: IceAgent,
     local: SocketAddr,
-    remote_is_lite: bool,
     stage: Stage,
     /// The pair that the library has chosen and the peer has not confirmed yet.
     chosen: Option<SocketAddr>,
@@ -99,7 +100,6 @@ impl Ice {
         Self {
             agent,
             local,
-            remote_is_lite: false,
             stage: Stage::Idle,
             chosen: None,
             nominating: Vec::new(),
@@ -118,7 +118,6 @@ impl Ice {
     /// Begins checks towards `remote`; the socket's own address family only, so that the other family's
     /// candidates cost nothing.
     pub fn start(&mut self, now: Instant, remote: &RemoteWebRtc) {
-        self.remote_is_lite = remote.ice_lite;
         self.agent.set_remote_credentials(IceCreds { ufrag: remote.ufrag.clone(), pass: remote.pwd.clone() });
         for (index, &address) in (0_u32..).zip(&remote.candidates) {
             if address.is_ipv4() == self.local.is_ipv4() {
@@ -165,12 +164,9 @@ impl Ice {
         let Ok(message) = StunMessage::parse(datagram) else { return };
         let transaction = message.is_successful_binding_response().then(|| message.trans_id());
         let packet = StunPacket { proto: Protocol::Udp, source: from, destination: self.local, message };
-        if self.stage == Stage::Over || !self.agent.handle_packet(now, packet) {
+        let full = self.agent.stats().discovered_recv_count >= MAX_SOURCES && !self.accepts(from);
+        if full || self.stage == Stage::Over || !self.agent.handle_packet(now, packet) {
             return;
-        }
-        if self.remote_is_lite && !self.agent.controlling() {
-            // A lite agent never nominates: with nobody in control the call would stand still.
-            self.agent.set_controlling(true);
         }
         self.drain_events(now);
         if let Some(position) = self.nominating.iter().position(|&id| Some(id) == transaction) {
@@ -187,7 +183,7 @@ impl Ice {
     /// Lets time pass; early and extra calls do no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.stage {
-            Stage::Idle | Stage::Over => return,
+            Stage::Idle | Stage::Over => {}
             Stage::Checking(since) if now >= since + DEADLINE => self.end(IceEvent::Failed),
             Stage::Connected { heard, .. } if now >= heard + CONSENT => self.end(IceEvent::ConsentLost),
             _ if self.timeout.is_some_and(|at| now >= at) => self.advance(now),
@@ -269,8 +265,8 @@ impl Ice {
 
     fn note_consent(&mut self, now: Instant) {
         if let Stage::Connected { heard, answers, .. } = &mut self.stage {
-            let total = self.agent.nominated_pair_responses_received().unwrap_or(0);
-            if total != *answers {
+            let total = self.agent.nominated_pair_responses_received();
+            if let Some(total) = total.filter(|total| total > answers) {
                 (*heard, *answers) = (now, total);
             }
         }

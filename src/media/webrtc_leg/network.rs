@@ -30,7 +30,6 @@ pub(super) type Rule = Box<dyn FnMut(Instant, &mut Packet) -> bool>;
 /// Two hosts and what happens to datagrams between them.
 pub(super) struct Network {
     pub(super) now: Instant,
-    pub(super) began: Instant,
     pub(super) delay: Duration,
     pub(super) loss_percent: u32,
     pub(super) rule: Rule,
@@ -44,7 +43,6 @@ impl Network {
         let now = Instant::now();
         Self {
             now,
-            began: now,
             delay: Duration::from_millis(15),
             loss_percent: 0,
             rule: Box::new(|_, _| true),
@@ -52,11 +50,6 @@ impl Network {
             under_way: BTreeMap::new(),
             count: 0,
         }
-    }
-
-    /// Time since the network was made.
-    pub(super) fn elapsed(&self) -> Duration {
-        self.now - self.began
     }
 
     /// Puts a datagram on its way, whoever claims to have sent it.
@@ -127,7 +120,7 @@ impl LegHost {
             local: address,
             candidates: vec![address],
             identity: identity(seed),
-            ssrc: Ssrc(u32::try_from(seed).unwrap()),
+            ssrc: Ssrc(9),
             cname: "cordboard".to_owned(),
             fingerprint_case,
         };

@@ -340,3 +340,28 @@ fn a_socket_bound_to_every_address_works_under_its_advertised_one() {
     network.run(&mut one, &mut two, millis(1000));
     assert_eq!(one.events, UP);
 }
+
+#[test]
+fn a_replayed_check_from_ever_new_addresses_is_remembered_64_times_only() {
+    let mut network = Network::new(17);
+    let check = std::rc::Rc::new(std::cell::RefCell::new(None));
+    let copy = std::rc::Rc::clone(&check);
+    network.rule = Box::new(move |_, packet| {
+        if packet.to == ONE.parse::<SocketAddr>().unwrap() && packet.bytes[0] == 0 {
+            copy.borrow_mut().get_or_insert_with(|| packet.clone());
+        }
+        true
+    });
+    let (mut one, mut two) = introduced(&network, |sdp| sdp);
+    allow(&network, &mut one, &mut two);
+    network.run(&mut one, &mut two, millis(1000));
+    let check = check.take().unwrap();
+    let answered = |one: &mut LegHost, port: u16| {
+        let from = SocketAddr::new("203.0.113.66".parse().unwrap(), port);
+        one.take(network.now, &Packet { from, ..check.clone() });
+        std::iter::from_fn(|| one.leg.poll_transmit()).filter(|(to, _)| *to == from).count()
+    };
+    assert_eq!((1..=60).filter(|&port| answered(&mut one, port) > 0).count(), 60);
+    assert_eq!((100..=999).filter(|&port| answered(&mut one, port) > 0).count(), 3, "and two itself is one");
+    assert_eq!(one.leg.remote_address(), Some(two.address));
+}

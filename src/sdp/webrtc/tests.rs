@@ -39,6 +39,10 @@ fn local() -> LocalWebRtc {
     }
 }
 
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
 fn expected_fingerprint() -> [u8; 32] {
     let mut bytes: [u8; 32] = std::array::from_fn(|i| u8::try_from(i).unwrap());
     bytes[31] = 0xFF;
@@ -54,8 +58,8 @@ fn metas_offer_of_2026_is_read_with_its_padded_password_and_ipv6_first() {
     );
     assert_eq!(remote.fingerprint, expected_fingerprint());
     assert_eq!((remote.setup, remote.ice_lite, remote.mid.as_str()), (Setup::ActPass, true, "audio"));
-    let ipv6 = "[2001:db8:f312:131:face:b00c:0:1]:3480".parse().unwrap();
-    assert_eq!(remote.candidates, [ipv6, "203.0.113.49:3480".parse().unwrap()]);
+    let ipv6 = address("[2001:db8:f312:131:face:b00c:0:1]:3480");
+    assert_eq!(remote.candidates, [ipv6, address("203.0.113.49:3480")]);
     assert_eq!((remote.opus, remote.telephone_event), (PayloadType(111), Some((PayloadType(126), 8000))));
     assert_eq!((remote.max_average_bitrate, remote.max_playback_rate), (Some(20_000), Some(16_000)));
     assert_eq!((remote.in_band_fec, remote.ssrc), (true, Some(Ssrc(1_047_000_001))));
@@ -156,9 +160,9 @@ fn candidates_that_cannot_be_reached_over_udp_are_passed_over() {
     let mut text = NEW.replace("a=candidate:1177000111 1 udp", "a=candidate:1 2 udp");
     text.push_str("a=candidate:1 1 tcp 9 203.0.113.1 9 typ host tcptype active\r\na=candidate:1 1 udp 9 x.local 9 typ host\r\n");
     text.push_str("a=candidate:1 1 udp 9 0.0.0.0 9 typ host\r\na=candidate:garbage\r\n");
-    let ipv6 = "[2001:db8:f312:131:face:b00c:0:1]:3480".parse().unwrap();
+    let ipv6 = address("[2001:db8:f312:131:face:b00c:0:1]:3480");
     assert_eq!(read_webrtc(&text).unwrap().candidates, [ipv6]);
 
     let bare: String = NEW.split_inclusive('\n').filter(|line| !line.starts_with("a=candidate")).collect();
-    assert_eq!(read_webrtc(&bare).unwrap().candidates, ["203.0.113.49:3480".parse().unwrap()]);
+    assert_eq!(read_webrtc(&bare).unwrap().candidates, [address("203.0.113.49:3480")]);
 }
