@@ -54,8 +54,12 @@ impl G711 {
     /// Encodes as many samples as both slices hold.
     pub fn encode(self, samples: &[i16], codes: &mut [u8]) {
         match self {
-            Self::MuLaw => codes.iter_mut().zip(samples).for_each(|(code, sample)| *code = mu_law_code(*sample)),
-            Self::ALaw => codes.iter_mut().zip(samples).for_each(|(code, sample)| *code = a_law_code(*sample)),
+            Self::MuLaw => {
+                codes.iter_mut().zip(samples).for_each(|(code, sample)| *code = mu_law_code(*sample))
+            }
+            Self::ALaw => {
+                codes.iter_mut().zip(samples).for_each(|(code, sample)| *code = a_law_code(*sample))
+            }
         }
     }
 }
@@ -88,8 +92,7 @@ const fn mu_law_table() -> [i16; 256] {
 
 const fn a_law_code(sample: i16) -> u8 {
     // 13 bits; negative values are rounded towards minus infinity by the complement.
-    let (sign, magnitude) =
-        if sample >= 0 { (0x80, sample as u32 >> 4) } else { (0, (!sample) as u32 >> 4) };
+    let (sign, magnitude) = if sample >= 0 { (0x80, sample as u32 >> 4) } else { (0, (!sample) as u32 >> 4) };
     let code = if magnitude < 32 {
         magnitude
     } else {
@@ -120,11 +123,15 @@ mod tests {
     #[test]
     fn the_decision_values_of_the_recommendation_come_out() {
         // Table 2: 0 is all ones, full scale is 8031 of 14 bits (times 4 here).
-        for (code, sample) in [(0xff, 0), (0x7f, 0), (0x80, 32_124), (0x00, -32_124), (0x8f, 16_764), (0xfe, 8)] {
+        for (code, sample) in
+            [(0xff, 0), (0x7f, 0), (0x80, 32_124), (0x00, -32_124), (0x8f, 16_764), (0xfe, 8)]
+        {
             assert_eq!(G711::MuLaw.sample(code), sample, "code {code:#x}");
         }
         // Table 1: the smallest value is 1 of 13 bits, full scale 4032 (times 8 here).
-        for (code, sample) in [(0xd5, 8), (0x55, -8), (0xaa, 32_256), (0x2a, -32_256), (0xd4, 24), (0x80, 5504)] {
+        for (code, sample) in
+            [(0xd5, 8), (0x55, -8), (0xaa, 32_256), (0x2a, -32_256), (0xd4, 24), (0x80, 5504)]
+        {
             assert_eq!(G711::ALaw.sample(code), sample, "code {code:#x}");
         }
         assert_eq!((G711::MuLaw.code(0), G711::ALaw.code(0)), (0xff, 0xd5));

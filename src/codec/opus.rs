@@ -212,7 +212,8 @@ mod tests {
     fn concealment_fades() {
         let mut encoder = OpusEncoder::new(20_000, 5).unwrap();
         let mut decoder = OpusDecoder::new().unwrap();
-        let (mut packet, mut out, mut frame) = ([0; MAX_OPUS_PACKET], [0; MAX_OPUS_SAMPLES], [0; FRAME_SAMPLES]);
+        let (mut packet, mut out, mut frame) =
+            ([0; MAX_OPUS_PACKET], [0; MAX_OPUS_SAMPLES], [0; FRAME_SAMPLES]);
         for n in 0..20 {
             let length = encoder.encode(&speech(n), &mut packet).unwrap();
             decoder.decode(&packet[..length], &mut out).unwrap();

@@ -341,6 +341,8 @@ impl Bridge {
 
     /// Moves what the legs and pipes have to say into the outbox and the reports.
     fn settle(&mut self, now: Now) {
+        // The last flight of the handshake leaves before the first packet under its keys.
+        self.drain_webrtc();
         while let Some(event) = self.webrtc.poll_event() {
             let report = match event {
                 LegEvent::IceConnected => Report::IceConnected,
@@ -356,9 +358,7 @@ impl Bridge {
             };
             self.reports.push_back(report);
         }
-        while let Some((to, datagram)) = self.webrtc.poll_transmit() {
-            self.outbox.push(BridgePort::WebRtc, to, &datagram, None);
-        }
+        self.drain_webrtc();
         if !self.told.user_spoke && self.to_phone.user_spoke() {
             self.told.user_spoke = true;
             self.reports.push_back(Report::UserSpoke);
@@ -370,6 +370,12 @@ impl Bridge {
         if !self.told.audio_to_phone && self.to_phone.has_sent() {
             self.told.audio_to_phone = true;
             self.reports.push_back(Report::FirstAudio { towards: Side::Phone });
+        }
+    }
+
+    fn drain_webrtc(&mut self) {
+        while let Some((to, datagram)) = self.webrtc.poll_transmit() {
+            self.outbox.push(BridgePort::WebRtc, to, &datagram, None);
         }
     }
 

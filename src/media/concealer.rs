@@ -128,7 +128,8 @@ mod tests {
 
     fn vowel(at: usize) -> i16 {
         let t = at as f32 / 8000.0;
-        (1..8).map(|h| (t * 125.0 * h as f32 * std::f32::consts::TAU).sin() * 4000.0 / h as f32).sum::<f32>() as i16
+        (1..8).map(|h| (t * 125.0 * h as f32 * std::f32::consts::TAU).sin() * 4000.0 / h as f32).sum::<f32>()
+            as i16
     }
 
     fn fed() -> Concealer {

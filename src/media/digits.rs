@@ -66,14 +66,20 @@ pub struct Digits {
 impl Digits {
     /// Takes note of a report.
     pub fn hear(&mut self, now: Instant, timestamp: RtpTime, report: TelephoneEvent) {
-        if self.ear.finished.is_some_and(|finished| timestamp.since(finished) <= 0 && timestamp.since(finished) > -480_000) {
+        if self
+            .ear
+            .finished
+            .is_some_and(|finished| timestamp.since(finished) <= 0 && timestamp.since(finished) > -480_000)
+        {
             return;
         }
         let continues = match self.ear.current {
             Some((start, ..)) if start == timestamp => true,
             // Some phones move the time stamp with every report; the growing duration gives them away.
             Some((_, event, duration, at)) => {
-                event == report.event && report.duration > duration && now.saturating_duration_since(at) < FORGOTTEN
+                event == report.event
+                    && report.duration > duration
+                    && now.saturating_duration_since(at) < FORGOTTEN
             }
             None => false,
         };

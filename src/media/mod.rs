@@ -23,6 +23,11 @@ mod summary;
 mod to_meta;
 mod to_phone;
 
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod world;
+
 pub use bridge::{Bridge, BridgeSettings};
 pub use order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
 pub use outbox::{BridgePort, Transmit};

@@ -103,7 +103,11 @@ impl Reorder {
 
     /// The packet put aside, if its turn has come.
     pub fn ready(&mut self) -> Option<Box<Held>> {
-        if self.held.as_ref().map(|held| held.seq) == self.next { self.take().map(|(held, _)| held) } else { None }
+        if self.held.as_ref().map(|held| held.seq) == self.next {
+            self.take().map(|(held, _)| held)
+        } else {
+            None
+        }
     }
 
     /// The packet put aside, whether its turn has come or not, and how many before it are lost.

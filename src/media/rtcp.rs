@@ -68,7 +68,7 @@ impl ReportClock {
         let micros = u64::from(block.jitter) * 1_000_000 / u64::from(clock);
         self.jitter = Some(Duration::from_micros(micros));
         let fresh = u16::from(block.fraction_lost);
-        self.loss = Some(self.loss.map_or(fresh, |before| (before * 3 + fresh).div_ceil(4)));
+        self.loss = Some(self.loss.map_or(fresh, |before| (before * 3 + fresh) / 4));
     }
 
     /// The loss to prepare for, in per cent; `None` while nothing was reported.
@@ -118,12 +118,12 @@ mod tests {
         clock.note(NtpTime::default(), &report(51), 48_000);
         assert_eq!(clock.expected_loss(), Some(20));
         clock.note(NtpTime::default(), &report(0), 48_000);
-        assert_eq!(clock.expected_loss(), Some(16));
+        assert_eq!(clock.expected_loss(), Some(15));
         for _ in 0..40 {
             clock.note(NtpTime::default(), &report(0), 48_000);
         }
         assert_eq!(clock.expected_loss(), Some(1));
         clock.note(NtpTime::default(), &report(255), 48_000);
-        assert_eq!(clock.expected_loss(), Some(26));
+        assert_eq!(clock.expected_loss(), Some(25));
     }
 }

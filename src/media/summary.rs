@@ -13,9 +13,8 @@ pub struct Histogram {
 
 impl Histogram {
     /// Upper bounds of the buckets in microseconds; the last bucket has none.
-    pub const BOUNDS: [u32; 17] = [
-        25, 50, 75, 100, 150, 200, 300, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000, 20_000, 50_000,
-    ];
+    pub const BOUNDS: [u32; 17] =
+        [25, 50, 75, 100, 150, 200, 300, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000, 20_000, 50_000];
 
     /// From counts per bucket and the sum of all delays in microseconds.
     #[must_use]

@@ -27,7 +27,9 @@ const PACE: Duration = Duration::from_millis(5);
 /// A frame so far before its slot is left out: the sender's clock runs ahead.
 const AHEAD: Duration = Duration::from_millis(30);
 /// Frames over which the smallest lag is taken: above one slot, the sender's clock runs behind.
-const LAG_WINDOW: u32 = 100;
+const LAG_WINDOW: u32 = 50;
+/// Lag that is made good at once.
+const MOST_INSERTED: Duration = Duration::from_millis(200);
 /// After a stop longer than this, slots are skipped, not filled.
 const LONGEST_FILL: Duration = Duration::from_millis(500);
 /// The loss that libopus prepares for while no receiver report came, in per cent (rule 12).
@@ -84,7 +86,10 @@ pub struct ToMeta {
     next: Option<RtpTime>,
     late_since: Option<(Instant, u32)>,
     open: bool,
+    /// The generator has taken over and keeps the clock.
     generating: bool,
+    /// What was sent last was not the phone's.
+    spliced: bool,
     smallest_lag: Duration,
     lag_count: u32,
     figures: DirectionSummary,
@@ -112,6 +117,7 @@ impl ToMeta {
             late_since: None,
             open: false,
             generating: false,
+            spliced: false,
             smallest_lag: Duration::MAX,
             lag_count: 0,
             figures: DirectionSummary::default(),
@@ -299,6 +305,8 @@ impl ToMeta {
         let taken = samples.len();
         self.queue(now, arrived, samples, SLOT);
         self.next = Some(from.plus(taken as u32));
+        // Half a frame is waited for as long as a whole one.
+        self.generating = false;
     }
 
     /// Tells a sender whose clock stood still from a late burst: it stays behind at its normal pace.
@@ -338,7 +346,7 @@ impl ToMeta {
                 continue;
             }
             self.watch_lag(now, now.saturating_duration_since(due), out);
-            if std::mem::take(&mut self.generating) {
+            if std::mem::take(&mut self.spliced) {
                 self.line.mark();
             }
             self.spoke = true;
@@ -353,11 +361,13 @@ impl ToMeta {
         if self.lag_count < LAG_WINDOW {
             return;
         }
-        if self.smallest_lag > SLOT {
+        let mut surplus = self.smallest_lag.min(MOST_INSERTED);
+        while surplus > SLOT {
             let mut frame = [0; FRAME_SAMPLES];
             self.concealer.invent(&mut frame);
             self.figures.concealed += 1;
             self.encode(now, &frame, None, out);
+            surplus -= SLOT;
         }
         self.lag_count = 0;
         self.smallest_lag = Duration::MAX;
@@ -377,10 +387,17 @@ impl ToMeta {
         self.concealer.invent(&mut frame[kept..]);
         self.next = self.next.map(|next| next.plus((FRAME_SAMPLES - kept) as u32));
         self.generating = true;
+        self.spliced = true;
         self.encode(now, &frame, None, out);
     }
 
-    fn encode(&mut self, now: Instant, frame: &[i16; FRAME_SAMPLES], arrived: Option<Instant>, out: &mut Frames) {
+    fn encode(
+        &mut self,
+        now: Instant,
+        frame: &[i16; FRAME_SAMPLES],
+        arrived: Option<Instant>,
+        out: &mut Frames,
+    ) {
         let mut packet = [0; MAX_OPUS_PACKET];
         match self.encoder.encode(frame, &mut packet) {
             Ok(length) => self.line.speak(now, &packet[..length], arrived, out),
@@ -395,6 +412,7 @@ impl ToMeta {
             let Some(saying) = self.digits.say(now, self.line.timestamp()) else { return };
             self.line.say(now, self.settings.telephone_event, &saying, out);
             self.generating = true;
+            self.spliced = true;
             first = false;
         }
     }
@@ -416,7 +434,9 @@ impl ToMeta {
         if self.generating {
             return self.line.due();
         }
-        self.line.last_sent().map(|sent| sent + self.settings.comfort_after.saturating_sub(HEAD_START).max(SLOT))
+        self.line
+            .last_sent()
+            .map(|sent| sent + self.settings.comfort_after.saturating_sub(HEAD_START).max(SLOT))
     }
 
     /// Does what is due; an early or extra call does nothing.
@@ -432,7 +452,8 @@ impl ToMeta {
             self.say(now, out);
         }
         self.flush(now, out);
-        if self.due.is_empty() && !self.digits.is_active() && self.generator_due().is_some_and(|at| at <= now) {
+        if self.due.is_empty() && !self.digits.is_active() && self.generator_due().is_some_and(|at| at <= now)
+        {
             while self.line.due().is_some_and(|due| due <= now) {
                 self.fill(now, out);
             }

@@ -11,9 +11,7 @@ use super::line::SLOT;
 use super::reorder::{Place, Reorder};
 use super::summary::DirectionSummary;
 use super::to_meta::PhoneFormat;
-use crate::codec::{
-    FRAME_SAMPLES, MAX_OPUS_SAMPLES, OpusDecoder, OpusError, level_dbov,
-};
+use crate::codec::{FRAME_SAMPLES, MAX_OPUS_SAMPLES, OpusDecoder, OpusError, level_dbov};
 use crate::rtp::{
     Arrival, NtpTime, PayloadType, Reception, RtpHeader, RtpPacket, RtpTime, SenderFacts, SeqNo, Ssrc,
     TelephoneEvent,
@@ -283,7 +281,8 @@ impl ToPhone {
         if self.user_spoke {
             return;
         }
-        self.voiced = if level_dbov(samples) >= VOICED_DBOV { self.voiced + 1 } else { self.voiced.saturating_sub(2) };
+        self.voiced =
+            if level_dbov(samples) >= VOICED_DBOV { self.voiced + 1 } else { self.voiced.saturating_sub(2) };
         self.user_spoke = self.voiced >= SPOKEN;
     }
 

@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn an_event_reads_back_as_it_was_written() {
-        let event = TelephoneEvent { event: Event::from_digit('#').unwrap(), end: true, volume: 10, duration: 800 };
+        let event =
+            TelephoneEvent { event: Event::from_digit('#').unwrap(), end: true, volume: 10, duration: 800 };
         assert_eq!(event.to_bytes(), [11, 0x8a, 0x03, 0x20]);
         assert_eq!(TelephoneEvent::parse(&event.to_bytes()), Ok(event));
     }

@@ -9,7 +9,8 @@ pub use dtmf::{Event, EventError, TelephoneEvent};
 pub use packet::{PacketKind, RtpError, RtpHeader, RtpPacket, packet_kind};
 pub use reception::{Arrival, Reception};
 pub use rtcp::{
-    NtpTime, ReceivedReport, ReportBlock, RtcpError, RtcpFacts, SenderFacts, read_rtcp, write_bye, write_report,
+    NtpTime, ReceivedReport, ReportBlock, RtcpError, RtcpFacts, SenderFacts, read_rtcp, write_bye,
+    write_report,
 };
 
 /// The synchronisation source of one RTP stream (RFC 3550 §3).

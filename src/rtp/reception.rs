@@ -174,7 +174,9 @@ impl Reception {
         Some(ReportBlock {
             ssrc,
             fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
-            total_lost: u32::try_from(expected.saturating_sub(self.received)).unwrap_or(u32::MAX).min(0x7f_ffff),
+            total_lost: u32::try_from(expected.saturating_sub(self.received))
+                .unwrap_or(u32::MAX)
+                .min(0x7f_ffff),
             highest_seq: self.highest.wrapping_sub(0x1_0000),
             jitter: u32::try_from(self.jitter16 >> 4).unwrap_or(u32::MAX),
             last_sr,

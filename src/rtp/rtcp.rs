@@ -272,7 +272,13 @@ mod tests {
     }
 
     fn block() -> ReportBlock {
-        ReportBlock { ssrc: OURS, fraction_lost: 26, total_lost: 9, highest_seq: 70_000, ..ReportBlock::default() }
+        ReportBlock {
+            ssrc: OURS,
+            fraction_lost: 26,
+            total_lost: 9,
+            highest_seq: 70_000,
+            ..ReportBlock::default()
+        }
     }
 
     #[test]

@@ -216,8 +216,7 @@ mod tests {
         sender.send_to(&[7; LONGEST + 1], receiver.local_addr().unwrap()).unwrap();
         let mut batch = Batch::new();
         assert!(!batch.receive(&receiver).unwrap());
-        let got: Vec<_> =
-            batch.datagrams().map(|it| (it.bytes.to_vec(), it.from, it.arrived)).collect();
+        let got: Vec<_> = batch.datagrams().map(|it| (it.bytes.to_vec(), it.from, it.arrived)).collect();
         assert_eq!(got[0].0, b"one");
         assert_eq!(got[1].0, b"two");
         assert_eq!(got[2].0, b"", "a datagram that was cut is empty");

@@ -157,7 +157,8 @@ impl Worker {
         let now = clock();
         while house.timers.peek().is_some_and(|Reverse((at, ..))| *at <= now.mono) {
             let Some(Reverse((at, key, call))) = house.timers.pop() else { return };
-            let Some(slot) = house.slots.get_mut(key).filter(|slot| slot.call == call && slot.armed == Some(at))
+            let Some(slot) =
+                house.slots.get_mut(key).filter(|slot| slot.call == call && slot.armed == Some(at))
             else {
                 continue;
             };
@@ -286,7 +287,8 @@ impl Worker {
 
     fn rest(&self, outside: &[UdpSocket], inside: &[UdpSocket]) {
         let now = Instant::now();
-        let port = |sockets: &[UdpSocket]| sockets.first().and_then(|it| it.local_addr().ok()).map(|it| it.port());
+        let port =
+            |sockets: &[UdpSocket]| sockets.first().and_then(|it| it.local_addr().ok()).map(|it| it.port());
         if let Some(port) = port(outside) {
             lock(&self.shared.outside).give_back(now, port);
         }

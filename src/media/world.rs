@@ -1,0 +1,374 @@
+//! A bridge between a simulated user and a simulated phone in virtual time, for the stories beside it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::dtls::Identity;
+use super::webrtc_leg::{Received, WebRtcLeg, WebRtcSettings};
+use super::*;
+use crate::codec::{G711, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder, OpusEncoder};
+use crate::random::Random;
+use crate::rtp::{PacketKind, PayloadType, RtpHeader, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind};
+use crate::sdp::webrtc::FingerprintCase;
+use crate::time::{Now, Wall};
+
+pub(super) const OURS: &str = "192.0.2.1:40000";
+pub(super) const USERS: &str = "192.0.2.99:3480";
+pub(super) const PHONE: &str = "10.0.0.7:4000";
+const RTP: &str = "10.0.0.1:30000";
+const RTCP: &str = "10.0.0.1:30001";
+
+/// A packet that somebody heard.
+#[derive(Clone, Debug)]
+pub(super) struct Heard {
+    pub(super) at: Duration,
+    pub(super) header: RtpHeader,
+    pub(super) payload: Vec<u8>,
+}
+
+/// Phone and user speak by themselves as long as these say so.
+pub(super) struct Voice {
+    pub(super) speaking: bool,
+    pub(super) header: RtpHeader,
+    pub(super) sample: usize,
+    next: Instant,
+}
+
+impl Voice {
+    fn new(now: Instant, payload_type: u8, ssrc: u32) -> Self {
+        let header = RtpHeader {
+            marker: true,
+            payload_type: PayloadType(payload_type),
+            seq: SeqNo(65_500),
+            timestamp: RtpTime(u32::MAX - 20_000),
+            ssrc: Ssrc(ssrc),
+        };
+        Self { speaking: false, header, sample: 0, next: now }
+    }
+}
+
+pub(super) fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Something like speech: voiced syllables of 240 ms with pauses of 60 ms, at 8 kHz.
+pub(super) fn speech(at: usize) -> i16 {
+    let t = at as f32 / 8000.0;
+    let syllable = (t / 0.3).fract();
+    let strength = if syllable < 0.8 { (syllable / 0.8 * std::f32::consts::PI).sin() } else { 0.0 };
+    let pitch = 130.0 + 15.0 * (t * 2.0).sin();
+    let voice: f32 =
+        (1..14).map(|h| (t * pitch * h as f32 * std::f32::consts::TAU).sin() / (h as f32).sqrt()).sum();
+    (voice * strength * 3000.0) as i16
+}
+
+/// One side's line to the bridge.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Path {
+    pub(super) loss_percent: u32,
+    pub(super) duplicate_percent: u32,
+    /// Each packet is late by less than this.
+    pub(super) jitter_ms: u32,
+}
+
+pub(super) struct World {
+    pub(super) start: Instant,
+    pub(super) now: Instant,
+    pub(super) bridge: Bridge,
+    pub(super) user: WebRtcLeg,
+    pub(super) phone_path: Path,
+    pub(super) user_path: Path,
+    pub(super) phone: Voice,
+    pub(super) user_voice: Voice,
+    /// Milliseconds of speech in the phone's packets.
+    pub(super) ptime: usize,
+    pub(super) phone_address: SocketAddr,
+    pub(super) user_heard: Vec<Heard>,
+    pub(super) phone_heard: Vec<Heard>,
+    pub(super) user_rtcp: Vec<Vec<u8>>,
+    pub(super) phone_rtcp: Vec<Vec<u8>>,
+    pub(super) reports: Vec<(Duration, Report)>,
+    encoder: OpusEncoder,
+    random: Random,
+    under_way: BTreeMap<(Instant, u64), (BridgePort, SocketAddr, Vec<u8>)>,
+    count: u64,
+}
+
+fn identity(which: usize) -> Arc<Identity> {
+    static IDENTITIES: [OnceLock<Arc<Identity>>; 2] = [OnceLock::new(), OnceLock::new()];
+    Arc::clone(IDENTITIES[which].get_or_init(|| Arc::new(Identity::generate().unwrap())))
+}
+
+pub(super) fn phone_sdp(direction: &str, ptime: usize) -> String {
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 10.0.0.7\r\ns=-\r\nc=IN IP4 10.0.0.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 101\r\n\
+         a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:{ptime}\r\na={direction}\r\n"
+    )
+}
+
+impl World {
+    /// Both legs described, the phone answered, the gate shut, nothing under way.
+    pub(super) fn new(seed: u64) -> Self {
+        let start = Instant::now();
+        let now = Now { mono: start, wall: Wall(1_790_000_000_000) };
+        let mut random = Random::from_number(seed);
+        let settings = BridgeSettings {
+            webrtc_local: OURS.parse().unwrap(),
+            webrtc_candidates: vec![OURS.parse().unwrap()],
+            identity: identity(0),
+            fingerprint_case: FingerprintCase::Lower,
+            rtp: RTP.parse().unwrap(),
+            rtcp: RTCP.parse().unwrap(),
+            random: random.split(),
+        };
+        let mut spec = OpenSpec::new(MetaSide::Offer, PhoneSide::Offer);
+        spec.dead_after = Duration::from_secs(30);
+        let (mut bridge, opened) = Bridge::open(now, settings, &spec).unwrap();
+        let Report::Opened { meta_sdp, .. } = opened else { panic!("{opened:?}") };
+        let mut user = WebRtcLeg::new(
+            WebRtcSettings {
+                local: USERS.parse().unwrap(),
+                candidates: vec![USERS.parse().unwrap()],
+                identity: identity(1),
+                ssrc: Ssrc(77),
+                cname: "user".to_owned(),
+                fingerprint_case: FingerprintCase::Lower,
+            },
+            random.split(),
+        );
+        let answer = user.answer(start, &meta_sdp).unwrap();
+        user.start_dtls(start);
+        bridge.handle_order(now, Order::ApplyMetaAnswer { sdp: answer });
+        bridge.handle_order(now, Order::StartDtls);
+        bridge.handle_order(now, Order::ApplyPhoneAnswer { sdp: phone_sdp("sendrecv", 20) });
+        Self {
+            start,
+            now: start,
+            bridge,
+            user,
+            phone_path: Path::default(),
+            user_path: Path::default(),
+            phone: Voice::new(start, 0, 55),
+            user_voice: Voice::new(start, 111, 77),
+            ptime: 20,
+            phone_address: PHONE.parse().unwrap(),
+            user_heard: Vec::new(),
+            phone_heard: Vec::new(),
+            user_rtcp: Vec::new(),
+            phone_rtcp: Vec::new(),
+            reports: Vec::new(),
+            encoder: OpusEncoder::new(20_000, 10).unwrap(),
+            random,
+            under_way: BTreeMap::new(),
+            count: 0,
+        }
+    }
+
+    /// A call that is up: keys there, gate open, everybody silent, nothing remembered.
+    pub(super) fn up(seed: u64) -> Self {
+        let mut world = Self::new(seed);
+        world.run(millis(500));
+        world.order(Order::SetStage(Stage::Open));
+        world
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    fn clock(&self) -> Now {
+        Now { mono: self.now, wall: Wall(1_790_000_000_000) + self.elapsed() }
+    }
+
+    pub(super) fn order(&mut self, order: Order) {
+        self.bridge.handle_order(self.clock(), order);
+        self.drain();
+    }
+
+    /// Runs the world, a millisecond at a time.
+    pub(super) fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.now < end {
+            self.now += millis(1);
+            self.speak();
+            while let Some(entry) = self.under_way.first_entry().filter(|it| it.key().0 <= self.now) {
+                let (port, from, bytes) = entry.remove();
+                let clock = Now { mono: self.now, wall: Wall(1_790_000_000_000) + (self.now - self.start) };
+                self.bridge.handle_datagram(clock, port, from, &bytes);
+                self.drain();
+            }
+            if self.bridge.poll_timeout().is_some_and(|at| at <= self.now) {
+                self.bridge.handle_timeout(self.clock());
+            }
+            if self.user.poll_timeout().is_some_and(|at| at <= self.now) {
+                self.user.handle_timeout(self.now);
+            }
+            self.drain();
+        }
+    }
+
+    fn speak(&mut self) {
+        if self.phone.next <= self.now {
+            self.phone.next += millis(self.ptime as u64);
+            if self.phone.speaking {
+                let start = self.phone.sample;
+                let samples: Vec<i16> = (start..start + self.ptime * 8).map(speech).collect();
+                let mut codes = vec![0; samples.len()];
+                G711::MuLaw.encode(&samples, &mut codes);
+                self.phone_sends(&codes, samples.len() as u32);
+            }
+            self.phone.sample += self.ptime * 8;
+        }
+        if self.user_voice.next <= self.now {
+            self.user_voice.next += millis(20);
+            if self.user_voice.speaking {
+                let start = self.user_voice.sample;
+                let frame = std::array::from_fn(|at| speech(start + at));
+                let mut packet = [0; MAX_OPUS_PACKET];
+                let length = self.encoder.encode(&frame, &mut packet).unwrap();
+                self.user_sends(&packet[..length], 960);
+            }
+            self.user_voice.sample += 160;
+        }
+    }
+
+    /// The phone sends a packet whose time stamp then moves on by `ticks`.
+    pub(super) fn phone_sends(&mut self, payload: &[u8], ticks: u32) {
+        let mut packet = self.phone.header.to_bytes().to_vec();
+        packet.extend(payload);
+        let header = &mut self.phone.header;
+        header.seq = header.seq.next();
+        header.timestamp = header.timestamp.plus(ticks);
+        header.marker = false;
+        self.post(BridgePort::Rtp, self.phone_address, packet, self.phone_path);
+    }
+
+    /// The user likewise.
+    pub(super) fn user_sends(&mut self, payload: &[u8], ticks: u32) {
+        let mut packet = self.user_voice.header.to_bytes().to_vec();
+        packet.extend(payload);
+        let header = &mut self.user_voice.header;
+        header.seq = header.seq.next();
+        header.timestamp = header.timestamp.plus(ticks);
+        header.marker = false;
+        if let Some((_, sealed)) = self.user.protect_rtp(&packet) {
+            let sealed = sealed.to_vec();
+            self.post(BridgePort::WebRtc, USERS.parse().unwrap(), sealed, self.user_path);
+        }
+    }
+
+    pub(super) fn post(&mut self, port: BridgePort, from: SocketAddr, bytes: Vec<u8>, path: Path) {
+        if self.random.below(100) < path.loss_percent {
+            return;
+        }
+        let copies = 1 + u32::from(self.random.below(100) < path.duplicate_percent);
+        for _ in 0..copies {
+            let late = millis(self.random.below(path.jitter_ms.max(1)).into());
+            self.count += 1;
+            self.under_way.insert((self.now + late, self.count), (port, from, bytes.clone()));
+        }
+    }
+
+    fn drain(&mut self) {
+        loop {
+            let at = self.elapsed();
+            while let Some(report) = self.bridge.poll_report() {
+                self.reports.push((at, report));
+            }
+            let mut quiet = true;
+            while let Some(transmit) = self.bridge.poll_transmit() {
+                quiet = false;
+                let bytes = transmit.bytes.to_vec();
+                match transmit.port {
+                    BridgePort::WebRtc => {
+                        match self.user.handle_datagram(self.now, OURS.parse().unwrap(), &bytes) {
+                            Received::Nothing => {}
+                            Received::Rtp(packet) => note(at, packet, &mut self.user_heard),
+                            Received::Rtcp(packet) => self.user_rtcp.push(packet.to_vec()),
+                        }
+                    }
+                    BridgePort::Rtp => {
+                        assert_eq!(transmit.to, self.phone_address);
+                        assert_eq!(packet_kind(&bytes), PacketKind::Rtp);
+                        note(at, &bytes, &mut self.phone_heard);
+                    }
+                    BridgePort::Rtcp => self.phone_rtcp.push(bytes),
+                }
+            }
+            while let Some((to, bytes)) = self.user.poll_transmit() {
+                quiet = false;
+                if to == OURS.parse().unwrap() {
+                    self.post(BridgePort::WebRtc, USERS.parse().unwrap(), bytes, Path::default());
+                }
+            }
+            while self.user.poll_event().is_some() {}
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn told(&self, report: &Report) -> Option<Duration> {
+        self.reports.iter().find(|(_, it)| it == report).map(|(at, _)| *at)
+    }
+}
+
+fn note(at: Duration, bytes: &[u8], heard: &mut Vec<Heard>) {
+    let packet = RtpPacket::parse(bytes).unwrap();
+    heard.push(Heard { at, header: packet.header, payload: packet.payload.to_vec() });
+}
+
+/// Rule 11: one source, sequence +1 exactly, time stamps of slots by elapsed time, a packet at least
+/// every 60 ms. `early` and `late` bound the time between a slot's packet and its slot.
+pub(super) fn assert_unbroken(heard: &[Heard], early: Duration, late: Duration) {
+    let first = &heard[0];
+    assert!(first.header.seq.0 < 1 << 15 && first.header.marker);
+    let mut slot = None;
+    for pair in heard.windows(2) {
+        let [before, after] = pair else { unreachable!() };
+        assert_eq!(after.header.ssrc, first.header.ssrc);
+        assert_eq!(after.header.seq, before.header.seq.next(), "at {:?}", after.at);
+        assert!(after.at - before.at <= millis(60), "silent from {:?} to {:?}", before.at, after.at);
+    }
+    for it in heard.iter().filter(|it| it.header.payload_type == PayloadType(111)) {
+        let ticks = it.header.timestamp.since(first.header.timestamp);
+        assert_eq!(ticks % 960, 0, "at {:?}", it.at);
+        assert!(slot.is_none_or(|before| ticks > before), "time went back at {:?}", it.at);
+        slot = Some(ticks);
+        let due = first.at + millis(ticks.unsigned_abs() as u64 / 48);
+        assert!(it.at + early >= due && it.at <= due + late, "slot due {due:?} came {:?}", it.at);
+    }
+}
+
+/// What a WhatsApp user would hear, by libopus, a frame per packet.
+pub(super) fn decode_opus(heard: &[Heard]) -> Vec<i16> {
+    let mut decoder = OpusDecoder::new().unwrap();
+    let mut out = [0; MAX_OPUS_SAMPLES];
+    let mut samples = Vec::new();
+    for it in heard.iter().filter(|it| it.header.payload_type == PayloadType(111)) {
+        let count = decoder.decode(&it.payload, &mut out).unwrap();
+        samples.extend(&out[..count]);
+    }
+    samples
+}
+
+/// What a phone would hear.
+pub(super) fn decode_g711(heard: &[Heard]) -> Vec<i16> {
+    heard.iter().flat_map(|it| it.payload.iter().map(|code| G711::MuLaw.sample(*code))).collect()
+}
+
+/// The delay in samples at which `heard` is most like `said`, and how like it is (1: the same).
+pub(super) fn likeness(said: &[i16], heard: &[i16], most: usize) -> (usize, f32) {
+    let compare = |delay: usize| {
+        let (mut product, mut one, mut two) = (0.0_f64, 1.0_f64, 1.0_f64);
+        for (a, b) in said.iter().zip(heard.iter().skip(delay)) {
+            product += f64::from(*a) * f64::from(*b);
+            one += f64::from(*a).powi(2);
+            two += f64::from(*b).powi(2);
+        }
+        (product / (one * two).sqrt()) as f32
+    };
+    (0..most).map(|delay| (delay, compare(delay))).max_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
+}
