@@ -112,9 +112,15 @@ impl From<sqlx::Error> for StoreError {
         match error {
             sqlx::Error::PoolTimedOut => Self::Busy,
             sqlx::Error::PoolClosed => Self::Closed,
+            sqlx::Error::Database(error) if is_locked(error.as_ref()) => Self::Busy,
             other => Self::Database(Arc::new(other)),
         }
     }
+}
+
+/// SQLITE_BUSY in any of its extended forms: another process held the lock for too long, all is rolled back.
+fn is_locked(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error.code().and_then(|it| it.parse::<i32>().ok()).is_some_and(|it| it & 0xff == 5)
 }
 
 /// A handle on the store; clones share its task and its connections.

@@ -1,1 +1,303 @@
-//! x
+//! The store against a real file.
+
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::call::{CallDirection, CallRecord};
+use crate::id::{CallId, Endpoint};
+use crate::masked::Masked;
+use crate::policy::Permission;
+use crate::time::{Now, Wall};
+use crate::user::{Bsuid, Msisdn, UserId};
+use crate::whatsapp::{CallEvent, CallEventKind, Event, Outcome, Termination};
+
+mod ledger;
+mod model;
+mod rough;
+
+/// A store in a directory that goes when the test does.
+async fn fresh() -> (TempDir, Store) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(&directory).await;
+    (directory, store)
+}
+
+async fn open(directory: &TempDir) -> Store {
+    let settings = StoreSettings { synchronous: Synchronous::Normal, ..StoreSettings::default() };
+    Store::open(&directory.path().join("test.db"), settings).await.expect("a store")
+}
+
+fn at(ms: i64) -> Now {
+    Now { mono: Instant::now(), wall: Wall(ms) }
+}
+
+fn phone(n: u64) -> UserId {
+    UserId::Phone(Msisdn::parse(&format!("5521955{n:06}")).expect("digits"))
+}
+
+fn scoped(n: u64) -> UserId {
+    UserId::Scoped(Bsuid::parse(&format!("BR.{n:06}")).expect("scoped"))
+}
+
+fn both(n: u64) -> UserId {
+    UserId::from_parts(phone(n).phone().cloned(), scoped(n).scoped().cloned()).expect("both")
+}
+
+fn event(call: &str, kind: CallEventKind) -> Event {
+    Event::Call(CallEvent {
+        number: "108911223344556".into(),
+        call: call.into(),
+        at: Wall::from_secs(1_791_900_000),
+        user: Some(both(1)),
+        opaque: None,
+        kind,
+    })
+}
+
+fn ended() -> CallEventKind {
+    CallEventKind::Terminated(Termination {
+        outcome: Outcome::Completed,
+        start: Some(Wall::from_secs(1_791_900_100)),
+        end: Some(Wall::from_secs(1_791_900_160)),
+        duration: Some(Duration::from_secs(60)),
+        errors: vec![],
+    })
+}
+
+fn record(id: u64) -> CallRecord {
+    CallRecord {
+        id: CallId(id),
+        wa_call: None,
+        number: "sales".into(),
+        phone_number_id: "108911223344556".into(),
+        direction: CallDirection::BusinessInitiated,
+        user: both(id),
+        user_name: None,
+        endpoint: None,
+        opened: Wall(1000),
+        rang: None,
+        answered: None,
+        ended: None,
+        cause: None,
+        fault: None,
+        meta_start: None,
+        meta_end: None,
+        meta_duration: None,
+        sip_call_id: None,
+        media: None,
+        stages_json: None,
+        quality_json: None,
+    }
+}
+
+/// A record in which everything is known.
+fn full(id: u64) -> CallRecord {
+    CallRecord {
+        wa_call: Some("wacid.A=".into()),
+        user_name: Some(Masked::new("Ana".into())),
+        endpoint: Some(Endpoint::Trunk("pbx".into(), "200".into())),
+        rang: Some(Wall(1100)),
+        answered: Some(Wall(1200)),
+        ended: Some(Wall(9000)),
+        cause: Some("normal".into()),
+        fault: Some("user".into()),
+        meta_start: Some(Wall(1000)),
+        meta_end: Some(Wall(9000)),
+        meta_duration: Some(8),
+        sip_call_id: Some("a@b".into()),
+        media: Some("opus/48000".into()),
+        stages_json: Some("{}".into()),
+        quality_json: Some("{\"loss\":0}".into()),
+        ..record(id)
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_new_once_even_after_a_restart() {
+    let (directory, store) = fresh().await;
+    let batch = [event("wacid.A", CallEventKind::Rang), event("wacid.A", ended()), event("wacid.A", ended())];
+    let new = store.receive(&batch, Wall(5)).await.expect("stored");
+    assert_eq!(new.iter().map(|it| it.1.clone()).collect::<Vec<_>>(), &batch[..2]);
+    store.close().await;
+    let store = open(&directory).await;
+    let again = [event("wacid.A", ended()), event("wacid.A", CallEventKind::Accepted)];
+    let new = store.receive(&again, Wall(6)).await.expect("stored");
+    assert_eq!(new.iter().map(|it| it.1.clone()).collect::<Vec<_>>(), &again[1..]);
+}
+
+#[tokio::test]
+async fn what_was_not_handled_comes_back_after_a_restart_as_it_was() {
+    let (directory, store) = fresh().await;
+    let called = CallEventKind::UserCalled {
+        offer: "v=0\r\na=ice-pwd:x=\r\n".into(),
+        name: Some(Masked::new("Ana".into())),
+        username: None,
+        cta_payload: None,
+        deeplink_payload: None,
+    };
+    let batch = [event("wacid.A", called), event("wacid.B", CallEventKind::Rang)];
+    let new = store.receive(&batch, Wall(5)).await.expect("stored");
+    store.handled(&[new[1].0]).await.expect("marked");
+    store.close().await;
+    let left = open(&directory).await.unhandled().await.expect("read");
+    assert_eq!(left, [(new[0].0, batch[0].clone())]);
+}
+
+#[tokio::test]
+async fn what_nothing_acts_on_is_not_stored() {
+    let (_directory, store) = fresh().await;
+    let other = Event::Other { field: "account_update".into() };
+    assert_eq!(store.receive(&[other], Wall(5)).await.expect("stored"), []);
+    assert_eq!(store.unhandled().await.expect("read"), []);
+}
+
+#[tokio::test]
+async fn a_call_that_ended_before_it_began_leaves_a_mark() {
+    let (_directory, store) = fresh().await;
+    store
+        .receive(&[event("wacid.A", ended()), event("wacid.B", CallEventKind::Rang)], Wall(5))
+        .await
+        .expect("stored");
+    assert!(store.is_terminated(&"wacid.A".into()).await.expect("read"));
+    assert!(!store.is_terminated(&"wacid.B".into()).await.expect("read"));
+}
+
+#[tokio::test]
+async fn forgetting_leaves_what_is_younger_or_unhandled() {
+    let (_directory, store) = fresh().await;
+    let old = store
+        .receive(&[event("wacid.A", ended()), event("wacid.B", ended())], Wall(5))
+        .await
+        .expect("stored");
+    store.handled(&[old[0].0]).await.expect("marked");
+    let young = store.receive(&[event("wacid.C", ended())], Wall(10)).await.expect("stored");
+    store.handled(&[young[0].0]).await.expect("marked");
+    assert_eq!(store.forget_before(Wall(10)).await.expect("forgotten"), 1);
+    let known = async |call: &str| store.is_terminated(&call.into()).await;
+    assert!(!known("wacid.A").await.expect("read"), "old and handled");
+    assert!(known("wacid.B").await.expect("read"), "not handled");
+    assert!(known("wacid.C").await.expect("read"), "young");
+}
+
+#[tokio::test]
+async fn a_record_is_read_as_it_was_written() {
+    let (_directory, store) = fresh().await;
+    for expected in [full(1), CallRecord { endpoint: Some(Endpoint::Phone("1001".into())), ..full(2) }] {
+        assert_eq!(store.close_record(&expected).await.expect("closed"), Closed::Now);
+        assert_eq!(store.call(expected.id).await.expect("read"), Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_record_opens_with_little_and_closes_once() {
+    let (directory, store) = fresh().await;
+    store.open_record(&record(1)).await.expect("opened");
+    store.save_dialog(CallId(1), "{\"call_id\":\"x\"}".into()).await.expect("kept");
+    store.note_wa_call(CallId(1), &"wacid.A=".into()).await.expect("kept");
+    store.close().await;
+
+    let store = open(&directory).await;
+    let left = store.open_records().await.expect("read");
+    let expected = CallRecord { wa_call: Some("wacid.A=".into()), ..record(1) };
+    assert_eq!(left, [(expected.clone(), Some("{\"call_id\":\"x\"}".into()))]);
+
+    let closed = CallRecord { ended: Some(Wall(2000)), cause: Some("orphaned".into()), ..record(1) };
+    assert_eq!(store.close_record(&closed).await.expect("closed"), Closed::Now);
+    let later = CallRecord { cause: Some("normal".into()), ended: Some(Wall(3000)), ..closed.clone() };
+    assert_eq!(store.close_record(&later).await.expect("asked"), Closed::Before);
+    store.open_record(&later).await.expect("asked");
+    let read = store.call(CallId(1)).await.expect("read").expect("there");
+    assert_eq!(read, CallRecord { wa_call: expected.wa_call, ..closed });
+    assert_eq!(store.open_records().await.expect("read"), []);
+}
+
+#[tokio::test]
+async fn a_record_without_an_end_is_closed_all_the_same() {
+    let (_directory, store) = fresh().await;
+    let odd = CallRecord { ended: None, answered: Some(Wall(1500)), ..record(1) };
+    assert_eq!(store.close_record(&odd).await.expect("closed"), Closed::Now);
+    assert_eq!(store.call(CallId(1)).await.expect("read").and_then(|it| it.ended), Some(Wall(1500)));
+}
+
+#[tokio::test]
+async fn metas_times_reach_a_record_that_is_closed() {
+    let (_directory, store) = fresh().await;
+    store.close_record(&CallRecord { ended: Some(Wall(9)), ..record(1) }).await.expect("closed");
+    let CallEventKind::Terminated(told) = ended() else { panic!("an end") };
+    store.note_termination(CallId(1), &told).await.expect("noted");
+    let read = store.call(CallId(1)).await.expect("read").expect("there");
+    assert_eq!((read.meta_start, read.meta_end, read.meta_duration), (told.start, told.end, Some(60)));
+}
+
+#[tokio::test]
+async fn records_are_listed_newest_first_and_filtered() {
+    let (_directory, store) = fresh().await;
+    for id in 1..=4 {
+        let opened = Wall(i64::try_from(id).expect("small") * 1000);
+        let number = if id == 3 { "support" } else { "sales" }.into();
+        store.open_record(&CallRecord { opened, number, ..record(id) }).await.expect("opened");
+    }
+    store.close_record(&CallRecord { ended: Some(Wall(9)), ..record(2) }).await.expect("closed");
+    let list = async |limit, filter: CallFilter| {
+        let calls = store.calls(limit, &filter).await.expect("read");
+        calls.into_iter().map(|it| it.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(list(9, CallFilter::default()).await, [4, 3, 2, 1]);
+    assert_eq!(list(2, CallFilter::default()).await, [4, 3]);
+    assert_eq!(
+        list(9, CallFilter { number: Some("sales".into()), ..CallFilter::default() }).await,
+        [4, 2, 1]
+    );
+    assert_eq!(list(9, CallFilter { since: Some(Wall(3000)), ..CallFilter::default() }).await, [4, 3]);
+    assert_eq!(list(9, CallFilter { ended: Some(true), ..CallFilter::default() }).await, [2]);
+    assert_eq!(list(9, CallFilter { ended: Some(false), ..CallFilter::default() }).await, [4, 3, 1]);
+}
+
+#[tokio::test]
+async fn no_call_id_is_given_twice_by_two_processes_or_after_a_restart() {
+    let (directory, one) = fresh().await;
+    let two = open(&directory).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        for store in [&one, &two] {
+            assert!(seen.insert(store.next_call_id().await.expect("an id")));
+        }
+    }
+    one.close().await;
+    let three = open(&directory).await;
+    assert!(seen.insert(three.next_call_id().await.expect("an id")));
+    let greatest = *seen.last().expect("some");
+    assert!(three.next_call_id().await.expect("an id") > greatest);
+}
+
+#[tokio::test]
+async fn the_file_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let (directory, store) = fresh().await;
+    store.probe().await.expect("writable");
+    for entry in std::fs::read_dir(directory.path()).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let mode = entry.metadata().expect("metadata").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.path());
+    }
+}
+
+#[tokio::test]
+async fn two_processes_may_start_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let stores = tokio::join!(open(&directory), open(&directory), open(&directory));
+    stores.2.probe().await.expect("writable");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_store_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("test.db");
+    std::fs::write(&path, "this is no database at all, only a text that is long enough").expect("written");
+    let error = Store::open(&path, StoreSettings::default()).await.expect_err("no store");
+    assert!(error.to_string().contains("test.db"), "{error}");
+    let nowhere = directory.path().join("no/such/place.db");
+    assert!(matches!(Store::open(&nowhere, StoreSettings::default()).await, Err(StoreError::Open { .. })));
+}
