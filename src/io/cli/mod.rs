@@ -3,9 +3,10 @@
 pub mod calls;
 pub mod check;
 pub mod password;
-mod records;
 pub mod permission;
+mod records;
 pub mod serve;
+mod simulate;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -29,6 +30,7 @@ enum Command {
     Password(password::PasswordArgs),
     Calls(calls::CallsArgs),
     Permission(permission::PermissionArgs),
+    Simulate(crate::simulator::cli::SimulateArgs),
 }
 
 /// How the program ends; the numbers are those of `sysexits.h`.
@@ -85,6 +87,7 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Password(args) => password::password(&args),
         Command::Calls(args) => records::calls(&args),
         Command::Permission(args) => records::permission(&args),
+        Command::Simulate(args) => simulate::simulate(args),
     }
 }
 
