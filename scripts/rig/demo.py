@@ -44,6 +44,7 @@ class CallReport:
     wa_call: str
     stages: list
     meta_stages: dict
+    first_audio_ms: dict
     media: str
     directions: dict
     ended_by: str
@@ -147,6 +148,7 @@ class Demo:
             wa_call=call,
             stages=figures.stages(record),
             meta_stages=told.get("stages", {}),
+            first_audio_ms={key: rtp.get(f"first_{key}_ms") for key in ("audio", "voice")},
             media=record.get("media") or "",
             directions={name: asdict(way) for name, way in directions.items()},
             ended_by=ended_by,

@@ -1,5 +1,6 @@
 """Programs that the rig starts, each with its own log, and stops again by process id."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+_LIBC = ctypes.CDLL(None)
 
 
 class RigError(Exception):
@@ -30,6 +32,7 @@ class Program:
                 stderr=log,
                 env={**os.environ, **(env or {})},
                 start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
 
     @property
@@ -94,7 +97,8 @@ class Programs:
 
     def __enter__(self) -> "Programs":
         # A SIGTERM must run the clean-up as Ctrl-C does.
-        signal.signal(signal.SIGTERM, _interrupted)
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, _interrupted)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -122,6 +126,11 @@ def wait_for(condition: Callable[[], T | None], otherwise: str, seconds: float =
         if time.monotonic() >= deadline:
             raise RigError(f"{otherwise} (waited {seconds:.0f} s)")
         time.sleep(0.02)
+
+
+def _die_with_parent() -> None:
+    # If the rig itself is killed hard, the kernel ends what it started: prctl(PR_SET_PDEATHSIG, SIGTERM).
+    _LIBC.prctl(1, signal.SIGTERM)
 
 
 def _interrupted(*_: object) -> None:

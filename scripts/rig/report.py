@@ -25,6 +25,8 @@ def _call(number: int, call: dict, paint: "_Paint") -> list[str]:
     verdict = paint.red("not good") if call["wrong"] else paint.green("good")
     lines = [paint.bold(f"call {number}       {call['title']}") + f", {verdict}"]
     lines += _wrapped("set-up", [f"{name.replace('_', ' ')} {at:+.0f} ms" for name, at in call["stages"]])
+    first = call["first_audio_ms"]
+    lines.append(f"  at Meta    first packet {_whole(first['audio'])} and first voice {_whole(first['voice'])} after the answer")
     if call["media"]:
         lines.append(f"  media      {call['media']}")
     lines.append(f"  {'':13}{'packets':>8}{'lost':>6}{'delay p50':>12}{'p99':>9}{'PESQ':>7}{'reference':>11}")
@@ -64,6 +66,10 @@ def _wrapped(title: str, parts: list[str], width: int = 110) -> list[str]:
 
 def _ms(value: float | None) -> str:
     return "?" if value is None else f"{value:.2f} ms"
+
+
+def _whole(value: float | None) -> str:
+    return "?" if value is None else f"{value:.0f} ms"
 
 
 def _short(path: str) -> str:

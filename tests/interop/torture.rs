@@ -15,6 +15,7 @@ fn messages() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sip/rfc4475");
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "dat"));
     files.sort();
     assert!(files.len() >= 40, "{} has {} files only", folder.display(), files.len());
     files
