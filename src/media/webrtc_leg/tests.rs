@@ -1,9 +1,13 @@
 //! Two of our legs against each other: both full ICE and both controlling at first, so that every story
 //! also settles a role conflict.
 
+mod foreign;
+mod garbage;
+mod network;
+
 use std::time::Duration;
 
-use super::network::*;
+use self::network::*;
 use super::*;
 
 const ONE: &str = "192.0.2.1:40000";
