@@ -292,6 +292,7 @@ fn the_pair_does_not_move_during_a_call() {
         if is_stun(packet) && packet.from == inside {
             packet.from = elsewhere;
         } else if packet.to == elsewhere {
+            assert!(packet.bytes[0] != 0, "the controlling side does not even check the new pair");
             packet.to = inside;
         }
         true
