@@ -115,7 +115,7 @@ fn whole_call(seed: u64, loss: u32) -> (String, u64) {
             && count(&net.events[1], |event| matches!(event, Event::Confirmed { .. })) == 1
     });
     assert!(up, "seed {seed}: {:?}", net.events);
-    let who = usize::from(seed % 2 == 0);
+    let who = usize::from(seed.is_multiple_of(2));
     net.ends[who].hang_up(net.now, if who == 0 { caller } else { callee }, None);
     net.run(|_| false);
     assert_eq!(net.legs(), [0, 0], "seed {seed}");
@@ -152,7 +152,7 @@ fn cancel_and_answer_at_any_distance_leave_both_sides_without_a_call() {
         net.ends[1].ring(net.now, callee, None);
         net.run(|net| !net.events[0].is_empty());
         // Both decide within the same round trip, in either order.
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             net.ends[1].accept(net.now, callee, SDP.to_owned());
             net.drain();
             net.ends[0].cancel(net.now, caller, Reason::completed_elsewhere());
