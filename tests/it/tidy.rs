@@ -105,9 +105,11 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("rand_chacha", &["src/random.rs"]),
     ("reqwest", &["src/io/graph/", "src/simulator/"]),
     ("rtc", &["src/simulator/"]),
+    ("rtc_dtls", &["src/simulator/"]),
     ("rtc_rtcp", &["src/rtp/rtcp.rs", "src/simulator/"]),
     ("rtc_rtp", &["src/simulator/"]),
     ("rtc_srtp", &["src/media/srtp.rs", "src/simulator/"]),
+    ("rtc_stun", &["src/simulator/"]),
     ("rustls", &["src/io/", "src/simulator/"]),
     ("sd_notify", &["src/io/systemd.rs"]),
     ("serde", &["src/"]),
@@ -332,7 +334,9 @@ fn functions_are_measured_from_name_to_closing_brace() {
 
 #[test]
 fn every_file_begins_by_saying_what_it_is() {
-    let mute = sources("src").into_iter().chain(sources("tests")).filter(|it| !it.text.starts_with("//! "));
+    // The tests of a module stand in its shadow: it says what it is for them.
+    let own = |it: &Source| !it.shipped.trim().is_empty() && !it.text.starts_with("//! ");
+    let mute = sources("src").into_iter().chain(sources("tests")).filter(own);
     let findings: Vec<String> = mute.map(|it| it.path).collect();
     none(&findings, "begin with one line `//! What this file is.`");
 }
