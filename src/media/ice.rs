@@ -72,7 +72,6 @@ enum Stage {
 }
 
 /// The ICE agent of one leg.
-#[derive(Debug)]
 pub struct Ice {
     agent: IceAgent,
     local: SocketAddr,
@@ -316,6 +315,13 @@ impl Ice {
         self.stage = Stage::Over;
         self.event = Some(event);
         self.timeout = None;
+    }
+}
+
+/// Without the library's agent, which would print both passwords.
+impl std::fmt::Debug for Ice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ice").field("local", &self.local).field("stage", &self.stage).finish_non_exhaustive()
     }
 }
 

@@ -10,18 +10,18 @@ pub mod order;
 pub mod srtp;
 pub mod webrtc_leg;
 
-mod concealer;
-mod digits;
-mod frames;
-mod latch;
-mod line;
-mod outbox;
-mod reorder;
-mod rtcp;
-mod rtp_leg;
-mod summary;
-mod to_meta;
-mod to_phone;
+pub mod concealer;
+pub mod digits;
+pub mod frames;
+pub mod latch;
+pub mod line;
+pub mod outbox;
+pub mod reorder;
+pub mod rtcp;
+pub mod rtp_leg;
+pub mod summary;
+pub mod to_meta;
+pub mod to_phone;
 
 #[cfg(test)]
 mod stories;

@@ -19,8 +19,9 @@ fn speech_reaches_the_user_with_its_level_and_no_more_delay_than_the_encoder_has
     let said: Vec<i16> = (said_from..said_from + 32_000).map(speech).collect();
     let heard = decode_opus(&world.user_heard[heard_from..]);
     let (delay, like) = likeness(&said, &heard, 800);
-    assert!(delay <= 80, "{delay} samples: the encoder looks 6.5 ms ahead, libopus' filters add a little");
-    assert!(like > 0.85, "{like}");
+    let (least, best) = likeness(&said, &libopus_alone(&said, 5), 800);
+    assert!(delay <= least + 2, "{delay} samples, libopus alone takes {least}");
+    assert!(like > best - 0.03, "{like}, libopus alone {best}");
     let level = level_dbov(&heard[8000..30_000]) - level_dbov(&said[8000..30_000]);
     assert!(level.abs() < 2.5, "{level} dB");
     assert_unbroken(&world.user_heard, millis(20), millis(20));
@@ -38,7 +39,9 @@ fn speech_reaches_the_phone_with_its_level_and_the_senders_timing() {
     let said: Vec<i16> = (world.user_voice.sample - 40_000..world.user_voice.sample).map(speech).collect();
     let heard = decode_g711(&world.phone_heard);
     let (delay, like) = likeness(&said[..24_000], &heard, 800);
-    assert!(delay <= 100 && like > 0.85, "{delay} {like}");
+    let (least, best) = likeness(&said[..24_000], &libopus_alone(&said, 10), 800);
+    assert!(delay <= least + 2, "{delay} samples, libopus alone takes {least}");
+    assert!(like > best - 0.03, "{like}, libopus alone {best}");
     for pair in world.phone_heard.windows(2) {
         assert_eq!(pair[1].header.timestamp.since(pair[0].header.timestamp), 160);
         assert_eq!(pair[1].header.seq, pair[0].header.seq.next());
@@ -114,7 +117,7 @@ fn rule_11_the_line_is_unbroken_over_loss_reordering_duplicates_silence_and_rest
         world.run(millis(1000));
         assert_unbroken(&world.user_heard, millis(31), millis(75));
         let figures = world.bridge.summary().to_meta;
-        assert!(figures.lost > 5 && figures.duplicates > 5 && figures.concealed > 5, "{figures:?}");
+        assert!(figures.lost > 5 && figures.duplicates > 2 && figures.concealed > 5, "{figures:?}");
         let level = level_dbov(&decode_opus(&world.user_heard)[40_000..]);
         assert!(level > -30.0, "the agent is heard after all of it, seed {seed}: {level}");
     }
@@ -127,12 +130,12 @@ fn rule_11_a_phone_whose_clock_stands_still_while_muted_is_heard_again_at_once()
     world.run(millis(1000));
     world.phone.speaking = false;
     world.run(millis(5000));
-    let heard = world.user_heard.len();
+    let (heard, again) = (world.user_heard.len(), world.elapsed());
     world.phone.speaking = true;
     world.run(millis(1000));
     assert_unbroken(&world.user_heard, millis(30), millis(60));
     let resumed = world.user_heard[heard..].iter().find(|it| it.header.marker).unwrap();
-    assert!(resumed.at < Duration::from_millis(6500 + 120), "{:?}", resumed.at);
+    assert!(resumed.at < again + millis(120), "{:?}", resumed.at);
 }
 
 #[test]
@@ -187,7 +190,8 @@ fn phones_with_other_packet_lengths_become_an_even_line_of_twenty_milliseconds()
         assert!(figures.concealed + figures.late + figures.skipped <= 4, "{ptime}: {figures:?}");
         let said: Vec<i16> = (said_from..said_from + 16_000).map(speech).collect();
         let (_, like) = likeness(&said, &decode_opus(&world.user_heard[heard_from..]), 1200);
-        assert!(like > 0.85, "{ptime}: {like}");
+        let (_, best) = likeness(&said, &libopus_alone(&said, 5), 800);
+        assert!(like > best - 0.06, "{ptime}: {like}, libopus alone {best}");
         let bunched = world.user_heard[heard_from..].windows(2).filter(|it| it[1].at == it[0].at).count();
         assert!(bunched <= 2, "{ptime}: {bunched}");
     }

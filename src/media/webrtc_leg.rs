@@ -368,10 +368,4 @@ impl std::fmt::Debug for WebRtcLeg {
 }
 
 #[cfg(test)]
-mod foreign;
-#[cfg(test)]
-mod garbage;
-#[cfg(test)]
-mod network;
-#[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The audio section towards Meta: what its offers and answers say, and what ours must look like
 //! (reference §12.1 to §12.3).
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
 use super::session::{Connection, Media, Origin, Session};
@@ -91,8 +91,8 @@ pub enum FingerprintCase {
     Upper,
 }
 
-/// What the far end's audio section says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What the far end's audio section says. Prints without the password.
+#[derive(Clone, PartialEq, Eq)]
 pub struct RemoteWebRtc {
     /// `a=ice-ufrag`.
     pub ufrag: String,
@@ -124,8 +124,9 @@ pub struct RemoteWebRtc {
     pub ssrc: Option<Ssrc>,
 }
 
-/// What our audio section says. The same values print the same text, byte for byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What our audio section says. The same values write the same SDP, byte for byte. Prints without the
+/// password.
+#[derive(Clone, PartialEq, Eq)]
 pub struct LocalWebRtc {
     /// The number in our `o=` line.
     pub session_id: u64,
@@ -143,6 +144,34 @@ pub struct LocalWebRtc {
     pub cname: String,
     /// How the hash name is written.
     pub fingerprint_case: FingerprintCase,
+}
+
+impl fmt::Debug for RemoteWebRtc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteWebRtc")
+            .field("setup", &self.setup)
+            .field("ice_lite", &self.ice_lite)
+            .field("candidates", &self.candidates)
+            .field("mid", &self.mid)
+            .field("protocol", &self.protocol)
+            .field("opus", &self.opus)
+            .field("telephone_event", &self.telephone_event)
+            .field("max_average_bitrate", &self.max_average_bitrate)
+            .field("max_playback_rate", &self.max_playback_rate)
+            .field("in_band_fec", &self.in_band_fec)
+            .field("ssrc", &self.ssrc)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for LocalWebRtc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalWebRtc")
+            .field("session_id", &self.session_id)
+            .field("candidates", &self.candidates)
+            .field("ssrc", &self.ssrc)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads Meta's offer or answer, in the shape of 2024 as in the one of 2026 (reference §12.1).

@@ -252,16 +252,17 @@ impl Meta {
 
     /// The called user's phone rings, and the user answers, declines, or lets it ring. Begins with the `connect`
     /// webhook.
-    pub(super) fn play_the_user(&self, id: &str, user: User) {
+    pub(super) fn play_the_user(&self, id: &str, user: &User) {
         let (this, id) = (self.clone(), id.to_owned());
+        let (ring, answer, reject) = (user.ring_after_ms, user.answer_after_ms, user.reject);
         tokio::spawn(async move {
             let deadline = tokio::time::Instant::now() + this.0.patience.ring_time;
-            if let Some(ring) = user.ring_after_ms {
+            if let Some(ring) = ring {
                 tokio::time::sleep(Duration::from_millis(ring)).await;
                 this.ring(&id);
-                if let Some(answer) = user.answer_after_ms {
+                if let Some(answer) = answer {
                     tokio::time::sleep(Duration::from_millis(answer)).await;
-                    if user.reject {
+                    if reject {
                         this.decline(&id);
                     } else {
                         this.pick_up(&id);
@@ -297,10 +298,10 @@ impl Meta {
             }
             let user = state.user(phone, scoped).clone();
             let pair = (number.to_owned(), user.key().to_owned());
+            let mut view = state.ledger.view(&pair, at);
             if !user.callable {
-                state.ledger.permit(&pair, Permission::None);
+                (view.permission, view.expires_ms) = (Permission::None.status(), None);
             }
-            let view = state.ledger.view(&pair, at);
             let most = state.ledger.limits.pair_calls;
             let mut permission = serde_json::json!({ "status": view.permission });
             if let Some(until) = view.expires_ms {

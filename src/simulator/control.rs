@@ -220,7 +220,11 @@ async fn set_user(Shared(meta): Shared<Meta>, Path(id): Path<String>, body: Byte
         let numbers: Vec<String> = match &change.number {
             Some(number) if state.numbers.contains_key(number) => vec![number.clone()],
             Some(_) => {
-                return Err(Problem::new(404, "no such business number", "use a phone_number_id of --number"));
+                return Err(Problem::new(
+                    404,
+                    "no such business number",
+                    "use a phone_number_id of --number",
+                ));
             }
             None => state.numbers.keys().cloned().collect(),
         };

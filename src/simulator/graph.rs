@@ -57,13 +57,13 @@ async fn calls(
                     let reply = json!({ "messaging_product": "whatsapp", "calls": [ { "id": id } ] });
                     if first {
                         meta.0.delivery.post_and_wait(change).await;
-                        meta.play_the_user(&id, *user);
+                        meta.play_the_user(&id, &user);
                     } else {
                         tokio::spawn(async move {
                             // The reply goes out first.
                             tokio::time::sleep(Duration::from_millis(10)).await;
                             meta.0.delivery.post(change);
-                            meta.play_the_user(&id, *user);
+                            meta.play_the_user(&id, &user);
                         });
                     }
                     Ok(reply)

@@ -27,6 +27,18 @@
 //! | `GET /sim/violations` | | every rule that the business broke |
 //! | `GET /sim/webhooks` | | what was sent, with HTTP statuses and latency |
 //! | `POST /sim/replay` | `webhook` (number), or `call` and `event`; `bad_signature` | sends a stored webhook again, byte by byte |
+//!
+//! `stages` holds Unix milliseconds: `started`, `webhook_connect_taken` (answered 200; likewise for the other events),
+//! `pre_accept`, `accept`, `ice_check` (the first valid one), `ice_nominated`, `dtls_up`, `first_rtp`, `first_voice`
+//! (the first voiced frame after the answer), `ringing`, `picked_up`, `webhook_ringing`, `webhook_accepted`,
+//! `webhook_rejected`, `early_media`, `reject`, `terminate`, `ended`.
+//!
+//! `rtp` holds, of the business's stream, `received`, `lost`, `gaps_over_60ms`, `max_gap_ms`, `ssrcs`, `seq_breaks`,
+//! `timestamp_breaks`, `first_audio_ms` and `first_voice_ms` (after the answer), `before_answer`, `early_dtls`,
+//! `odd_frames`, `bitrate`, `rtcp_received`, and of ours `sent`, `rtcp_sent`, `reported_loss`.
+//!
+//! A user speaks Opus at 20 kbit/s out of a mono 16-bit WAV file of 8, 16 or 48 kHz, else the noise of a quiet room;
+//! what is heard is recorded as mono 16-bit at 16 kHz, from the answer on, with silence where nothing came.
 
 mod business;
 mod call;

@@ -6,7 +6,7 @@ use crate::time::Wall;
 fn ntp(at: Wall) -> (u32, u32) {
     let millis = at.millis().max(0);
     let seconds = u32::try_from((millis / 1000 + 2_208_988_800) & 0xffff_ffff).unwrap_or(0);
-    let fraction = u32::try_from((millis % 1000) * 4_294_967_296 / 1000 & 0xffff_ffff).unwrap_or(0);
+    let fraction = u32::try_from(((millis % 1000) * 4_294_967_296 / 1000) & 0xffff_ffff).unwrap_or(0);
     (seconds, fraction)
 }
 

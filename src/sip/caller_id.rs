@@ -6,7 +6,7 @@ use super::message::uri::escape_user;
 const LONGEST: usize = 40;
 
 /// First the plain letter, then the letters that become it.
-const PLAIN: [&str; 36] = [
+const PLAIN: [&str; 35] = [
     "AÀÁÂÃÄÅĀĂĄ",
     "aàáâãäåāăąª",
     "CÇĆĈĊČ",
@@ -39,8 +39,7 @@ const PLAIN: [&str; 36] = [
     "yýÿŷ",
     "ZŹŻŽ",
     "zźżž",
-    "'‘’‚‛´`",
-    "\"“”„«»",
+    "'‘’‚‛´“”„«»",
     "-‐‑‒–—―",
     " \u{a0}\u{2002}\u{2003}\u{2009}\u{202f}\t",
 ];
@@ -53,6 +52,9 @@ pub fn plain_display(name: &str) -> String {
     let mut out = String::new();
     for c in name.chars() {
         match c {
+            // Old phones print the backslash of an escaped quote, too.
+            '"' => out.push('\''),
+            '\\' => out.push('/'),
             ' '..='~' => out.push(c),
             'ß' => out.push_str("ss"),
             'Æ' => out.push_str("AE"),
@@ -89,7 +91,7 @@ mod tests {
     #[test]
     fn rule_26_a_name_keeps_its_letters_and_loses_what_an_old_phone_cannot_show() {
         assert_eq!(plain_display("José  Conceição 🎉🎉"), "Jose Conceicao");
-        assert_eq!(plain_display("Łukasz “Luk” Größe"), "Lukasz \"Luk\" Grosse");
+        assert_eq!(plain_display("Łukasz “Luk” Größe"), "Lukasz 'Luk' Grosse");
         assert_eq!(plain_display("a\r\nVia: x\u{0}"), "aVia: x");
         assert_eq!(plain_display("🔥!!🔥"), "");
         assert_eq!(plain_display("张伟"), "");

@@ -135,6 +135,7 @@ pub fn parse(body: &[u8], received: Wall) -> Result<Batch, WebhookError> {
 
 /// What the items of one change have in common.
 struct Context<'a> {
+    field: &'a str,
     value: &'a Value,
     number: Option<PhoneNumberId>,
     /// The business number's digits, to tell the user's end of a call that names no direction.
@@ -151,60 +152,45 @@ impl Batch {
         let value = &change["value"];
         let metadata = &value["metadata"];
         let context = Context {
+            field: &field,
             value,
             number: text(&metadata["phone_number_id"]).map(PhoneNumberId::from),
             business: text(&metadata["display_phone_number"]).map(|it| digits(&it)),
             received,
         };
         match field.as_str() {
-            "calls" | "messages" => self.read_items(&context, &field),
-            "account_update" => self.other(&field, text(&value["event"])),
-            "account_settings_update" => self.other(&field, text(&value["type"])),
-            _ => self.other(&field, None),
+            "calls" | "messages" => self.read_items(&context),
+            "account_update" => self.events.push(context.other(text(&value["event"]))),
+            "account_settings_update" => self.events.push(context.other(text(&value["type"]))),
+            _ => self.events.push(context.other(None)),
         }
     }
 
-    fn read_items(&mut self, context: &Context<'_>, field: &str) {
-        let before = self.events.len() + self.flaws.len();
-        for call in items(&context.value["calls"]) {
-            let read = context.call(call);
-            self.take(read, field);
+    fn read_items(&mut self, context: &Context<'_>) {
+        let calls = items(&context.value["calls"]).iter().map(|it| context.call(it));
+        let statuses = items(&context.value["statuses"]).iter().map(|it| context.status(it));
+        let messages = items(&context.value["messages"]).iter().map(|it| context.message(it));
+        let mut any = false;
+        for read in calls.chain(statuses).chain(messages) {
+            any = true;
+            match read {
+                Ok(event) => self.events.push(event),
+                Err(flaw) => self.flaws.push(flaw),
+            }
         }
-        for status in items(&context.value["statuses"]) {
-            let read = context.status(status, field);
-            self.take(read, field);
-        }
-        for message in items(&context.value["messages"]) {
-            let read = context.message(message);
-            self.take(read, field);
-        }
-        if self.events.len() + self.flaws.len() == before {
+        if !any {
             let code = meanings(&context.value["errors"]).first().map(|it| format!("error {}", it.code()));
-            self.other(field, code);
+            self.events.push(context.other(code));
         }
     }
-
-    fn take(&mut self, read: Result<Read, Flaw>, field: &str) {
-        match read {
-            Ok(Read::Event(event)) => self.events.push(event),
-            Ok(Read::Other(what)) => self.other(field, what),
-            Err(flaw) => self.flaws.push(flaw),
-        }
-    }
-
-    fn other(&mut self, field: &str, what: Option<String>) {
-        let field = what.map_or_else(|| field.to_owned(), |what| format!("{field}/{what}"));
-        self.events.push(Event::Other { field });
-    }
-}
-
-/// What reading one item gives.
-enum Read {
-    Event(Event),
-    Other(Option<String>),
 }
 
 impl Context<'_> {
+    fn other(&self, what: Option<String>) -> Event {
+        let field = self.field;
+        Event::Other { field: what.map_or_else(|| field.to_owned(), |what| format!("{field}/{what}")) }
+    }
+
     fn number(&self) -> Result<PhoneNumberId, Flaw> {
         self.number.clone().ok_or(Flaw::NoNumber)
     }
@@ -213,28 +199,24 @@ impl Context<'_> {
         time(&item["timestamp"]).unwrap_or(self.received)
     }
 
-    fn call(&self, call: &Value) -> Result<Read, Flaw> {
+    fn call(&self, call: &Value) -> Result<Event, Flaw> {
         if !call.is_object() {
             return Err(Flaw::NotObject);
         }
-        let event = text(&call["event"]).unwrap_or_default().to_ascii_lowercase();
-        let kind_of: fn(&Self, &Value) -> Result<(CallEventKind, Option<UserId>), Flaw> = match event.as_str()
-        {
-            "connect" => Self::connect,
-            "terminate" => |context, call| Ok(context.terminate(call)),
-            "" => return Err(Flaw::NotObject),
-            _ => return Ok(Read::Other(Some(event))),
-        };
+        let event = text(&call["event"]).ok_or(Flaw::NotObject)?.to_ascii_lowercase();
+        if !matches!(event.as_str(), "connect" | "terminate") {
+            return Ok(self.other(Some(event)));
+        }
         let id = text(&call["id"]).ok_or(Flaw::NoCallId)?;
-        let (kind, user) = kind_of(self, call)?;
-        Ok(Read::Event(Event::Call(CallEvent {
+        let (kind, user) = if event == "connect" { self.connect(call)? } else { self.terminate(call) };
+        Ok(Event::Call(CallEvent {
             number: self.number()?,
             call: WaCallId::from(id),
             at: self.at(call),
             user,
             opaque: text(&call["biz_opaque_callback_data"]),
             kind,
-        })))
+        }))
     }
 
     fn connect(&self, call: &Value) -> Result<(CallEventKind, Option<UserId>), Flaw> {
@@ -291,41 +273,41 @@ impl Context<'_> {
         (CallEventKind::Terminated(termination), self.with_contact(named).0)
     }
 
-    fn status(&self, status: &Value, field: &str) -> Result<Read, Flaw> {
+    fn status(&self, status: &Value) -> Result<Event, Flaw> {
         if !status.is_object() {
             return Err(Flaw::NotObject);
         }
         // On `messages` everything is a message's status unless it says otherwise.
-        let kind =
-            text(&status["type"]).unwrap_or_else(|| if field == "calls" { "call" } else { "message" }.into());
+        let kind = text(&status["type"])
+            .unwrap_or_else(|| if self.field == "calls" { "call" } else { "message" }.into());
         if !kind.eq_ignore_ascii_case("call") {
-            return Ok(Read::Other(Some(format!("status {kind}"))));
+            return Ok(self.other(Some(format!("status {kind}"))));
         }
         let word = text(&status["status"]).unwrap_or_default().to_ascii_uppercase();
         let kind = match word.as_str() {
             "RINGING" => CallEventKind::Rang,
             "ACCEPTED" => CallEventKind::Accepted,
             "REJECTED" => CallEventKind::Rejected,
-            _ => return Ok(Read::Other(Some(format!("status {word}")))),
+            _ => return Ok(self.other(Some(format!("status {word}")))),
         };
         let named = user(&status["recipient_id"], &status["recipient_user_id"]);
-        Ok(Read::Event(Event::Call(CallEvent {
+        Ok(Event::Call(CallEvent {
             number: self.number()?,
             call: WaCallId::from(text(&status["id"]).ok_or(Flaw::NoCallId)?),
             at: self.at(status),
             user: self.with_contact(named).0,
             opaque: text(&status["biz_opaque_callback_data"]),
             kind,
-        })))
+        }))
     }
 
-    fn message(&self, message: &Value) -> Result<Read, Flaw> {
+    fn message(&self, message: &Value) -> Result<Event, Flaw> {
         if !message.is_object() {
             return Err(Flaw::NotObject);
         }
         let reply = &message["interactive"]["call_permission_reply"];
         if !reply.is_object() {
-            return Ok(Read::Other(None));
+            return Ok(self.other(None));
         }
         let at = self.at(message);
         let response = match text(&reply["response"]).unwrap_or_default().to_ascii_lowercase().as_str() {
@@ -335,7 +317,7 @@ impl Context<'_> {
         };
         let automatic =
             text(&reply["response_source"]).is_some_and(|it| it.eq_ignore_ascii_case("automatic"));
-        Ok(Read::Event(Event::Permission(PermissionReply {
+        Ok(Event::Permission(PermissionReply {
             id: text(&message["id"]).unwrap_or_default(),
             number: self.number()?,
             user: self.with_contact(caller(message)).0.ok_or(Flaw::NoUser)?,
@@ -343,7 +325,7 @@ impl Context<'_> {
             response,
             source: if automatic { ReplySource::Automatic } else { ReplySource::UserAction },
             context: text(&message["context"]["id"]),
-        })))
+        }))
     }
 
     /// The contact of a user, and the user completed by the id that only the contact has.

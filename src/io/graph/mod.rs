@@ -103,32 +103,30 @@ impl GraphClient {
     /// # Errors
     /// The base is no URL, or TLS cannot be set up.
     pub fn new(settings: GraphSettings) -> Result<Self, GraphSetupError> {
-        let wrong_base = || GraphSetupError::Base(settings.base.clone());
-        let base = reqwest::Url::parse(&settings.base).map_err(|_| wrong_base())?;
-        if !matches!(base.scheme(), "http" | "https") {
-            return Err(wrong_base());
-        }
-        let local = matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        let GraphSettings { base, version, timeout, connect_timeout, permission_rate, permission_memory } =
+            settings;
+        let url = reqwest::Url::parse(&base).ok().filter(|it| matches!(it.scheme(), "http" | "https"));
+        let Some(url) = url else { return Err(GraphSetupError::Base(base)) };
         let mut builder = Client::builder()
-            .timeout(settings.timeout)
-            .connect_timeout(settings.connect_timeout)
+            .timeout(timeout)
+            .connect_timeout(connect_timeout)
             // A redirect would carry the token to somebody else.
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .tcp_nodelay(true)
             .tcp_keepalive(Duration::from_secs(20))
             .pool_idle_timeout(Duration::from_secs(55));
-        if local {
+        if matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(GraphSetupError::Client)?;
-        let root = format!("{}/{}", settings.base.trim_end_matches('/'), settings.version.trim_matches('/'));
+        let root = format!("{}/{}", base.trim_end_matches('/'), version.trim_matches('/'));
         let state = State {
-            queries: QueryLimiter::new(settings.permission_rate),
-            known: PermissionCache::new(settings.permission_memory),
+            queries: QueryLimiter::new(permission_rate),
+            known: PermissionCache::new(permission_memory),
             held: HashMap::new(),
         };
-        Ok(Self { client, root, timeout: settings.timeout, state: Mutex::new(state) })
+        Ok(Self { client, root, timeout, state: Mutex::new(state) })
     }
 
     /// Asks Meta to do something, again where that is safe.

@@ -29,6 +29,9 @@ use crate::media::{OpenRefusal, OpenSpec, Order, Report};
 use crate::random::Random;
 use crate::sdp::webrtc::FingerprintCase;
 
+#[cfg(test)]
+mod loopback;
+
 pub use self::figures::MediaFigures;
 pub use self::ports::Realm;
 

@@ -41,7 +41,7 @@ impl Realm {
 
 /// How many neighbouring ports a leg takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
+pub(super) enum Width {
     /// One: RTP and RTCP share it.
     One,
     /// An even one for RTP and the odd one after it for RTCP (RFC 3550 §11).
@@ -59,7 +59,7 @@ impl Width {
 
 /// The ports of one realm.
 #[derive(Debug)]
-pub struct Ports {
+pub(super) struct Ports {
     realm: Realm,
     width: Width,
     quarantine: Duration,
@@ -70,7 +70,7 @@ pub struct Ports {
 impl Ports {
     /// All ports of the realm that fit; `start` (a random number) is where the round begins.
     #[must_use]
-    pub fn new(realm: Realm, width: Width, quarantine: Duration, start: u32) -> Self {
+    pub(super) fn new(realm: Realm, width: Width, quarantine: Duration, start: u32) -> Self {
         let step = width.step();
         let first = realm.ports.start().next_multiple_of(step);
         let last = *realm.ports.end();
@@ -87,12 +87,12 @@ impl Ports {
 
     /// The realm.
     #[must_use]
-    pub const fn realm(&self) -> &Realm {
+    pub(super) const fn realm(&self) -> &Realm {
         &self.realm
     }
 
     /// Takes the next port or pair and binds it. `None`: every port is in use, rests or is refused.
-    pub fn take(&mut self, now: Instant) -> Option<Vec<UdpSocket>> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<Vec<UdpSocket>> {
         while self.resting.front().is_some_and(|(until, _)| *until <= now) {
             self.free.extend(self.resting.pop_front().map(|(_, port)| port));
         }
@@ -116,7 +116,7 @@ impl Ports {
     }
 
     /// Gives a port back; it rests before it is used again.
-    pub fn give_back(&mut self, now: Instant, port: u16) {
+    pub(super) fn give_back(&mut self, now: Instant, port: u16) {
         if *self.realm.ports.end() != 0 {
             self.resting.push_back((now + self.quarantine, port));
         }
@@ -124,7 +124,7 @@ impl Ports {
 
     /// Ports or pairs that can be taken now, and those that rest.
     #[must_use]
-    pub fn left(&self) -> (usize, usize) {
+    pub(super) fn left(&self) -> (usize, usize) {
         (self.free.len(), self.resting.len())
     }
 }

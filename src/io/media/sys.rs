@@ -23,17 +23,17 @@ struct Control([u8; CONTROL]);
 
 /// A received datagram.
 #[derive(Debug)]
-pub struct Datagram<'a> {
+pub(super) struct Datagram<'a> {
     /// The sender.
-    pub from: SocketAddr,
+    pub(super) from: SocketAddr,
     /// When the kernel received it, on the monotonic clock.
-    pub arrived: Instant,
+    pub(super) arrived: Instant,
     /// The bytes.
-    pub bytes: &'a mut [u8],
+    pub(super) bytes: &'a mut [u8],
 }
 
 /// Buffers for one batch; one per worker.
-pub struct Batch {
+pub(super) struct Batch {
     bytes: Vec<[u8; LONGEST]>,
     names: Vec<libc::sockaddr_storage>,
     controls: Vec<Control>,
@@ -43,7 +43,7 @@ pub struct Batch {
 impl Batch {
     /// Empty buffers.
     #[must_use]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         // SAFETY: all-zero bytes are a valid `sockaddr_storage`: it consists of integers only.
         let name: libc::sockaddr_storage = unsafe { MaybeUninit::zeroed().assume_init() };
         Self {
@@ -58,7 +58,7 @@ impl Batch {
     ///
     /// # Errors
     /// What `recvmmsg` says, other than that nothing waits.
-    pub fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<bool> {
+    pub(super) fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<bool> {
         self.filled.clear();
         // SAFETY: all-zero bytes are valid for these C structures of integers and pointers.
         let mut parts: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -103,7 +103,7 @@ impl Batch {
     }
 
     /// The datagrams of the last batch.
-    pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
+    pub(super) fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
         self.filled.iter().zip(&mut self.bytes).filter_map(|((length, from, arrived), bytes)| {
             let from = (*from)?;
             Some(Datagram { from, arrived: *arrived, bytes: bytes.get_mut(..*length)? })
@@ -156,7 +156,7 @@ fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
 ///
 /// # Errors
 /// What `setsockopt` says.
-pub fn stamp_datagrams(socket: RawFd) -> io::Result<()> {
+pub(super) fn stamp_datagrams(socket: RawFd) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the value is an int that lives until the call returns, and its size is given.
     let done = unsafe {
@@ -175,7 +175,7 @@ pub fn stamp_datagrams(socket: RawFd) -> io::Result<()> {
 ///
 /// # Errors
 /// What the scheduler calls say, for instance in a sandbox.
-pub fn pin_to_processor(at: usize) -> io::Result<()> {
+pub(super) fn pin_to_processor(at: usize) -> io::Result<()> {
     // SAFETY: all-zero bytes are a valid, empty set.
     let mut allowed: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: thread 0 is the caller, and the size is that of the set.

@@ -275,3 +275,36 @@ async fn stopping_lets_a_request_finish_and_takes_no_new_one() {
     tokio::time::timeout(PATIENCE, stopping).await.expect("in time").expect("stopped");
     assert!(TcpStream::connect(bench.address).await.is_err());
 }
+
+#[tokio::test]
+async fn over_tls_the_endpoint_answers_whoever_trusts_its_certificate() {
+    let bench = Bench::set_up().await;
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/webhook/tls");
+    let tls = tls_config(&data.join("certificate.pem"), &data.join("key.pem")).expect("a configuration");
+    let (tell, mut events) = mpsc::unbounded_channel();
+    let secrets = vec![Secret::new("s".to_owned())];
+    let token = Secret::new("t".to_owned());
+    let state = WebhookState::new(token, secrets, bench.store.clone(), tell, Arc::clone(&bench.counters));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let server = serve(listener, Some(tls), router("/meta", state)).expect("a server");
+    let trusted = reqwest::Certificate::from_pem(&std::fs::read(data.join("certificate.pem")).expect("read"));
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).tls_certs_only(trusted).build();
+    let body = ringing("wacid.T");
+    let request = client.expect("a client").post(format!("https://{address}/meta"));
+    let request = request.header("x-hub-signature-256", sign(b"s", body.as_bytes())).body(body);
+    assert_eq!(request.send().await.expect("an answer").status(), 200);
+    assert!(events.recv().await.is_some());
+    let stranger = bench.client.get(format!("https://{address}/meta")).send().await;
+    assert!(stranger.is_err(), "nobody else trusts it");
+    server.stop(Duration::ZERO).await;
+}
+
+#[test]
+fn a_certificate_that_is_none_is_named() {
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/webhook/tls");
+    let missing = tls_config(&data.join("none.pem"), &data.join("key.pem")).expect_err("no file");
+    assert!(missing.to_string().contains("none.pem"), "{missing}");
+    let swapped = tls_config(&data.join("key.pem"), &data.join("key.pem")).expect_err("no certificate");
+    assert!(matches!(swapped, TlsSetupError::Pem { .. } | TlsSetupError::Pair(_)), "{swapped}");
+}

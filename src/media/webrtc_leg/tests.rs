@@ -1,9 +1,13 @@
 //! Two of our legs against each other: both full ICE and both controlling at first, so that every story
 //! also settles a role conflict.
 
+mod foreign;
+mod garbage;
+mod network;
+
 use std::time::Duration;
 
-use super::network::*;
+use self::network::*;
 use super::*;
 
 const ONE: &str = "192.0.2.1:40000";
@@ -365,4 +369,14 @@ fn a_replayed_check_from_ever_new_addresses_is_remembered_64_times_only() {
     assert_eq!((1..=60).filter(|&port| answered(&mut one, port) > 0).count(), 60);
     assert_eq!((100..=999).filter(|&port| answered(&mut one, port) > 0).count(), 3, "and two itself is one");
     assert_eq!(one.leg.remote_address(), Some(two.address));
+}
+
+#[test]
+fn a_leg_prints_no_key_and_no_password() {
+    let mut network = Network::new(18);
+    let (mut one, mut two) = introduced(&network, |sdp| sdp);
+    allow(&network, &mut one, &mut two);
+    network.run(&mut one, &mut two, millis(1000));
+    let printed = format!("{:?} {:?}", one.leg, one.leg.ice);
+    assert!(one.leg.profile().is_some() && !printed.contains(&one.leg.description.pwd), "{printed}");
 }

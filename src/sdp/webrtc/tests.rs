@@ -166,3 +166,9 @@ fn candidates_that_cannot_be_reached_over_udp_are_passed_over() {
     let bare: String = NEW.split_inclusive('\n').filter(|line| !line.starts_with("a=candidate")).collect();
     assert_eq!(read_webrtc(&bare).unwrap().candidates, [address("203.0.113.49:3480")]);
 }
+
+#[test]
+fn passwords_do_not_print() {
+    let printed = format!("{:?} {:?}", read_webrtc(NEW).unwrap(), local());
+    assert!(!printed.contains("9dX1s") && !printed.contains("R3place"), "{printed}");
+}

@@ -38,7 +38,7 @@ impl UserAgent {
                 if let Some((incoming, server)) = pending {
                     self.end_reoffer(now, &incoming, &server);
                 }
-                self.bye(now, &mut dialog, reason.as_ref());
+                self.bye(now, &mut dialog, reason);
                 self.remove_leg(leg);
             }
         }
@@ -47,10 +47,10 @@ impl UserAgent {
     /// Ends a call of a process that died, as well as can be: one BYE, nobody waits for the answer.
     pub fn end_orphan(&mut self, now: Now, snapshot: &DialogSnapshot, reason: Reason) {
         let mut dialog = Dialog::from_snapshot(snapshot);
-        self.bye(now, &mut dialog, Some(&reason));
+        self.bye(now, &mut dialog, Some(reason));
     }
 
-    pub(super) fn bye(&mut self, now: Now, dialog: &mut Dialog, reason: Option<&Reason>) {
+    pub(super) fn bye(&mut self, now: Now, dialog: &mut Dialog, reason: Option<Reason>) {
         let mut bye = dialog.next_request(Method::Bye);
         if let Some(reason) = reason {
             bye.headers.push(Name::Reason, reason.to_string());
@@ -209,7 +209,7 @@ impl UserAgent {
         let silence = Reason { protocol: "SIP", cause: 408, text: "No ACK".to_owned() };
         let reason = asked.clone().flatten().unwrap_or(silence);
         self.figures.ack_timeouts += 1;
-        self.bye(now, &mut dialog, Some(&reason));
+        self.bye(now, &mut dialog, Some(reason));
         self.remove_leg(leg);
         // Whoever has hung up already wants to hear no more of the call.
         if asked.is_none() {

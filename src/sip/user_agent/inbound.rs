@@ -17,7 +17,9 @@ impl UserAgent {
     /// A new call: who is it, 100, and the event.
     pub(super) fn handle_invite(&mut self, now: Now, incoming: Incoming) {
         let source = incoming.flow.remote.ip();
-        let trunk = self.settings.trunks.iter().find(|trunk| trunk.sources.contains(&source));
+        // A registered phone may share its address with a trunk (one PBX, one NAT): it stays a phone.
+        let phone = self.registrar.knows(now.mono, incoming.flow);
+        let trunk = self.settings.trunks.iter().find(|trunk| !phone && trunk.sources.contains(&source));
         let origin = match trunk.map(|trunk| trunk.name.clone()) {
             Some(trunk) => CallerOrigin::Trunk(trunk),
             None => {

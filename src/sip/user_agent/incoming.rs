@@ -17,6 +17,20 @@ pub(super) struct Incoming {
     pub(super) flow: Flow,
 }
 
+/// Why a request that can be read is refused.
+struct Objection {
+    status: u16,
+    phrase: &'static str,
+    headers: Vec<(Name, String)>,
+}
+
+impl Objection {
+    #[expect(clippy::unnecessary_wraps, reason = "every caller returns it as it is")]
+    const fn new(status: u16, phrase: &'static str, headers: Vec<(Name, String)>) -> Option<Self> {
+        Some(Self { status, phrase, headers })
+    }
+}
+
 impl Incoming {
     /// Where answers go.
     pub(super) fn answer_to(&self) -> Flow {
@@ -154,7 +168,7 @@ impl UserAgent {
             }
             return;
         }
-        if let Some((status, phrase, headers)) = self.objection(&incoming) {
+        if let Some(Objection { status, phrase, headers }) = self.objection(&incoming) {
             return self.answer_stateless(&incoming, status, phrase, headers);
         }
         if head.to.tag().is_some() {
@@ -172,26 +186,27 @@ impl UserAgent {
     }
 
     /// What is wrong with a request that can be read (RFC 3261 §8.2.1 to §8.2.3).
-    fn objection(&self, incoming: &Incoming) -> Option<(u16, &'static str, Vec<(Name, String)>)> {
+    fn objection(&self, incoming: &Incoming) -> Option<Objection> {
         let (request, headers) = (&incoming.request, &incoming.request.headers);
         let allow = || vec![(Name::Allow, ALLOW.to_owned())];
         match request.method {
-            Method::Other(_) => return Some((501, "Not Implemented", allow())),
-            Method::Known(_) => return Some((405, "Method Not Allowed", allow())),
+            Method::Other(_) => return Objection::new(501, "Not Implemented", allow()),
+            Method::Known(_) => return Objection::new(405, "Method Not Allowed", allow()),
             _ => {}
         }
         let scheme = request.uri.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
         if !matches!(scheme.as_str(), "sip" | "sips" | "tel") {
-            return Some((416, "Unsupported URI Scheme", Vec::new()));
+            return Objection::new(416, "Unsupported URI Scheme", Vec::new());
         }
         let spent = headers.get(&Name::MaxForwards).is_some_and(|hops| hops.bytes().all(|b| b == b'0'));
         // An OPTIONS that ends here is how a trace route works (RFC 3261 §11); a call would loop.
         if spent && request.method != Method::Options {
-            return Some((483, "Too Many Hops", Vec::new()));
+            return Objection::new(483, "Too Many Hops", Vec::new());
         }
         let required = headers.words(&Name::Require);
-        if !required.is_empty() {
-            return Some((420, "Bad Extension", vec![(Name::Unsupported, required.join(", "))]));
+        // A BYE ends the call whatever it asks for besides.
+        if !required.is_empty() && request.method != Method::Bye {
+            return Objection::new(420, "Bad Extension", vec![(Name::Unsupported, required.join(", "))]);
         }
         if matches!(request.method, Method::Invite | Method::Update) {
             return objection_to_body(request);
@@ -215,17 +230,21 @@ impl UserAgent {
     }
 }
 
-fn objection_to_body(request: &Request) -> Option<(u16, &'static str, Vec<(Name, String)>)> {
+fn objection_to_body(request: &Request) -> Option<Objection> {
     let headers = &request.headers;
     let encoded = headers.words(&Name::ContentEncoding).iter().any(|word| word != "identity");
     if encoded {
         let identity = vec![(Name::Other("Accept-Encoding".to_owned()), "identity".to_owned())];
-        return Some((415, "Unsupported Media Type", identity));
+        return Objection::new(415, "Unsupported Media Type", identity);
     }
     let kind = headers.get(&Name::ContentType).unwrap_or("").to_ascii_lowercase();
     let readable = kind.starts_with("application/sdp") || kind.starts_with("multipart/");
     if !request.body.is_empty() && !readable {
-        return Some((415, "Unsupported Media Type", vec![(Name::Accept, "application/sdp".to_owned())]));
+        return Objection::new(
+            415,
+            "Unsupported Media Type",
+            vec![(Name::Accept, "application/sdp".to_owned())],
+        );
     }
     let accepted = headers.words(&Name::Accept);
     let takes_sdp = |word: &String| {
@@ -233,7 +252,7 @@ fn objection_to_body(request: &Request) -> Option<(u16, &'static str, Vec<(Name,
         matches!(kind, "application/sdp" | "application/*" | "*/*")
     };
     if !accepted.is_empty() && !accepted.iter().any(takes_sdp) {
-        return Some((406, "Not Acceptable", Vec::new()));
+        return Objection::new(406, "Not Acceptable", Vec::new());
     }
     None
 }

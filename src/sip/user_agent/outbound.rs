@@ -12,7 +12,7 @@ use super::super::message::{Head, Headers, Method, Name, Request, Response, sdp_
 use super::super::transaction::ClientKey;
 use super::super::transaction::client::cancel_of;
 use super::leg::{Calling, Cancel, Fork, Leg, Owner, Stage, Up};
-use super::{ALLOW, Event, Invite, InviteRefusal, LegFailure, Reason, Timer, UserAgent};
+use super::{ALLOW, CallerIdentity, Event, Invite, InviteRefusal, LegFailure, Reason, Timer, UserAgent};
 
 /// More 2xx of different tags than any forking proxy sends.
 const MAX_ANSWERS: usize = 16;
@@ -23,6 +23,14 @@ struct Target {
     to: String,
     flow: Flow,
     pinned: bool,
+}
+
+/// What every INVITE of a call has in common.
+struct Wish {
+    caller: CallerIdentity,
+    to_number: Option<String>,
+    body: Vec<u8>,
+    headers: Vec<(Name, String)>,
 }
 
 impl UserAgent {
@@ -37,10 +45,24 @@ impl UserAgent {
         let targets = self.targets(now, &invite.target)?;
         let trunk = matches!(invite.target, Endpoint::Trunk(..));
         let leg = self.next_leg();
+        // What the protocol itself needs is not for the caller to write.
+        let free =
+            |name: &Name| matches!(name, Name::Other(text) if is_token(text)) || *name == Name::Subject;
+        let wish = Wish {
+            caller: invite.caller,
+            to_number: invite.to_number,
+            body: invite.sdp.into_bytes(),
+            headers: invite
+                .headers
+                .into_iter()
+                .map(|(name, value)| (Name::parse(&name), value))
+                .filter(|(name, _)| free(name))
+                .collect(),
+        };
         let (call_id, local_tag) = (self.random.hex(16), self.random.hex(8));
         let mut open = Vec::new();
         for target in targets {
-            let request = self.build_invite(&invite, &target, &call_id, &local_tag);
+            let request = self.build_invite(&wish, &target, &call_id, &local_tag);
             let fork =
                 Fork { leg, cancel: Cancel::Unwanted, pinned: target.pinned, acks: Vec::new(), early: None };
             open.push(self.send_request(now, target.flow, request, Owner::Invite(fork)));
@@ -83,11 +105,11 @@ impl UserAgent {
         }
     }
 
-    fn build_invite(&self, invite: &Invite, target: &Target, call_id: &str, tag: &str) -> Request {
+    fn build_invite(&self, wish: &Wish, target: &Target, call_id: &str, tag: &str) -> Request {
         let mut headers = Headers::new();
-        let number = dialable(&invite.caller.number);
+        let number = dialable(&wish.caller.number);
         let own = format!("sip:{number}@{}", self.settings.domain);
-        let display = plain_display(&invite.caller.display);
+        let display = plain_display(&wish.caller.display);
         let display = if display.is_empty() { number } else { display };
         headers.push(Name::MaxForwards, "70");
         headers.push(Name::From, format!("{} <{own}>;tag={tag}", quote(&display)));
@@ -96,7 +118,7 @@ impl UserAgent {
         headers.push(Name::CSeq, "1 INVITE");
         headers.push(Name::Contact, self.contact());
         if target.pinned {
-            if let Some(number) = &invite.to_number {
+            if let Some(number) = &wish.to_number {
                 let called = format!("<sip:{}@{}>", dialable(number), self.settings.domain);
                 headers.push(Name::PCalledPartyId, called);
             }
@@ -105,17 +127,11 @@ impl UserAgent {
         }
         headers.push(Name::Allow, ALLOW);
         headers.push(Name::UserAgent, self.settings.product.clone());
-        for (name, value) in &invite.headers {
-            // What the protocol itself needs is not for the caller to write.
-            let name = Name::parse(name);
-            let free = matches!(&name, Name::Other(text) if is_token(text)) || name == Name::Subject;
-            if free {
-                headers.push(name, value.clone());
-            }
+        for (name, value) in &wish.headers {
+            headers.push(name.clone(), value.clone());
         }
         headers.push(Name::ContentType, "application/sdp");
-        let body = invite.sdp.clone().into_bytes();
-        Request { method: Method::Invite, uri: target.uri.clone(), headers, body }
+        Request { method: Method::Invite, uri: target.uri.clone(), headers, body: wish.body.clone() }
     }
 
     /// Takes an unanswered call back; nothing happens if it is answered or over.
@@ -126,10 +142,10 @@ impl UserAgent {
         let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) else { return };
         calling.cancelled = true;
         calling.no_provisional = None;
-        let open = calling.open.clone();
+        let (open, reason) = (calling.open.clone(), Some(reason));
         self.schedule.set(&Timer::Leg(leg), None);
         for key in open {
-            self.cancel_fork(now, &key, Some(reason.clone()));
+            self.cancel_fork(now, &key, reason.clone());
         }
     }
 
@@ -237,13 +253,13 @@ impl UserAgent {
         match sdp {
             Some(sdp) if wanted => self.win(now, leg, key, dialog, sdp),
             Some(_) => {
-                self.bye(now, &mut dialog, Some(&Reason::completed_elsewhere()));
+                self.bye(now, &mut dialog, Some(Reason::completed_elsewhere()));
                 self.fork_ended(now, leg, key, LegFailure::Cancelled);
             }
             None => {
                 let reason =
                     Reason { protocol: "SIP", cause: 488, text: "No session description".to_owned() };
-                self.bye(now, &mut dialog, Some(&reason));
+                self.bye(now, &mut dialog, Some(reason));
                 self.fork_ended(now, leg, key, LegFailure::Status(488));
             }
         }

@@ -74,8 +74,9 @@ impl UserAgent {
                     self.nonces.spend(now.wall, &credentials);
                     return name;
                 }
-                (NonceVerdict::Good, _) => self.figures.bad_credentials += 1,
-                (NonceVerdict::Stale, right) => stale = right,
+                (NonceVerdict::Stale, true) => stale = true,
+                // A nonce of ours came back, so the address is real and the failure counts (rule 23).
+                (NonceVerdict::Good | NonceVerdict::Stale, _) => self.figures.bad_credentials += 1,
                 (NonceVerdict::Foreign, _) => {}
             }
         }

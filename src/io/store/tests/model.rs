@@ -59,7 +59,7 @@ fn rules() -> Rules {
 fn expected(calls: &[Call], user: u64, now: i64) -> Option<DenialReason> {
     let flying = |it: &&Call| it.connected.is_none() && !it.ended && (it.open || now - it.reserved < LIFE);
     // An open record counts as up unless its reservation is still in flight.
-    let up = |it: &&Call| it.open && !(it.connected.is_none() && !it.ended);
+    let up = |it: &&Call| it.open && (it.connected.is_some() || it.ended);
     let recent = |it: &&Call| it.connected.is_some_and(|start| now - start < WINDOW);
     let count = |pick: &dyn Fn(&&Call) -> bool| calls.iter().filter(pick).count();
     let with_user =

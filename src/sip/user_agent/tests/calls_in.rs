@@ -222,3 +222,15 @@ fn strangers_leave_nothing_behind() {
     assert_eq!(rig.ua.figures().transactions, 0);
     assert_eq!(rig.ua.poll_timeout(), None);
 }
+
+#[test]
+fn a_registered_phone_on_the_trunks_address_is_still_a_phone() {
+    let mut rig = Rig::new();
+    let shared = "198.51.100.9:40007";
+    rig.register("1001", shared);
+    let text = rig.request("INVITE", DIALLED, "1001", 1, SDP_LINE, SDP);
+    rig.send(shared, &text);
+    assert_eq!(rig.one().what(), "401 INVITE");
+    rig.send("198.51.100.9:40008", &text.replace("branch=z9hG4bK", "branch=z9hG4bKo"));
+    assert_eq!(rig.one().what(), "100 INVITE");
+}

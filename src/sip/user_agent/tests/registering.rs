@@ -103,6 +103,7 @@ fn an_old_nonce_is_stale_and_a_wrong_password_is_not() {
     let text = register_text(&mut rig, "1001", 4, &wrong);
     rig.send(PHONE, &text);
     assert!(!rig.one().header("WWW-Authenticate").contains("stale"));
+    assert_eq!(rig.ua.figures().bad_credentials, 2);
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! A seeded network in virtual time, and a leg on it, for the stories beside this file.
+//! A seeded network in virtual time, and a leg on it, for the stories above this file.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::*;
+use super::super::*;
 
 /// Something with addresses on the network.
 pub(super) trait Host {

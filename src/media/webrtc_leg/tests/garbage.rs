@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::super::*;
 use super::network::*;
-use super::*;
 
 const ONE: &str = "192.0.2.1:40000";
 const TWO: &str = "192.0.2.2:40002";

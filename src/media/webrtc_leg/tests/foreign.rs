@@ -21,8 +21,8 @@ use rtc::rtp_transceiver::rtp_sender::{
 use rtc::sansio::Protocol as _;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
+use super::super::*;
 use super::network::*;
-use super::*;
 
 const US: &str = "192.0.2.1:40000";
 const THEM: &str = "203.0.113.49:3480";
