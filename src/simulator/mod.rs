@@ -120,6 +120,11 @@ async fn stop_signal() -> io::Result<()> {
 ///
 /// As [`run`].
 pub async fn start(args: &SimulateArgs) -> io::Result<Simulation> {
+    if args.media.ip().is_unspecified() {
+        let what =
+            "--media: the address stands in the SDP; give the one at which the gateway reaches this machine";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
     let random = args.seed.map_or_else(|| Random::from_seed(seed), Random::from_number);
