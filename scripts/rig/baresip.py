@@ -130,7 +130,8 @@ def wait_registered(phone: Phone) -> None:
     def verdict() -> bool:
         if failed := phone.seen("REGISTER_FAIL"):
             raise RigError(f"phone {phone.settings.name} was refused: {failed.get('param')}")
-        return phone.seen("REGISTER_OK") is not None
+        # The registrar may be faster than our control connection, which then misses the event.
+        return phone.seen("REGISTER_OK") is not None or "} 200 OK (" in phone.program.tail(200)
 
     wait_for(verdict, f"phone {phone.settings.name} is not registered\n{phone.program.tail()}", 15)
 

@@ -108,7 +108,9 @@ impl Phone {
             if let Some(refused) = self.seen("REGISTER_FAIL", 0) {
                 panic!("the phone was not registered: {refused}");
             }
-            self.seen("REGISTER_OK", 0)
+            // The registrar may be faster than our control connection, which then misses the event.
+            let told = self.program.output().contains("} 200 OK (");
+            (told || self.seen("REGISTER_OK", 0).is_some()).then_some(())
         });
         self
     }
