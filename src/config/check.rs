@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::reader::Reader;
 use super::sections::Draft;
-use crate::id::{Endpoint, TrunkName};
+use crate::id::{Endpoint, PhoneName, TrunkName};
 
 /// Compares everything with everything.
 pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
@@ -81,7 +81,7 @@ fn trunk_fault(draft: &Draft, name: &TrunkName) -> Option<(String, String)> {
 
 fn phone_fault(draft: &Draft, name: &str) -> Option<(String, String)> {
     let known: Vec<&str> =
-        draft.phones.iter().filter_map(|it| it.name.as_ref()).map(|it| it.as_str()).collect();
+        draft.phones.iter().filter_map(|it| it.name.as_ref()).map(PhoneName::as_str).collect();
     let missing = !known.contains(&name);
     missing.then(|| (format!("there is no [[phone]] with name = \"{name}\""), choices(&known, "[[phone]]")))
 }

@@ -364,3 +364,17 @@ fn the_store_is_found_without_the_secrets() {
         ["store.synchronous", "number[1].label"]
     );
 }
+
+#[test]
+fn the_systemd_unit_hands_over_every_credential_of_the_example() {
+    let unit = include_str!("../../systemd/cordboard.service");
+    let named = EXAMPLE.lines().filter(|line| !line.starts_with("# "));
+    let named =
+        named.flat_map(|line| line.split("credential = \"").skip(1)).filter_map(|it| it.split_once('"'));
+    let missing: Vec<&str> = named
+        .map(|(name, _)| name)
+        .filter(|name| !unit.contains(&format!("\nLoadCredential={name}:")))
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new(), "add LoadCredential= lines to systemd/cordboard.service");
+    assert!(unit.contains("\nLoadCredential=app-secret:"));
+}

@@ -172,9 +172,9 @@ pub(crate) fn blank_words(text: &str) -> String {
             let c = rest.chars().next().expect("not at the end");
             // Bytes keep their places even where a word is not ASCII.
             if c.is_ascii() {
-                out.push(c)
+                out.push(c);
             } else {
-                out.push_str(&blanks(&rest[..c.len_utf8()]))
+                out.push_str(&blanks(&rest[..c.len_utf8()]));
             }
             at += c.len_utf8();
         }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{Exit, complain, say};
 use crate::config::{Config, Records};
-use crate::id::Endpoint;
+use crate::id::{Endpoint, PhoneName, TrunkName};
 
 /// Reads a configuration file and names every mistake, its line, and what to write instead.
 #[derive(Debug, Args)]
@@ -83,8 +83,8 @@ fn target(endpoint: &Endpoint) -> String {
 }
 
 fn sources(dial: &crate::config::DialConfig) -> String {
-    let phones = dial.phones.iter().map(|it| it.as_str());
-    phones.chain(dial.trunks.iter().map(|it| it.as_str())).collect::<Vec<_>>().join(", ")
+    let phones = dial.phones.iter().map(PhoneName::as_str);
+    phones.chain(dial.trunks.iter().map(TrunkName::as_str)).collect::<Vec<_>>().join(", ")
 }
 
 /// Ports, and how many calls they are enough for.

@@ -21,7 +21,7 @@ pub struct PasswordArgs {
     /// The digest algorithm; every phone knows md5.
     #[arg(long, value_enum, default_value_t = Algorithm::Md5)]
     algorithm: Algorithm,
-    /// The phone's name, as in its [[phone]] section.
+    /// The phone's name, as in its phone section.
     #[arg(long)]
     user: String,
     /// `sip.realm` of the configuration.
