@@ -243,9 +243,9 @@ fn press(world: &mut World, key: char, steps: u16, loss_percent: u32, by_user: b
         let end = step >= steps;
         let report = TelephoneEvent { event, end, volume: 10, duration: step.min(steps) * 160 };
         if by_user {
-            world.user_sends(&report.to_bytes(), 0)
+            world.user_sends(&report.to_bytes(), 0);
         } else {
-            world.phone_sends(&report.to_bytes(), 0)
+            world.phone_sends(&report.to_bytes(), 0);
         }
         world.run(millis(20));
     }
@@ -378,7 +378,7 @@ fn rule_14_a_stranger_is_not_heard_and_gets_nothing() {
     let mut packet = world.phone.header.to_bytes().to_vec();
     packet.extend([0x55; 160]);
     for _ in 0..50 {
-        world.post(BridgePort::Rtp, stranger, packet.clone(), Path::default());
+        world.post(BridgePort::Rtp, stranger, &packet, Path::default());
         world.run(millis(20));
     }
     // World asserts that everything for the phone goes to the phone.
@@ -407,7 +407,7 @@ fn reports_go_both_ways_and_what_they_say_is_in_the_summary() {
     let report = write_report(Ssrc(77), None, Some(block), "user");
     let (_, sealed) = world.user.protect_rtcp(&report).unwrap();
     let sealed = sealed.to_vec();
-    world.post(BridgePort::WebRtc, USERS.parse().unwrap(), sealed, Path::default());
+    world.post(BridgePort::WebRtc, USERS.parse().unwrap(), &sealed, Path::default());
     world.run(millis(10));
     let figures = world.bridge.summary().to_meta;
     assert_eq!((figures.reported_lost, figures.reported_jitter), (Some(40), Some(millis(10))));
