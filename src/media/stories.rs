@@ -313,6 +313,24 @@ fn rule_18_the_phones_keys_reach_the_user_on_the_audio_clock_with_eight_kilohert
 }
 
 #[test]
+fn rule_18_a_key_that_came_by_info_is_said_to_the_user_and_only_through_the_open_gate() {
+    let mut world = World::new(19);
+    let press = || Order::Digit { digit: '7', duration: millis(160) };
+    world.order(press());
+    world.order(Order::SetStage(Stage::Comfort));
+    world.run(millis(2000));
+    world.order(press());
+    world.run(millis(200));
+    assert!(keys(&world.user_heard, KEYS).is_empty());
+    world.order(Order::SetStage(Stage::Open));
+    world.order(press());
+    world.run(millis(500));
+    let keys = keys(&world.user_heard, KEYS);
+    assert_eq!((keys.len(), keys[0].0, keys[0].2.last().unwrap().duration), (1, '7', 1280));
+    assert_unbroken(&world.user_heard, millis(31), millis(75));
+}
+
+#[test]
 fn rule_16_on_hold_the_user_hears_comfort_the_phone_nothing_and_the_dead_call_timer_rests() {
     let mut world = World::up(14);
     world.phone.speaking = true;
@@ -418,4 +436,49 @@ fn reports_go_both_ways_and_what_they_say_is_in_the_summary() {
     assert_eq!(last.byes, [ours], "rule 4: BYE only at the end");
     assert!(matches!(world.reports.last().unwrap().1, Report::Closed(_)));
     assert_eq!(world.bridge.poll_timeout(), None);
+}
+
+fn shuffled(bytes: &[u8], random: &mut crate::random::Random) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..random.below(6) {
+        let at = random.below(bytes.len() as u32) as usize;
+        bytes[at] = random.next_u32() as u8;
+    }
+    let length = random.below(bytes.len() as u32 + 1) as usize;
+    if random.below(3) == 0 {
+        bytes.truncate(length);
+    }
+    bytes
+}
+
+#[test]
+fn garbage_from_either_side_never_panics_and_never_breaks_the_line() {
+    for seed in 0..6 {
+        let mut world = World::up(seed);
+        let mut random = crate::random::Random::from_number(seed);
+        world.phone.speaking = true;
+        world.user_voice.speaking = true;
+        world.run(millis(200));
+        for _ in 0..600 {
+            let payload_type = [0, 101, 13, 96, 72][random.below(5) as usize];
+            let mut packet = world.phone.header.to_bytes().to_vec();
+            packet[1] = payload_type;
+            packet.extend((0..random.below(400)).map(|at| at as u8));
+            let packet = shuffled(&packet, &mut random);
+            world.post(BridgePort::Rtp, PHONE.parse().unwrap(), &packet, Path::default());
+            let rtcp = shuffled(&write_report(Ssrc(55), None, None, "phone"), &mut random);
+            world.post(BridgePort::Rtcp, PHONE.parse().unwrap(), &rtcp, Path::default());
+            let noise = shuffled(&[0x16; 90], &mut random);
+            world.post(BridgePort::WebRtc, USERS.parse().unwrap(), &noise, Path::default());
+            let length = random.below(60) as usize;
+            let opus: Vec<u8> = (0..length).map(|_| random.next_u32() as u8).collect();
+            if random.below(4) == 0 {
+                world.user_voice.header.payload_type = KEYS;
+            }
+            world.user_sends(&opus, random.below(4000));
+            world.user_voice.header.payload_type = PayloadType(111);
+            world.run(millis(random.below(30).into()));
+        }
+        assert_unbroken(&world.user_heard, millis(31), millis(125));
+    }
 }

@@ -40,6 +40,9 @@ pub(super) enum Command {
     Open(CallId, Box<OpenSpec>),
     Order(CallId, Order),
     Stop,
+    /// A bug in the media of a call.
+    #[cfg(test)]
+    Panic(CallId),
 }
 
 /// What all workers share; locked when a call opens or closes, never per packet.
@@ -183,6 +186,12 @@ impl Worker {
                     let Some(key) = house.keys.get(&call).copied() else { continue };
                     let Some(slot) = house.slots.get_mut(key) else { continue };
                     let calm = catch_unwind(AssertUnwindSafe(|| slot.bridge.handle_order(clock(), order)));
+                    self.finish(house, key, calm.is_ok());
+                }
+                #[cfg(test)]
+                Ok(Command::Panic(call)) => {
+                    let key = house.keys.get(&call).copied().unwrap_or(usize::MAX);
+                    let calm = catch_unwind(|| panic!("a bug in the media of a call, for a test"));
                     self.finish(house, key, calm.is_ok());
                 }
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
