@@ -55,10 +55,10 @@ impl G711 {
     pub fn encode(self, samples: &[i16], codes: &mut [u8]) {
         match self {
             Self::MuLaw => {
-                codes.iter_mut().zip(samples).for_each(|(code, sample)| *code = mu_law_code(*sample))
+                codes.iter_mut().zip(samples).for_each(|(code, sample)| *code = mu_law_code(*sample));
             }
             Self::ALaw => {
-                codes.iter_mut().zip(samples).for_each(|(code, sample)| *code = a_law_code(*sample))
+                codes.iter_mut().zip(samples).for_each(|(code, sample)| *code = a_law_code(*sample));
             }
         }
     }
@@ -83,7 +83,7 @@ const fn mu_law_table() -> [i16; 256] {
     while code < 256 {
         let bits = !(code as u8);
         let exponent = (bits >> 4) & 7;
-        let magnitude = ((((bits & 0x0f) as i32) << 3) + 132 << exponent) - 132;
+        let magnitude = (((((bits & 0x0f) as i32) << 3) + 132) << exponent) - 132;
         table[code] = if bits & 0x80 != 0 { -magnitude } else { magnitude } as i16;
         code += 1;
     }

@@ -153,7 +153,8 @@ mod tests {
             let t = (frame * FRAME_SAMPLES + at) as f32 / 8000.0;
             let pitch = 120.0 + 20.0 * (t * 3.0).sin();
             let envelope = 0.6 + 0.4 * (t * 12.0).sin();
-            let voice: f32 = (1..12).map(|h| (t * pitch * h as f32 * 6.283).sin() / h as f32).sum();
+            let voice: f32 =
+                (1..12).map(|h| (t * pitch * h as f32 * std::f32::consts::TAU).sin() / h as f32).sum();
             (voice * envelope * 6000.0) as i16
         })
     }

@@ -18,8 +18,8 @@ use super::to_phone::ToPhone;
 use super::webrtc_leg::{LegEvent, Received, WebRtcLeg, WebRtcSettings};
 use crate::random::Random;
 use crate::rtp::{
-    NtpTime, PacketKind, PayloadType, RtcpFacts, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind, read_rtcp,
-    write_bye, write_report,
+    Event, NtpTime, PacketKind, PayloadType, RtcpFacts, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind,
+    read_rtcp, write_bye, write_report,
 };
 use crate::sdp::audio::LocalAudio;
 use crate::sdp::webrtc::{FingerprintCase, RemoteWebRtc};
@@ -224,6 +224,13 @@ impl Bridge {
                 }
                 Err(refusal) => self.reports.push_back(Report::PhoneReofferRefused(refusal)),
             },
+            Order::Digit { digit, duration } => {
+                if let Some(event) = Event::from_digit(digit) {
+                    let ticks = u16::try_from(duration.as_millis() * 8).unwrap_or(u16::MAX);
+                    self.to_meta.press(now.mono, event, ticks, &mut self.frames);
+                    self.send_to_meta();
+                }
+            }
             Order::Close => self.close(now),
         }
         self.settle(now);

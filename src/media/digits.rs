@@ -13,6 +13,8 @@ const STEP: u16 = 160;
 const SHORTEST: u16 = 320;
 /// The last report is sent three times (RFC 4733 §2.5.1.4).
 const FAREWELLS: u8 = 3;
+/// Power of a key that came without one, in dBm0 without its minus sign.
+const PRESSED_VOLUME: u8 = 10;
 /// Keys waiting to be said; more are dropped.
 const WAITING: usize = 16;
 
@@ -107,6 +109,16 @@ impl Digits {
             duration: report.duration,
             released: false,
         });
+    }
+
+    /// A key that came by signalling (SIP INFO), with its length in ticks of 8 kHz.
+    pub fn press(&mut self, event: Event, duration: u16) {
+        self.heard += 1;
+        if self.keys.len() >= WAITING {
+            self.dropped += 1;
+            return;
+        }
+        self.keys.push_back(Key { event, volume: PRESSED_VOLUME, duration, released: true });
     }
 
     /// Speech or silence after the key: it was released, and its last reports were lost.

@@ -98,6 +98,13 @@ pub enum Order {
         /// The SDP.
         sdp: String,
     },
+    /// A key of the phone that came by signalling (SIP INFO); said to Meta as a telephone event.
+    Digit {
+        /// `0`-`9`, `*`, `#`, `A`-`D`; anything else is ignored.
+        digit: char,
+        /// How long it was pressed.
+        duration: Duration,
+    },
     /// Ends the media: RTCP BYE both ways, then [`Report::Closed`].
     Close,
 }

@@ -125,17 +125,19 @@ fn rule_11_the_line_is_unbroken_over_loss_reordering_duplicates_silence_and_rest
 
 #[test]
 fn rule_11_a_phone_whose_clock_stands_still_while_muted_is_heard_again_at_once() {
-    let mut world = World::up(6);
-    world.phone.speaking = true;
-    world.run(millis(1000));
-    world.phone.speaking = false;
-    world.run(millis(5000));
-    let (heard, again) = (world.user_heard.len(), world.elapsed());
-    world.phone.speaking = true;
-    world.run(millis(1000));
-    assert_unbroken(&world.user_heard, millis(30), millis(60));
-    let resumed = world.user_heard[heard..].iter().find(|it| it.header.marker).unwrap();
-    assert!(resumed.at < again + millis(120), "{:?}", resumed.at);
+    for muted in [300, 1500, 5000, 20_000] {
+        let mut world = World::up(6);
+        world.phone.speaking = true;
+        world.run(millis(1000));
+        world.phone.speaking = false;
+        world.run(millis(muted));
+        let (heard, again) = (world.user_heard.len(), world.elapsed());
+        world.phone.speaking = true;
+        world.run(millis(1000));
+        assert_unbroken(&world.user_heard, millis(30), millis(60));
+        let resumed = world.user_heard[heard..].iter().find(|it| it.header.marker);
+        assert!(resumed.is_some_and(|it| it.at < again + millis(120)), "muted {muted} ms");
+    }
 }
 
 #[test]
@@ -243,9 +245,9 @@ fn press(world: &mut World, key: char, steps: u16, loss_percent: u32, by_user: b
         let end = step >= steps;
         let report = TelephoneEvent { event, end, volume: 10, duration: step.min(steps) * 160 };
         if by_user {
-            world.user_sends(&report.to_bytes(), 0)
+            world.user_sends(&report.to_bytes(), 0);
         } else {
-            world.phone_sends(&report.to_bytes(), 0)
+            world.phone_sends(&report.to_bytes(), 0);
         }
         world.run(millis(20));
     }
@@ -309,6 +311,24 @@ fn rule_18_the_phones_keys_reach_the_user_on_the_audio_clock_with_eight_kilohert
         assert_eq!(reports[0].duration, 160);
         assert_eq!(reports.iter().filter(|it| it.end).count(), 3);
     }
+    assert_unbroken(&world.user_heard, millis(31), millis(75));
+}
+
+#[test]
+fn rule_18_a_key_that_came_by_info_is_said_to_the_user_and_only_through_the_open_gate() {
+    let mut world = World::new(19);
+    let press = || Order::Digit { digit: '7', duration: millis(160) };
+    world.order(press());
+    world.order(Order::SetStage(Stage::Comfort));
+    world.run(millis(2000));
+    world.order(press());
+    world.run(millis(200));
+    assert!(keys(&world.user_heard, KEYS).is_empty());
+    world.order(Order::SetStage(Stage::Open));
+    world.order(press());
+    world.run(millis(500));
+    let keys = keys(&world.user_heard, KEYS);
+    assert_eq!((keys.len(), keys[0].0, keys[0].2.last().unwrap().duration), (1, '7', 1280));
     assert_unbroken(&world.user_heard, millis(31), millis(75));
 }
 
@@ -378,7 +398,7 @@ fn rule_14_a_stranger_is_not_heard_and_gets_nothing() {
     let mut packet = world.phone.header.to_bytes().to_vec();
     packet.extend([0x55; 160]);
     for _ in 0..50 {
-        world.post(BridgePort::Rtp, stranger, packet.clone(), Path::default());
+        world.post(BridgePort::Rtp, stranger, &packet, Path::default());
         world.run(millis(20));
     }
     // World asserts that everything for the phone goes to the phone.
@@ -407,7 +427,7 @@ fn reports_go_both_ways_and_what_they_say_is_in_the_summary() {
     let report = write_report(Ssrc(77), None, Some(block), "user");
     let (_, sealed) = world.user.protect_rtcp(&report).unwrap();
     let sealed = sealed.to_vec();
-    world.post(BridgePort::WebRtc, USERS.parse().unwrap(), sealed, Path::default());
+    world.post(BridgePort::WebRtc, USERS.parse().unwrap(), &sealed, Path::default());
     world.run(millis(10));
     let figures = world.bridge.summary().to_meta;
     assert_eq!((figures.reported_lost, figures.reported_jitter), (Some(40), Some(millis(10))));
@@ -418,4 +438,49 @@ fn reports_go_both_ways_and_what_they_say_is_in_the_summary() {
     assert_eq!(last.byes, [ours], "rule 4: BYE only at the end");
     assert!(matches!(world.reports.last().unwrap().1, Report::Closed(_)));
     assert_eq!(world.bridge.poll_timeout(), None);
+}
+
+fn shuffled(bytes: &[u8], random: &mut crate::random::Random) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..random.below(6) {
+        let at = random.below(bytes.len() as u32) as usize;
+        bytes[at] = random.next_u32() as u8;
+    }
+    let length = random.below(bytes.len() as u32 + 1) as usize;
+    if random.below(3) == 0 {
+        bytes.truncate(length);
+    }
+    bytes
+}
+
+#[test]
+fn garbage_from_either_side_never_panics_and_never_breaks_the_line() {
+    for seed in 0..6 {
+        let mut world = World::up(seed);
+        let mut random = crate::random::Random::from_number(seed);
+        world.phone.speaking = true;
+        world.user_voice.speaking = true;
+        world.run(millis(200));
+        for _ in 0..600 {
+            let payload_type = [0, 101, 13, 96, 72][random.below(5) as usize];
+            let mut packet = world.phone.header.to_bytes().to_vec();
+            packet[1] = payload_type;
+            packet.extend((0..random.below(400)).map(|at| at as u8));
+            let packet = shuffled(&packet, &mut random);
+            world.post(BridgePort::Rtp, PHONE.parse().unwrap(), &packet, Path::default());
+            let rtcp = shuffled(&write_report(Ssrc(55), None, None, "phone"), &mut random);
+            world.post(BridgePort::Rtcp, PHONE.parse().unwrap(), &rtcp, Path::default());
+            let noise = shuffled(&[0x16; 90], &mut random);
+            world.post(BridgePort::WebRtc, USERS.parse().unwrap(), &noise, Path::default());
+            let length = random.below(60) as usize;
+            let opus: Vec<u8> = (0..length).map(|_| random.next_u32() as u8).collect();
+            if random.below(4) == 0 {
+                world.user_voice.header.payload_type = KEYS;
+            }
+            world.user_sends(&opus, random.below(4000));
+            world.user_voice.header.payload_type = PayloadType(111);
+            world.run(millis(random.below(30).into()));
+        }
+        assert_unbroken(&world.user_heard, millis(31), millis(125));
+    }
 }

@@ -14,7 +14,7 @@ use super::line::{Line, SLOT};
 use super::reorder::{Place, Reorder};
 use super::summary::DirectionSummary;
 use crate::codec::{FRAME_SAMPLES, G711, MAX_OPUS_PACKET, OpusEncoder, OpusError};
-use crate::rtp::{Arrival, PayloadType, Reception, RtpPacket, RtpTime, SeqNo, Ssrc, TelephoneEvent};
+use crate::rtp::{Arrival, Event, PayloadType, Reception, RtpPacket, RtpTime, SeqNo, Ssrc, TelephoneEvent};
 
 /// 200 ms, far above any packet length in use.
 const LONGEST_PACKET: usize = 1600;
@@ -262,6 +262,20 @@ impl ToMeta {
         } else if packet.header.payload_type == format.payload_type && !self.digits.is_active() {
             self.speech(now, arrived, packet, format.codec);
             self.flush(now, out);
+        }
+    }
+
+    /// Says a key that came by signalling; the gate must be open for it like for speech.
+    pub fn press(&mut self, now: Instant, event: Event, duration: u16, out: &mut Frames) {
+        if !self.open || !self.line.has_begun() {
+            return;
+        }
+        let idle = !self.digits.is_active();
+        self.digits.press(event, duration);
+        if idle {
+            self.drop_speech();
+            self.concealer.forget();
+            self.say(now, out);
         }
     }
 

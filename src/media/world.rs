@@ -244,7 +244,7 @@ impl World {
         header.seq = header.seq.next();
         header.timestamp = header.timestamp.plus(ticks);
         header.marker = false;
-        self.post(BridgePort::Rtp, self.phone_address, packet, self.phone_path);
+        self.post(BridgePort::Rtp, self.phone_address, &packet, self.phone_path);
     }
 
     /// The user likewise.
@@ -257,11 +257,11 @@ impl World {
         header.marker = false;
         if let Some((_, sealed)) = self.user.protect_rtp(&packet) {
             let sealed = sealed.to_vec();
-            self.post(BridgePort::WebRtc, USERS.parse().unwrap(), sealed, self.user_path);
+            self.post(BridgePort::WebRtc, USERS.parse().unwrap(), &sealed, self.user_path);
         }
     }
 
-    pub(super) fn post(&mut self, port: BridgePort, from: SocketAddr, bytes: Vec<u8>, path: Path) {
+    pub(super) fn post(&mut self, port: BridgePort, from: SocketAddr, bytes: &[u8], path: Path) {
         if self.random.below(100) < path.loss_percent {
             return;
         }
@@ -269,7 +269,7 @@ impl World {
         for _ in 0..copies {
             let late = millis(self.random.below(path.jitter_ms.max(1)).into());
             self.count += 1;
-            self.under_way.insert((self.now + late, self.count), (port, from, bytes.clone()));
+            self.under_way.insert((self.now + late, self.count), (port, from, bytes.to_vec()));
         }
     }
 
@@ -302,7 +302,7 @@ impl World {
             while let Some((to, bytes)) = self.user.poll_transmit() {
                 quiet = false;
                 if to == OURS.parse::<SocketAddr>().unwrap() {
-                    self.post(BridgePort::WebRtc, USERS.parse().unwrap(), bytes, Path::default());
+                    self.post(BridgePort::WebRtc, USERS.parse().unwrap(), &bytes, Path::default());
                 }
             }
             while self.user.poll_event().is_some() {}

@@ -70,7 +70,7 @@ impl Reception {
     pub fn note(&mut self, now: Instant, ssrc: Ssrc, seq: SeqNo, timestamp: RtpTime) -> Arrival {
         let newest = SeqNo((self.highest & 0xffff) as u16);
         let step = seq.since(newest);
-        let arrival = if self.ssrc != Some(ssrc) || step > MAX_DROPOUT || step < -MAX_MISORDER {
+        let arrival = if self.ssrc != Some(ssrc) || !(-MAX_MISORDER..=MAX_DROPOUT).contains(&step) {
             self.restart(ssrc, seq);
             Arrival::Restarted
         } else if step > 0 {

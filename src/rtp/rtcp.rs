@@ -28,7 +28,7 @@ impl NtpTime {
     pub fn from_wall(wall: Wall) -> Self {
         let millis = u64::try_from(wall.millis()).unwrap_or(0);
         let seconds = (millis / 1000).wrapping_add(2_208_988_800);
-        Self((seconds << 32) | ((millis % 1000 << 32) / 1000))
+        Self((seconds << 32) | (((millis % 1000) << 32) / 1000))
     }
 
     /// The middle 32 bits: 65536ths of a second, the unit of LSR and DLSR.
@@ -67,7 +67,7 @@ impl ReportBlock {
         }
         let span = now.middle().wrapping_sub(self.last_sr).wrapping_sub(self.delay_since_sr);
         // Beyond a minute it is a wrapped negative number or nonsense.
-        (span < 60 << 16).then(|| Duration::from_micros(u64::from(span) * 1_000_000 >> 16))
+        (span < 60 << 16).then(|| Duration::from_micros((u64::from(span) * 1_000_000) >> 16))
     }
 }
 
@@ -160,7 +160,7 @@ fn read_one(
     if packet.len() < needed {
         return Err(RtcpError::Body);
     }
-    let mut body = &packet[..];
+    let mut body = packet;
     for read in unmarshal(&mut body).map_err(|_| RtcpError::Body)? {
         let any = read.as_any();
         if let Some(report) = any.downcast_ref::<SenderReport>() {

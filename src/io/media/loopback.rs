@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::codec::{MAX_OPUS_PACKET, OpusEncoder};
 use crate::media::webrtc_leg::{Received, WebRtcLeg, WebRtcSettings};
-use crate::media::{MetaSide, PhoneSide, Side, Stage};
+use crate::media::{LegFailure, MetaSide, PhoneSide, Side, Stage};
 use crate::rtp::{PayloadType, RtpHeader, RtpTime, SeqNo, Ssrc};
 use crate::sdp::audio::RemoteAudio;
 
@@ -221,4 +221,21 @@ fn stopping_closes_every_call_with_its_summary() {
     engine.stop();
     let closed = std::iter::from_fn(|| reports.try_recv().ok());
     assert_eq!(closed.filter(|(_, it)| matches!(it, Report::Closed(_))).count(), 3);
+}
+
+#[test]
+fn a_panic_kills_one_call_and_is_counted() {
+    let (engine, mut reports) = engine(MediaSettings::new(realm(0..=0), realm(0..=0)));
+    for call in 1..=2 {
+        engine.open(CallId(call), OpenSpec::new(MetaSide::Offer, PhoneSide::Offer));
+        assert!(matches!(reports.blocking_recv(), Some((_, Report::Opened { .. }))));
+    }
+    assert!(engine.0.workers[0].send(Command::Panic(CALL)));
+    assert_eq!(reports.blocking_recv(), Some((CALL, Report::LegFailed(LegFailure::Panicked))));
+    assert!(matches!(reports.blocking_recv(), Some((CALL, Report::Closed(_)))));
+    engine.order(CallId(2), Order::Close);
+    assert!(matches!(reports.blocking_recv(), Some((CallId(2), Report::Closed(_)))));
+    let figures = engine.figures();
+    assert_eq!((figures.calls, figures.panics), (vec![0], 1));
+    engine.stop();
 }

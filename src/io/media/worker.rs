@@ -12,7 +12,7 @@ use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::figures::WorkerFigures;
 use super::ports::Ports;
@@ -20,7 +20,7 @@ use super::sys::Batch;
 use crate::id::CallId;
 use crate::media::dtls::Identity;
 use crate::media::{
-    Bridge, BridgePort, BridgeSettings, LegFailure, OpenRefusal, OpenSpec, Order, Report, Side,
+    Bridge, BridgePort, BridgeSettings, LegFailure, OpenRefusal, OpenSpec, Order, Report, Side, Summary,
 };
 use crate::random::Random;
 use crate::sdp::webrtc::FingerprintCase;
@@ -40,6 +40,9 @@ pub(super) enum Command {
     Open(CallId, Box<OpenSpec>),
     Order(CallId, Order),
     Stop,
+    /// A bug in the media of a call.
+    #[cfg(test)]
+    Panic(CallId),
 }
 
 /// What all workers share; locked when a call opens or closes, never per packet.
@@ -88,7 +91,7 @@ struct House {
 /// What is left of a bridge after it was called.
 enum After {
     Lives,
-    Closed,
+    Closed(Box<Summary>),
     Panicked,
 }
 
@@ -183,6 +186,12 @@ impl Worker {
                     let Some(key) = house.keys.get(&call).copied() else { continue };
                     let Some(slot) = house.slots.get_mut(key) else { continue };
                     let calm = catch_unwind(AssertUnwindSafe(|| slot.bridge.handle_order(clock(), order)));
+                    self.finish(house, key, calm.is_ok());
+                }
+                #[cfg(test)]
+                Ok(Command::Panic(call)) => {
+                    let key = house.keys.get(&call).copied().unwrap_or(usize::MAX);
+                    let calm = catch_unwind(|| panic!("a bug in the media of a call, for a test"));
                     self.finish(house, key, calm.is_ok());
                 }
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
@@ -300,8 +309,9 @@ impl Worker {
     /// Sends what a bridge has to send, passes on its reports, sets its timer, buries it if it ended.
     fn finish(&self, house: &mut House, key: usize, calm: bool) {
         let Some(slot) = house.slots.get_mut(key) else { return };
+        let call = slot.call;
         let after = if calm { self.flush(slot) } else { After::Panicked };
-        match after {
+        let last = match after {
             After::Lives => {
                 let due = slot.bridge.poll_timeout();
                 // Later deadlines are found when the earlier entry comes up.
@@ -311,15 +321,17 @@ impl Worker {
                 }
                 return;
             }
-            After::Closed => {}
+            After::Closed(summary) => summary,
             After::Panicked => {
-                error!(call = %slot.call, "the media of a call panicked; the call is lost");
+                error!(%call, "the media of a call panicked; the call is lost");
                 self.figures.panics.fetch_add(1, Ordering::Relaxed);
-                let _ = self.reports.send((slot.call, Report::LegFailed(LegFailure::Panicked)));
-                let _ = self.reports.send((slot.call, Report::Closed(Box::default())));
+                let _ = self.reports.send((call, Report::LegFailed(LegFailure::Panicked)));
+                Box::default()
             }
-        }
+        };
+        // Who hears of the end finds ports and counters as they will stay.
         self.bury(house, key);
+        let _ = self.reports.send((call, Report::Closed(last)));
     }
 
     fn flush(&self, slot: &mut Slot) -> After {
@@ -355,13 +367,11 @@ impl Worker {
             return After::Panicked;
         }
         while let Some(report) = slot.bridge.poll_report() {
-            let closed = matches!(report, Report::Closed(_));
-            if self.reports.send((slot.call, report)).is_err() {
-                warn!(call = %slot.call, "nobody listens to the media any more");
+            if let Report::Closed(summary) = report {
+                return After::Closed(summary);
             }
-            if closed {
-                return After::Closed;
-            }
+            // Nobody listens only while the process ends.
+            let _ = self.reports.send((slot.call, report));
         }
         After::Lives
     }

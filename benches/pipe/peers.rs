@@ -1,0 +1,147 @@
+//! The far ends, in a process of their own so that they cost the gateway nothing.
+//!
+//! Protocol: a line with both offers in hexadecimal comes in, a line with both answers goes out; when
+//! the input ends, so does the process.
+
+use std::io::{BufRead, Write};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::{Duration, Instant};
+
+use cordboard::media::dtls::Identity;
+use cordboard::media::webrtc_leg::{WebRtcLeg, WebRtcSettings};
+use cordboard::random::Random;
+use cordboard::rtp::{PayloadType, RtpHeader, RtpTime, SeqNo, Ssrc};
+use cordboard::sdp::audio::RemoteAudio;
+use cordboard::sdp::webrtc::FingerprintCase;
+
+use crate::sound::{FRAMES, Sound};
+
+const FRAME: Duration = Duration::from_millis(20);
+
+/// A user and a phone of one call.
+struct Ends {
+    user: WebRtcLeg,
+    user_socket: UdpSocket,
+    phone: UdpSocket,
+    gateway: SocketAddr,
+    sent: usize,
+    next: Instant,
+}
+
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.set_nonblocking(true).expect("a socket that does not block");
+    socket
+}
+
+fn text(hexadecimal: &str) -> String {
+    String::from_utf8(hex::decode(hexadecimal).expect("our own hexadecimal")).expect("our own text")
+}
+
+impl Ends {
+    fn meet(line: &str, call: u32, identity: &Arc<Identity>) -> (Self, String) {
+        let (meta, phone) = line.split_once(' ').expect("two offers");
+        let (user_socket, phone_socket) = (socket(), socket());
+        let local = user_socket.local_addr().expect("it is bound");
+        let settings = WebRtcSettings {
+            local,
+            candidates: vec![local],
+            identity: Arc::clone(identity),
+            ssrc: Ssrc(call),
+            cname: "user".to_owned(),
+            fingerprint_case: FingerprintCase::Lower,
+        };
+        let mut user = WebRtcLeg::new(settings, Random::from_number(call.into()));
+        let answer = user.answer(Instant::now(), &text(meta)).expect("the gateway's own offer");
+        user.start_dtls(Instant::now());
+        let phone_answer = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+             m=audio {} RTP/AVP 0\r\n",
+            phone_socket.local_addr().expect("it is bound").port()
+        );
+        let gateway = RemoteAudio::read(&text(phone)).expect("the gateway's own offer").rtp;
+        let answers = format!("{} {}", hex::encode(answer), hex::encode(phone_answer));
+        // Calls do not speak in step.
+        let next = Instant::now() + Duration::from_micros(u64::from(call) * 7_300 % 20_000);
+        (Self { user, user_socket, phone: phone_socket, gateway, sent: 0, next }, answers)
+    }
+
+    fn listen(&mut self, now: Instant) {
+        let mut bytes = [0; 2048];
+        while let Ok((length, from)) = self.user_socket.recv_from(&mut bytes) {
+            let _ = self.user.handle_datagram(now, from, &bytes[..length]);
+        }
+        while self.phone.recv_from(&mut bytes).is_ok() {}
+        if self.user.poll_timeout().is_some_and(|at| at <= now) {
+            self.user.handle_timeout(now);
+        }
+        while let Some((to, datagram)) = self.user.poll_transmit() {
+            let _ = self.user_socket.send_to(&datagram, to);
+        }
+        while self.user.poll_event().is_some() {}
+    }
+
+    fn speak(&mut self, sound: &Sound) {
+        let header = |payload_type, ticks: u32| RtpHeader {
+            marker: false,
+            payload_type: PayloadType(payload_type),
+            seq: SeqNo((self.sent & 0xffff) as u16),
+            timestamp: RtpTime((self.sent as u32).wrapping_mul(ticks)),
+            ssrc: Ssrc(9),
+        };
+        let at = self.sent % FRAMES;
+        let packet = [&header(0, 160).to_bytes()[..], &sound.phone[at]].concat();
+        let _ = self.phone.send_to(&packet, self.gateway);
+        let packet = [&header(111, 960).to_bytes()[..], &sound.user[at]].concat();
+        if let Some((to, sealed)) = self.user.protect_rtp(&packet) {
+            let _ = self.user_socket.send_to(sealed, to);
+        }
+        self.sent += 1;
+    }
+}
+
+fn lines() -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Runs until the input ends.
+pub(crate) fn run() {
+    let sound = Sound::new();
+    let identity = Arc::new(Identity::generate().expect("cryptography works"));
+    let mut calls: Vec<Ends> = Vec::new();
+    let offers = lines();
+    let mut listen_at = Instant::now();
+    loop {
+        match offers.try_recv() {
+            Ok(line) => {
+                let (ends, answers) = Ends::meet(&line, calls.len() as u32 + 1, &identity);
+                calls.push(ends);
+                let mut out = std::io::stdout().lock();
+                let _ = writeln!(out, "{answers}").and_then(|()| out.flush());
+            }
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {}
+        }
+        let now = Instant::now();
+        if listen_at <= now {
+            calls.iter_mut().for_each(|ends| ends.listen(now));
+            listen_at = now + Duration::from_millis(5);
+        }
+        for ends in calls.iter_mut().filter(|ends| ends.next <= now) {
+            ends.speak(&sound);
+            ends.next += FRAME;
+        }
+        let next = calls.iter().map(|ends| ends.next).chain([listen_at]).min().unwrap_or(listen_at);
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
