@@ -1,5 +1,7 @@
 //! A SIP message, owned: start line, header fields in their order, body (RFC 3261 §7).
 
+#[cfg(test)]
+mod captured;
 pub mod name;
 pub mod parse;
 pub mod print;
