@@ -3,9 +3,10 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use crate::call::Fault;
 use super::label::{
-    CallEnd, Fault, GraphAction, GraphOutcome, GraphRequest, Leg, LegWay, OfLeg, OfNumber, OfWebhook, Way,
-    WebhookOutcome, Word,
+    CallEnd, GraphAction, GraphOutcome, GraphRequest, Leg, LegWay, OfLeg, OfNumber, OfWebhook, Way,
+    Word,
 };
 use super::table::{
     BUILD_INFO, CALL_TALK, CALLS, CAP_USED, CPU, GRAPH, MEDIA_PACKETS, MEDIA_TRANSIT, WEBHOOK_DURATION,
@@ -36,7 +37,7 @@ fn scrape(registry: &Registry) -> String {
         let spans = Duration::from_millis(9);
         scrape.distribution(&MEDIA_TRANSIT, &OfLeg { leg: Leg::WhatsApp }, &buckets, spans);
     }
-    scrape.total(&WEBHOOKS, &OfWebhook { outcome: WebhookOutcome::New }, 1.0);
+    scrape.total(&WEBHOOKS, &OfWebhook { outcome: Word("new") }, 1.0);
     registry.render(scrape)
 }
 
