@@ -294,7 +294,8 @@ async fn over_tls_the_endpoint_answers_whoever_trusts_its_certificate() {
     let request = client.expect("a client").post(format!("https://{address}/meta"));
     let request = request.header("x-hub-signature-256", sign(b"s", body.as_bytes())).body(body);
     assert_eq!(request.send().await.expect("an answer").status(), 200);
-    assert!(events.recv().await.is_some());
+    let event = tokio::time::timeout(PATIENCE, events.recv()).await.expect("in time");
+    assert!(event.is_some());
     let stranger = bench.client.get(format!("https://{address}/meta")).send().await;
     assert!(stranger.is_err(), "nobody else trusts it");
     server.stop(Duration::ZERO).await;

@@ -79,9 +79,12 @@ async fn a_user_seen_with_both_ids_is_found_by_either_also_for_what_was_written_
     store.note_reply(&reply(scoped(1), 100, forever)).await.expect("noted");
     assert_eq!(store.permission(&number(), &phone(1)).await.expect("read"), Permission::None);
     assert_eq!(store.permission(&number(), &both(1)).await.expect("read"), Permission::Permanent);
+    store.note_reply(&reply(phone(1), 50, PermissionResponse::Declined)).await.expect("noted");
+    assert_eq!(store.permission_log(&number(), &scoped(1)).await.expect("read").len(), 1);
     // A webhook shows both ids together: from now on they are one user.
     store.receive(&[event("wacid.A", CallEventKind::Rang)], Wall(5)).await.expect("stored");
     assert_eq!(store.permission(&number(), &phone(1)).await.expect("read"), Permission::Permanent);
+    assert_eq!(store.permission_log(&number(), &scoped(1)).await.expect("read").len(), 2);
     store.note_reply(&reply(phone(1), 200, PermissionResponse::Declined)).await.expect("noted");
     assert_eq!(store.permission(&number(), &scoped(1)).await.expect("read"), Permission::Declined);
 }
