@@ -72,19 +72,19 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let media = MediaEngine::start(media_settings(&config), random.split(), reports_in)?;
     let socket = bind_sip(config.sip.listen).await?;
     let agent = UserAgent::new(sip_settings(&config, socket.local_addr()?), random.split());
-    let graph = GraphClient::new(GraphSettings {
+    let graph = Arc::new(GraphClient::new(GraphSettings {
         base: config.graph.base.clone(),
         version: config.graph.version.clone(),
         timeout: config.graph.timeout,
         ..GraphSettings::default()
-    })?;
+    })?);
     let labels: Vec<_> = config.numbers.iter().map(|number| number.label.clone()).collect();
     let metrics = Arc::new(Registry::new(&labels));
     let mut board = Switchboard::new(Parts {
         agent,
         media: media.clone(),
         store: store.clone(),
-        graph: Arc::new(graph),
+        graph: Arc::clone(&graph),
         numbers: numbers(&config),
         dialplan: dialplan(&config),
         times: times(&config),
@@ -118,6 +118,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     );
     systemd::ready("ready for calls");
     tokio::spawn(stop_on_signal(questions_in, config.calls.drain));
+    tokio::spawn(keep_warm(graph));
     tokio::spawn(forget_old_events(store.clone(), config.store.keep_events));
     let ears = Ears { socket, events, reports, questions };
     signalling::run(board, ears).await?;
@@ -183,6 +184,15 @@ async fn wait_for(term: &mut Signal, int: &mut Signal) {
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
+    }
+}
+
+/// Keeps a connection to Graph open, so that no call waits for a handshake.
+async fn keep_warm(graph: Arc<GraphClient>) {
+    let mut beat = tokio::time::interval(Duration::from_secs(30));
+    loop {
+        beat.tick().await;
+        graph.warm().await;
     }
 }
 
@@ -268,7 +278,7 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
             concurrent: Some(number.max_concurrent),
             reservation_life: config.calls.reservation_life,
             business: BusinessCountry::of(number.display_number.digits()),
-            barred_prefixes: Vec::new(),
+            barred_prefixes: number.never_call.clone(),
         },
     };
     config.numbers.iter().map(number).collect()

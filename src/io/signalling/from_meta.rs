@@ -54,6 +54,8 @@ impl Switchboard {
         match event {
             Event::Call(event) => self.handle_call_event(now, inbox, event),
             Event::Permission(reply) => {
+                // What was asked a moment ago is no longer true.
+                self.parts.graph.forget_permission(&reply.number, &reply.user);
                 let store = self.parts.store.clone();
                 tokio::spawn(async move {
                     let kept = store.note_reply(&reply).await;

@@ -9,7 +9,7 @@ use crate::call::{ActionKind, Fork, Gate, HangupCause, Input, LegEnd, Offer, Out
 use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
 use crate::media::{MetaSide, OpenSpec, Order, PhoneSide, Stage};
-use crate::policy::{Attempt, Decision, Permission};
+use crate::policy::{Attempt, Decision, Denial, DenialReason, Permission};
 use crate::sip::{CallerIdentity, Invite, Reason, Refusal};
 use crate::time::{Now, Wall};
 use crate::whatsapp::Action;
@@ -194,6 +194,12 @@ impl Switchboard {
             if known.as_ref().is_ok_and(|permission| !is_live(*permission, now().wall)) {
                 // The ledger may have missed a webhook: Meta's word is the tie-break.
                 match graph.permission(&attempt.number, &token, &attempt.user).await {
+                    // Meta knows of a limit that we do not: its verdict wins (reference §16.4).
+                    Ok(live) if !live.can_start && live.start_limit_until.is_some() => {
+                        let denial = Denial { reason: DenialReason::PairCap, until: live.start_limit_until };
+                        let _ = replies.send((id, Reply::Input(Input::Denied(denial))));
+                        return;
+                    }
                     Ok(live) => {
                         let at = now().wall;
                         let permission = Permission::from(&live);
