@@ -141,6 +141,17 @@ fn rule_11_a_phone_whose_clock_stands_still_while_muted_is_heard_again_at_once()
 }
 
 #[test]
+fn rule_11_a_pause_of_the_phone_is_filled_so_early_that_a_thread_woken_late_makes_no_gap() {
+    let mut world = World::up(16);
+    world.phone.speaking = true;
+    world.run(millis(1000));
+    world.phone.speaking = false;
+    world.run(millis(1000));
+    let gaps = world.user_heard.windows(2).map(|pair| pair[1].at - pair[0].at);
+    assert!(gaps.max().is_some_and(|longest| longest <= millis(51)), "10 ms are left of the 60");
+}
+
+#[test]
 fn rule_11_a_burst_after_a_stall_is_dropped_where_comfort_has_filled_its_slots() {
     let mut world = World::up(7);
     world.phone.speaking = true;

@@ -20,8 +20,9 @@ use crate::rtp::{Arrival, Event, PayloadType, Reception, RtpPacket, RtpTime, Seq
 const LONGEST_PACKET: usize = 1600;
 /// A gap up to this is concealed sample by sample; beyond it the stream is set anew.
 const LONGEST_GAP: i32 = 480;
-/// The generator begins this much before its limit, so that the gap on the wire stays below it.
-const HEAD_START: Duration = Duration::from_millis(5);
+/// The generator begins this much before its limit, so that the gap on the wire stays below it also when the
+/// thread is woken late: with 5 ms, every pause of a phone on a busy machine could become a gap.
+const HEAD_START: Duration = Duration::from_millis(10);
 /// Frames that came at once leave at this distance (rule 13).
 const PACE: Duration = Duration::from_millis(5);
 /// A frame so far before its slot is left out: the sender's clock runs ahead.

@@ -48,8 +48,9 @@ fn assert_first_audio_in_time(record: &Value, graph_delay_ms: i64) {
     for first in ["first_audio_to_user", "first_audio_to_phone"] {
         let took = stage(first) - answered;
         assert!(took <= round_trip + 60, "{first} came {took} ms after the 200: {:#}", record["stages"]);
-        assert!(took >= round_trip, "{first} came before Meta had accepted: {:#}", record["stages"]);
     }
+    // The user's voice may come when Meta has accepted and its reply is still under way; ours must wait for it.
+    assert!(stage("first_audio_to_user") >= stage("accepted"), "{:#}", record["stages"]);
 }
 
 /// A phone is lifted when the media path is up already; the record of the call.
@@ -310,6 +311,10 @@ fn an_emergency_number_never_reaches_whatsapp() {
 fn a_wrong_password_is_refused() {
     let mut world = World::start(&Setup::default());
     let mut phone = world.phone_with(OnRing::Answer, "PCMU", "wrong");
-    phone.wait("REGISTER_FAIL", 0);
+    // The registrar may be faster than our control connection, which then misses the event.
+    wait_until("the phone is refused", || {
+        phone.seen("REGISTER_FAIL", 0).is_some() || phone.output().contains(": 401 Unauthorized (")
+    });
     assert!(phone.seen("REGISTER_OK", 0).is_none(), "a phone with a wrong password is registered");
+    assert!(!phone.output().contains("} 200 OK ("), "a phone with a wrong password is registered");
 }
