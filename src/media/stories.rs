@@ -152,6 +152,26 @@ fn rule_11_a_pause_of_the_phone_is_filled_so_early_that_a_thread_woken_late_make
 }
 
 #[test]
+fn rule_11_a_key_pressed_while_the_line_is_ahead_of_the_clock_makes_no_gap() {
+    for phase in 0..20 {
+        let mut world = World::up(17);
+        world.phone.speaking = true;
+        world.run(millis(500));
+        world.phone.speaking = false;
+        world.run(millis(200 + phase));
+        world.phone.speaking = true;
+        world.run(millis(205));
+        world.phone.speaking = false;
+        press(&mut world, '5', 5, 0, false);
+        world.phone.speaking = true;
+        world.run(millis(200));
+        let gaps = world.user_heard.windows(2).map(|pair| pair[1].at - pair[0].at);
+        let longest = gaps.max().unwrap_or_default();
+        assert!(longest <= millis(51), "phase {phase}: {longest:?}");
+    }
+}
+
+#[test]
 fn rule_11_a_burst_after_a_stall_is_dropped_where_comfort_has_filled_its_slots() {
     let mut world = World::up(7);
     world.phone.speaking = true;

@@ -163,6 +163,8 @@ impl ToMeta {
             self.open = open;
             self.drop_speech();
             self.concealer.forget();
+            // Nobody's speech is waited for now: the next slot is filled when it is due.
+            self.generating = true;
         }
     }
 
@@ -422,7 +424,8 @@ impl ToMeta {
 
     /// Says the key for every slot that is due; the first report of a key does not wait for its slot.
     fn say(&mut self, now: Instant, out: &mut Frames) {
-        let mut first = true;
+        // A line that is ahead already would fall silent for as long as the clock needs to catch up.
+        let mut first = self.line.due().is_some_and(|due| due <= now + SLOT);
         while first || self.line.due().is_some_and(|due| due <= now) {
             let Some(saying) = self.digits.say(now, self.line.timestamp()) else { return };
             self.line.say(now, self.settings.telephone_event, &saying, out);
