@@ -17,8 +17,8 @@ use crate::config::{Config, NumberConfig};
 use crate::masked::Secret;
 use crate::media::Histogram;
 use crate::metrics::label::{
-    Leg, LegWay, NumberDirection, OfKind, OfLeg, OfNumber, OfPhone, OfRealm, OfWay, OfWebhook, OfWorker, Realm,
-    Way, Word, WorkerIndex,
+    Leg, LegWay, NumberDirection, OfKind, OfLeg, OfNumber, OfPhone, OfRealm, OfWay, OfWebhook, OfWorker,
+    Realm, Way, Word, WorkerIndex,
 };
 use crate::metrics::table;
 use crate::metrics::{Registry, Scrape};
@@ -262,7 +262,9 @@ async fn store_figures(scrape: &mut Scrape, sources: &Sources) {
     for number in sources.numbers.iter() {
         let labels = OfNumber { number: number.label.clone() };
         let window = number.cap_per_number.window;
-        if let Ok(used) = sources.store.cap_use(&number.phone_number_id, window, super::signalling::now()).await {
+        if let Ok(used) =
+            sources.store.cap_use(&number.phone_number_id, window, super::signalling::now()).await
+        {
             scrape.gauge(&table::CAP_USED, &labels, f64::from(used.connected));
             scrape.gauge(&table::RESERVATIONS, &labels, f64::from(used.reserved));
         }

@@ -183,8 +183,7 @@ impl Switchboard {
             Endpoint::Phone(phone) => self.parts.agent.is_registered(phone),
             Endpoint::Trunk(..) => true,
         };
-        let targets =
-            if nobody { Vec::new() } else { number.ring.iter().filter(usable).cloned().collect() };
+        let targets = if nobody { Vec::new() } else { number.ring.iter().filter(usable).cloned().collect() };
         RingPlan { targets, pre_accept: number.pre_accept, accept_by }
     }
 

@@ -29,11 +29,8 @@ impl Switchboard {
         tracing::warn!(call = %record.id, "a call of the last process is ended");
         match dialog.map(serde_json::from_str::<DialogSnapshot>) {
             Some(Ok(dialog)) => {
-                let reason = Reason {
-                    protocol: "Q.850",
-                    cause: verdict.q850.into(),
-                    text: verdict.phrase.into(),
-                };
+                let reason =
+                    Reason { protocol: "Q.850", cause: verdict.q850.into(), text: verdict.phrase.into() };
                 self.parts.agent.end_orphan(now, &dialog, reason);
             }
             Some(Err(error)) => tracing::error!(call = %record.id, %error, "its dialog cannot be read"),

@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::lane::{self, Lane, Write};
 use super::counting::Figures;
+use super::lane::{self, Lane, Write};
 use super::numbers::AcceptTimes;
 use super::{BusinessNumber, Question, Reply};
 use crate::call::{
-    Call, CallTimes, Fork, HangupCause, Input, MediaClosing,
-    MediaFailure, MediaRefusal, Order, Towards,
+    Call, CallTimes, Fork, HangupCause, Input, MediaClosing, MediaFailure, MediaRefusal, Order, Towards,
 };
 use crate::dialplan::DialPlan;
 use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
@@ -250,8 +249,7 @@ impl Switchboard {
             user = %record.user,
             "call begins"
         );
-        let live =
-            Live { call, number, lane, legs: BTreeMap::new(), inbox, deadline: None };
+        let live = Live { call, number, lane, legs: BTreeMap::new(), inbox, deadline: None };
         self.calls.insert(id, live);
         self.touched.insert(id);
         id
