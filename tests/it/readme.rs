@@ -16,7 +16,8 @@ fn the_readme_shows_the_verdict_table_of_the_code() {
     let (shown, after) = rest.split_once(END).expect("the README marks where the table ends");
     let table = cause::markdown();
     if std::env::var_os("CORDBOARD_BLESS").is_some() {
-        std::fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).expect("the README can be written");
+        std::fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}"))
+            .expect("the README can be written");
         return;
     }
     assert!(shown == table, "the table has changed: run the tests once with CORDBOARD_BLESS=1");

@@ -145,7 +145,7 @@ impl Switchboard {
             self.mark_handled(inbox);
             return self.drop_event("unknown_number");
         };
-        let buried = self.tombs.look_up(&wa_call).map(|it| it.cloned());
+        let buried = self.tombs.look_up(&wa_call).map(Option::<&Termination>::cloned);
         let accept_by = at.min(now.wall) + self.parts.accept_window;
         let stale = accept_by < now.wall;
         if matches!(buried, Some(None)) || (stale && buried.is_none()) {
