@@ -14,6 +14,7 @@ use crate::time::Wall;
 #[derive(Debug)]
 pub(super) enum Write {
     Open(Box<CallRecord>, Option<InboxId>),
+    Keep(Box<CallRecord>),
     WaCall(WaCallId),
     Dialog(String),
     Connected(Wall),
@@ -60,6 +61,7 @@ async fn write_one(
                 (opened, _) => opened,
             }
         }
+        Write::Keep(record) => store.open_record(&record).await,
         Write::WaCall(wa_call) => store.note_wa_call(call, &wa_call).await,
         Write::Dialog(json) => store.save_dialog(call, json).await,
         Write::Connected(at) => store.connected(call, at).await,
