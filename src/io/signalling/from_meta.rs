@@ -6,7 +6,9 @@ use super::switchboard::Switchboard;
 use crate::call::{Call, CallDirection, CallRecord, CrossedLeg, Fork, Input, RingPlan};
 use crate::id::{CallId, Endpoint, PhoneNumberId, WaCallId};
 use crate::io::store::InboxId;
+use crate::io::webhook::Delivery;
 use crate::masked::Masked;
+use crate::metrics::table;
 use crate::time::{Now, Wall};
 use crate::user::UserId;
 use crate::whatsapp::{CallEvent, CallEventKind, Event, Termination};
@@ -47,12 +49,18 @@ impl Tombs {
 struct UserCall {
     offer: String,
     name: Option<Masked<String>>,
+    /// When the webhook came: the user waits since then.
+    arrived: Wall,
 }
 
 impl Switchboard {
-    pub(super) fn handle_event(&mut self, now: Now, inbox: InboxId, event: Event) {
+    pub(super) fn handle_delivery(&mut self, now: Now, Delivery { inbox, event, arrived }: Delivery) {
         match event {
-            Event::Call(event) => self.handle_call_event(now, inbox, event),
+            Event::Call(event) => {
+                let age = arrived.wall.since(event.at);
+                self.parts.metrics.observe(&table::WEBHOOK_AGE, &(), age);
+                self.handle_call_event(now, inbox, event, arrived.wall);
+            }
             Event::Permission(reply) => {
                 // What was asked a moment ago is no longer true.
                 self.parts.graph.forget_permission(&reply.number, &reply.user);
@@ -77,14 +85,14 @@ impl Switchboard {
         tokio::spawn(async move { store.handled(&[inbox]).await });
     }
 
-    fn handle_call_event(&mut self, now: Now, inbox: InboxId, event: CallEvent) {
+    fn handle_call_event(&mut self, now: Now, inbox: InboxId, event: CallEvent, arrived: Wall) {
         let known = self.by_wa.get(&event.call).copied().or_else(|| self.by_opaque(&event));
         if let CallEventKind::UserCalled { offer, name, username, .. } = event.kind {
             if known.is_some() {
                 self.mark_handled(inbox);
                 return;
             }
-            let call = UserCall { offer, name: name.or(username) };
+            let call = UserCall { offer, name: name.or(username), arrived };
             let about = (event.number, event.call, event.user);
             self.user_called(now, inbox, about, event.at, call);
             return;
@@ -157,7 +165,8 @@ impl Switchboard {
             return self.drop_event("nobody");
         };
         let crossed = self.take_crossing_phone(now, number, &user);
-        let record = self.record_of_user_call(now, number, wa_call, user, call.name);
+        let mut record = self.record_of_user_call(now, number, wa_call, user, call.name);
+        record.opened = call.arrived;
         let accept_by = accept_by - self.accept_times[number].reserve();
         let plan = self.ring_plan(number, crossed.is_some() || buried.is_some(), accept_by);
         let leg = crossed.as_ref().map(|(_, leg)| *leg);
@@ -174,6 +183,16 @@ impl Switchboard {
         } else if self.is_closing() {
             self.feed(now, id, Input::Ordered(crate::call::Order::Stop));
         }
+    }
+
+    /// Whether `event`, left unhandled by the last process, may belong to a call that Meta still holds open
+    /// though it is too late to take it: its record was lost with the machine's power.
+    pub(super) fn is_lost_call(&self, now: Now, event: &Event) -> bool {
+        let Event::Call(event) = event else { return false };
+        let stale = event.at.min(now.wall) + self.parts.accept_window < now.wall;
+        stale
+            && matches!(event.kind, CallEventKind::UserCalled { .. })
+            && self.tombs.look_up(&event.call).is_none()
     }
 
     /// Everybody in the plan that can ring at this moment; nobody for a call that needs no phone.
@@ -225,7 +244,6 @@ impl Switchboard {
             CallRecord::new(id, number.label.clone(), number.id.clone(), CallDirection::UserInitiated, user);
         record.wa_call = Some(wa_call);
         record.user_name = name;
-        record.opened = now.wall;
         record
     }
 }

@@ -1,11 +1,16 @@
 //! Calls that the last process left behind: both sides are told, the records are closed (rule 27).
 
+use std::collections::BTreeSet;
+
 use super::now;
 use super::switchboard::Switchboard;
 use crate::call::{CallRecord, HangupCause};
+use crate::id::WaCallId;
 use crate::io::store::StoreError;
+use crate::io::webhook::Delivery;
 use crate::sip::{DialogSnapshot, Reason};
 use crate::time::Now;
+use crate::whatsapp::{CallEventKind, Event};
 
 impl Switchboard {
     /// Ends every call whose record is still open, and takes up events that nobody handled.
@@ -18,8 +23,18 @@ impl Switchboard {
         for (record, dialog) in orphans {
             self.end_orphan(now, record, dialog.as_deref());
         }
-        for (inbox, event) in self.parts.store.unhandled().await? {
-            self.handle_event(now, inbox, event);
+        let unhandled = self.parts.store.unhandled().await?;
+        let ended: BTreeSet<WaCallId> = unhandled.iter().filter_map(|(_, event)| ended_call(event)).collect();
+        for (inbox, event) in unhandled {
+            if let Event::Call(call) = &event
+                && self.is_lost_call(now, &event)
+                && !ended.contains(&call.call)
+                && let Some(number) = self.number_of(&call.number)
+            {
+                tracing::warn!(wa_call = %call.call, "a call without a record is ended at Meta");
+                self.terminate_at_meta(number, Some(call.call.clone()));
+            }
+            self.handle_delivery(now, Delivery { inbox, event, arrived: now });
         }
         Ok(())
     }
@@ -52,5 +67,13 @@ impl Switchboard {
                 tracing::error!(call = %record.id, %error, "its record could not be closed");
             }
         });
+    }
+}
+
+/// The call whose end `event` tells.
+fn ended_call(event: &Event) -> Option<WaCallId> {
+    match event {
+        Event::Call(call) if matches!(call.kind, CallEventKind::Terminated(_)) => Some(call.call.clone()),
+        _ => None,
     }
 }
