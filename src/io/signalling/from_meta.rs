@@ -1,7 +1,6 @@
 //! Webhook events: to the call they belong to, or into a new call.
 
-use std::collections::{HashMap, VecDeque};
-
+use super::graveyard::Tomb;
 use super::switchboard::Switchboard;
 use crate::call::{Call, CallDirection, CallRecord, CrossedLeg, Fork, Input, RingPlan};
 use crate::id::{CallId, Endpoint, PhoneNumberId, WaCallId};
@@ -12,38 +11,6 @@ use crate::metrics::table;
 use crate::time::{Now, Wall};
 use crate::user::UserId;
 use crate::whatsapp::{CallEvent, CallEventKind, Event, Termination};
-
-/// Calls that are over or ended before they began, so that a late `connect` rings nobody.
-#[derive(Debug, Default)]
-pub(super) struct Tombs {
-    ended: HashMap<WaCallId, Option<Termination>>,
-    order: VecDeque<WaCallId>,
-}
-
-impl Tombs {
-    /// More than the calls of an hour at one a second; the store's inbox remembers for a week.
-    const KEPT: usize = 4096;
-
-    pub(super) fn bury(&mut self, call: WaCallId) {
-        self.insert(call, None);
-    }
-
-    fn insert(&mut self, call: WaCallId, termination: Option<Termination>) {
-        if self.ended.insert(call.clone(), termination).is_none() {
-            self.order.push_back(call);
-        }
-        if self.order.len() > Self::KEPT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ended.remove(&oldest);
-        }
-    }
-
-    /// `Some` if the call is over; with Meta's account if its `terminate` came before its `connect`.
-    fn look_up(&self, call: &WaCallId) -> Option<Option<&Termination>> {
-        self.ended.get(call).map(Option::as_ref)
-    }
-}
 
 /// What a user's call carries beside its id.
 struct UserCall {
@@ -128,7 +95,7 @@ impl Switchboard {
 
     fn event_for_nobody(&mut self, event: CallEvent) {
         match event.kind {
-            CallEventKind::Terminated(termination) => self.tombs.insert(event.call, Some(termination)),
+            CallEventKind::Terminated(termination) => self.terminated_late(event.call, termination),
             CallEventKind::Answered { .. } if event.opaque.as_deref().and_then(CallId::parse).is_some() => {
                 // A call of ours that is over here: its `connect` timed out, or the process restarted.
                 self.drop_event("left_over");
@@ -138,6 +105,19 @@ impl Switchboard {
             }
             _ => self.drop_event("unknown_call"),
         }
+    }
+
+    /// Meta's account of a call that is over here corrects its record and what the caps count.
+    fn terminated_late(&mut self, call: WaCallId, termination: Termination) {
+        let Some(Tomb::Recorded(id)) = self.graveyard.look_up(&call).cloned() else {
+            return self.graveyard.bury(call, Tomb::Unborn(termination));
+        };
+        let store = self.parts.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.note_termination(id, &termination).await {
+                tracing::error!(call = %id, %error, "Meta's account of a call could not be kept");
+            }
+        });
     }
 
     fn user_called(
@@ -153,10 +133,10 @@ impl Switchboard {
             self.mark_handled(inbox);
             return self.drop_event("unknown_number");
         };
-        let buried = self.tombs.look_up(&wa_call).map(Option::<&Termination>::cloned);
+        let buried = self.graveyard.look_up(&wa_call).cloned();
         let accept_by = at.min(now.wall) + self.parts.accept_window;
         let stale = accept_by < now.wall;
-        if matches!(buried, Some(None)) || (stale && buried.is_none()) {
+        if matches!(buried, Some(Tomb::Recorded(_))) || (stale && buried.is_none()) {
             self.mark_handled(inbox);
             return self.drop_event("stale");
         }
@@ -177,7 +157,7 @@ impl Switchboard {
             live.legs.insert(Fork(0), leg);
             self.by_leg.insert(leg, (id, Fork(0)));
         }
-        if let Some(Some(termination)) = buried {
+        if let Some(Tomb::Unborn(termination)) = buried {
             // Ended before we heard of it: a missed call that rings nobody.
             self.feed(now, id, Input::MetaTerminated(termination));
         } else if self.is_closing() {
@@ -192,7 +172,7 @@ impl Switchboard {
         let stale = event.at.min(now.wall) + self.parts.accept_window < now.wall;
         stale
             && matches!(event.kind, CallEventKind::UserCalled { .. })
-            && self.tombs.look_up(&event.call).is_none()
+            && self.graveyard.look_up(&event.call).is_none()
     }
 
     /// Everybody in the plan that can ring at this moment; nobody for a call that needs no phone.
@@ -252,19 +232,4 @@ fn same_user(one: &UserId, other: &UserId) -> bool {
     let phones = one.phone().is_some() && one.phone() == other.phone();
     let scoped = one.scoped().is_some() && one.scoped() == other.scoped();
     phones || scoped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_graveyard_is_bounded_and_keeps_the_newest() {
-        let mut tombs = Tombs::default();
-        for n in 0..=Tombs::KEPT {
-            tombs.bury(format!("wacid.{n}").into());
-        }
-        assert!(tombs.look_up(&"wacid.0".into()).is_none());
-        assert!(tombs.look_up(&format!("wacid.{}", Tombs::KEPT).into()).is_some());
-    }
 }

@@ -7,6 +7,7 @@
 mod counting;
 mod from_meta;
 mod from_sip;
+mod graveyard;
 mod lane;
 mod numbers;
 mod outputs;

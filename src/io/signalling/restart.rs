@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::graveyard::Tomb;
 use super::now;
 use super::switchboard::Switchboard;
 use crate::call::{CallRecord, HangupCause};
@@ -55,7 +56,7 @@ impl Switchboard {
             self.terminate_at_meta(number, record.wa_call.clone());
         }
         if let Some(wa_call) = &record.wa_call {
-            self.tombs.bury(wa_call.clone());
+            self.graveyard.bury(wa_call.clone(), Tomb::Recorded(record.id));
         }
         record.ended = Some(now.wall);
         record.cause = Some(verdict.label.to_owned());
