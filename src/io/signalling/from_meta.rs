@@ -4,7 +4,7 @@ use super::graveyard::Tomb;
 use super::switchboard::Switchboard;
 use crate::call::{Call, CallDirection, CallRecord, CrossedLeg, Fork, Input, RingPlan};
 use crate::id::{CallId, Endpoint, PhoneNumberId, WaCallId};
-use crate::io::store::InboxId;
+use crate::io::store::{InboxId, Store, StoreError};
 use crate::io::webhook::Delivery;
 use crate::masked::Masked;
 use crate::metrics::table;
@@ -94,9 +94,17 @@ impl Switchboard {
     }
 
     fn event_for_nobody(&mut self, event: CallEvent) {
-        match event.kind {
-            CallEventKind::Terminated(termination) => self.terminated_late(event.call, termination),
-            CallEventKind::Answered { .. } if event.opaque.as_deref().and_then(CallId::parse).is_some() => {
+        let ours = event.opaque.as_deref().and_then(CallId::parse);
+        match (event.kind, ours) {
+            (CallEventKind::Terminated(termination), ours) => {
+                self.terminated_late(event.call, ours, termination);
+            }
+            (CallEventKind::Accepted, Some(id)) => {
+                // Over here, picked up there: it counts against the caps.
+                self.drop_event("left_over");
+                self.correct(id, move |store| async move { store.connected(id, event.at).await });
+            }
+            (CallEventKind::Answered { .. }, Some(_)) => {
                 // A call of ours that is over here: its `connect` timed out, or the process restarted.
                 self.drop_event("left_over");
                 if let Some(number) = self.number_of(&event.number) {
@@ -108,14 +116,25 @@ impl Switchboard {
     }
 
     /// Meta's account of a call that is over here corrects its record and what the caps count.
-    fn terminated_late(&mut self, call: WaCallId, termination: Termination) {
-        let Some(Tomb::Recorded(id)) = self.graveyard.look_up(&call).cloned() else {
+    fn terminated_late(&mut self, call: WaCallId, ours: Option<CallId>, termination: Termination) {
+        let recorded = match self.graveyard.look_up(&call) {
+            Some(Tomb::Recorded(id)) => Some(*id),
+            _ => ours,
+        };
+        let Some(id) = recorded else {
             return self.graveyard.bury(call, Tomb::Unborn(termination));
         };
-        let store = self.parts.store.clone();
+        self.correct(id, move |store| async move { store.note_termination(id, &termination).await });
+    }
+
+    fn correct<F>(&self, id: CallId, write: impl FnOnce(Store) -> F)
+    where
+        F: Future<Output = Result<(), StoreError>> + Send + 'static,
+    {
+        let written = write(self.parts.store.clone());
         tokio::spawn(async move {
-            if let Err(error) = store.note_termination(id, &termination).await {
-                tracing::error!(call = %id, %error, "Meta's account of a call could not be kept");
+            if let Err(error) = written.await {
+                tracing::error!(call = %id, %error, "Meta's late account of a call could not be kept");
             }
         });
     }
