@@ -2,5 +2,6 @@
 
 mod config;
 mod privacy;
+mod readme;
 mod sources;
 mod tidy;

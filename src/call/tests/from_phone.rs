@@ -27,7 +27,12 @@ fn ringing(answer_on: AnswerOn) -> Scene {
 fn talking() -> Scene {
     let mut scene = ringing(AnswerOn::Accepted);
     let at = scene.now.wall;
-    scene.hears(Input::UserAccepted(at)).does(&["mark connected", "accept phone", "open gate", "keep record"]);
+    scene.hears(Input::UserAccepted(at)).does(&[
+        "mark connected",
+        "accept phone",
+        "open gate",
+        "keep record",
+    ]);
     scene
 }
 
@@ -36,7 +41,12 @@ fn rule_7_connect_is_not_an_answer_and_accepted_is() {
     let mut scene = ringing(AnswerOn::Accepted);
     assert!(!scene.call.is_bridged());
     let at = scene.now.wall;
-    scene.hears(Input::UserAccepted(at)).does(&["mark connected", "accept phone", "open gate", "keep record"]);
+    scene.hears(Input::UserAccepted(at)).does(&[
+        "mark connected",
+        "accept phone",
+        "open gate",
+        "keep record",
+    ]);
     assert!(scene.call.is_bridged());
 }
 

@@ -60,8 +60,9 @@ pub(super) fn codec_chain(args: &CodecChainArgs) -> Exit {
         Direction::ToPhone => load(&args.input)
             .map_err(ChainError::from)
             .and_then(|clip| write(&args.output, PHONE_RATE, &to_phone(&clip)?)),
-        Direction::ToUser => read_phone(&args.input)
-            .and_then(|samples| write(&args.output, HEARD_RATE, &to_user(&samples)?)),
+        Direction::ToUser => {
+            read_phone(&args.input).and_then(|samples| write(&args.output, HEARD_RATE, &to_user(&samples)?))
+        }
     };
     match done {
         Ok(()) => Exit::Done,

@@ -1,10 +1,13 @@
 //! SIP events: to the call they belong to, or into a new call.
 
+use std::time::Duration;
+
 use super::outputs::refuse;
 use super::switchboard::Switchboard;
 use crate::call::{Call, CallDirection, CallRecord, Fork, ForkFailure, HangupCause, Input};
 use crate::dialplan::Dialled;
 use crate::id::{Endpoint, LegId, PhoneNumberId};
+use crate::media::Order;
 use crate::sip::{CallerOrigin, Event, LegFailure};
 use crate::time::Now;
 use crate::user::UserId;
@@ -45,13 +48,21 @@ impl Switchboard {
             Event::Reanswered { leg, sdp } => self.feed_leg(now, leg, |_| Input::PhoneReanswered(sdp)),
             Event::Registered { phone } => tracing::info!(%phone, "registered"),
             Event::Unregistered { phone } => tracing::info!(%phone, "no longer registered"),
-            Event::Digit { .. } => {}
+            Event::Digit { leg, digit, millis } => self.pressed(leg, digit, millis),
         }
     }
 
     fn feed_leg(&mut self, now: Now, leg: LegId, input: impl FnOnce(Fork) -> Input) {
         if let Some((id, fork)) = self.by_leg.get(&leg).copied() {
             self.feed(now, id, input(fork));
+        }
+    }
+
+    /// A digit by INFO goes to Meta as the phone's own telephone-event would.
+    fn pressed(&self, leg: LegId, digit: char, millis: u32) {
+        if let Some((id, _)) = self.by_leg.get(&leg) {
+            let duration = Duration::from_millis(millis.into());
+            self.parts.media.order(*id, Order::Digit { digit, duration });
         }
     }
 

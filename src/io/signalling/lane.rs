@@ -53,7 +53,10 @@ async fn write_one(
 ) {
     let outcome = match write {
         Write::Open(record, inbox) => {
-            let opened = store.open_record(&record).await;
+            let opened = match inbox {
+                Some(_) => store.open_record_of_event(&record).await,
+                None => store.open_record(&record).await,
+            };
             let input = if opened.is_ok() { Input::RecordOpened } else { Input::RecordRefused };
             let _ = replies.send((call, Reply::Input(input)));
             match (opened, inbox) {

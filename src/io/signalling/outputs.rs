@@ -185,8 +185,7 @@ impl Switchboard {
     fn reserve(&self, id: CallId) {
         let Some(live) = self.calls.get(&id) else { return };
         let number = &self.parts.numbers[live.number];
-        let attempt =
-            Attempt { number: number.id.clone(), user: live.call.record().user.clone(), call: id };
+        let attempt = Attempt { number: number.id.clone(), user: live.call.record().user.clone(), call: id };
         let (rules, token) = (number.rules.clone(), number.token.clone());
         let (store, graph, replies) =
             (self.parts.store.clone(), self.parts.graph.clone(), self.replies_in.clone());
@@ -248,9 +247,7 @@ const fn stage(gate: Gate) -> Stage {
 /// The Reason header of a leg's end (RFC 3326).
 fn reason(end: LegEnd) -> Reason {
     match end {
-        LegEnd::CompletedElsewhere => {
-Reason::completed_elsewhere()
-        }
+        LegEnd::CompletedElsewhere => Reason::completed_elsewhere(),
         LegEnd::Verdict(verdict) => q850(verdict),
     }
 }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::lane::{self, Lane, Write};
 use super::counting::Figures;
+use super::graveyard::{Graveyard, Tomb};
+use super::lane::{self, Lane, Write};
 use super::numbers::AcceptTimes;
 use super::{BusinessNumber, Question, Reply};
 use crate::call::{
-    Call, CallTimes, Fork, HangupCause, Input, MediaClosing,
-    MediaFailure, MediaRefusal, Order, Towards,
+    Call, CallTimes, Fork, HangupCause, Input, MediaClosing, MediaFailure, MediaRefusal, Order, Towards,
 };
 use crate::dialplan::DialPlan;
 use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
@@ -73,7 +73,7 @@ pub struct Switchboard {
     pub(super) calls: BTreeMap<CallId, Live>,
     pub(super) by_wa: HashMap<WaCallId, CallId>,
     pub(super) by_leg: HashMap<LegId, (CallId, Fork)>,
-    pub(super) tombs: super::from_meta::Tombs,
+    pub(super) graveyard: Graveyard,
     pub(super) accept_times: Vec<AcceptTimes>,
     pub(super) figures: Figures,
     pub(super) replies_in: mpsc::UnboundedSender<(CallId, Reply)>,
@@ -99,7 +99,7 @@ impl Switchboard {
             calls: BTreeMap::new(),
             by_wa: HashMap::new(),
             by_leg: HashMap::new(),
-            tombs: super::from_meta::Tombs::default(),
+            graveyard: Graveyard::default(),
             accept_times,
             figures: Figures::default(),
             replies_in,
@@ -229,7 +229,7 @@ impl Switchboard {
         }
         if let Some(wa_call) = &live.call.record().wa_call {
             self.by_wa.remove(wa_call);
-            self.tombs.bury(wa_call.clone());
+            self.graveyard.bury(wa_call.clone(), Tomb::Recorded(id));
         }
     }
 
@@ -250,8 +250,7 @@ impl Switchboard {
             user = %record.user,
             "call begins"
         );
-        let live =
-            Live { call, number, lane, legs: BTreeMap::new(), inbox, deadline: None };
+        let live = Live { call, number, lane, legs: BTreeMap::new(), inbox, deadline: None };
         self.calls.insert(id, live);
         self.touched.insert(id);
         id

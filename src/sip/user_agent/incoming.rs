@@ -4,8 +4,7 @@ use crate::time::Now;
 
 use super::super::flow::Flow;
 use super::super::message::{
-    Fault, FaultKind, Head, Headers, Method, Name, NameAddr, Request, Response, SipUri, Via,
-    media_type_of,
+    Fault, FaultKind, Head, Headers, Method, Name, NameAddr, Request, Response, SipUri, Via, media_type_of,
 };
 use super::super::transaction::{Server, ServerKey, merge_key};
 use super::{ALLOW, Answering, Timer, UserAgent};
@@ -248,9 +247,8 @@ fn objection_to_body(request: &Request) -> Option<Objection> {
         );
     }
     let accepted = headers.words(&Name::Accept);
-    let takes_sdp = |word: &String| {
-        matches!(media_type_of(word).as_str(), "application/sdp" | "application/*" | "*/*")
-    };
+    let takes_sdp =
+        |word: &String| matches!(media_type_of(word).as_str(), "application/sdp" | "application/*" | "*/*");
     if !accepted.is_empty() && !accepted.iter().any(takes_sdp) {
         return Objection::new(406, "Not Acceptable", Vec::new());
     }

@@ -93,7 +93,11 @@ impl Simulator {
 
     /// A call that Meta knows, by its id.
     pub(crate) fn call(&self, id: &str) -> MetaCall<'_> {
-        MetaCall { meta: self, id: id.to_owned(), heard: self.folder.join(format!("user-{}-heard.wav", super::USER)) }
+        MetaCall {
+            meta: self,
+            id: id.to_owned(),
+            heard: self.folder.join(format!("user-{}-heard.wav", super::USER)),
+        }
     }
 
     /// Every rule of Meta's that was broken so far.
