@@ -2,10 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use cordboard::io::store::{Store, StoreSettings};
+use cordboard::user::{Msisdn, UserId};
+use cordboard::whatsapp::{CallEvent, CallEventKind, Event};
 use serde_json::{Value, json};
 
 use crate::rig::baresip::{OnRing, Phone};
-use crate::rig::gateway::{Gateway, Setup};
+use crate::rig::gateway::{Gateway, Layout, Setup};
+use crate::rig::simulator::NUMBER_ID;
 use crate::rig::{USER, World, sipp};
 
 /// Rule 27: both sides must know within this time of the restart.
@@ -82,6 +86,57 @@ fn a_trunk_that_talked_at_kill_9_gets_a_bye_after_the_restart() {
     world.meta.call(&id).wait_over();
     assert!(restarted.elapsed() < RULE_27, "{:?}", restarted.elapsed());
     assert_orphaned(&world.closed_record(&id), "user_initiated");
+    world.assert_no_violations();
+}
+
+/// The store as a loss of power may leave it a moment after a call began: Meta was told that its webhook is
+/// kept, and so it is; the record was with the operating system only.
+fn lose_record(layout: &Layout, call: &str) {
+    for name in ["cordboard.db", "cordboard.db-wal", "cordboard.db-shm"] {
+        let _ = std::fs::remove_file(layout.folder.join(name));
+    }
+    let now = cordboard::io::signalling::now().wall;
+    let event = Event::Call(CallEvent {
+        number: NUMBER_ID.into(),
+        call: call.into(),
+        at: now - Duration::from_secs(600),
+        user: Msisdn::parse(USER).map(UserId::Phone),
+        opaque: None,
+        kind: CallEventKind::UserCalled {
+            offer: "v=0".to_owned(),
+            name: None,
+            username: None,
+            cta_payload: None,
+            deeplink_payload: None,
+        },
+    });
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let path = layout.folder.join("cordboard.db");
+        let store = Store::open(&path, StoreSettings::default()).await.expect("a store");
+        store.receive(&[event], now).await.expect("kept");
+        store.close().await;
+    });
+}
+
+#[test]
+fn a_call_whose_record_was_lost_with_the_power_is_ended_at_meta_after_the_restart() {
+    let mut world = World::start(&Setup::default());
+    let mut phone = world.phone(OnRing::Answer);
+    let id = {
+        let call = world.meta.place_call(USER);
+        phone.wait("CALL_ESTABLISHED", 0);
+        call.talk(50);
+        call.id
+    };
+    kill(&mut world.gateway);
+    lose_record(&world.layout, &id);
+    world.gateway = Gateway::start(&world.layout);
+    let restarted = Instant::now();
+    let call = world.meta.call(&id);
+    call.wait_over();
+    assert!(restarted.elapsed() < RULE_27, "{:?}", restarted.elapsed());
+    assert!(!call.told()["terminate"].is_null(), "{}", call.told());
     world.assert_no_violations();
 }
 

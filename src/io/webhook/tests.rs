@@ -87,10 +87,14 @@ fn ringing(call: &str) -> String {
 #[tokio::test]
 async fn a_signed_event_is_durable_and_passed_on_once_however_often_it_comes() {
     let mut bench = Bench::set_up().await;
+    let before = Instant::now();
     for _ in 0..3 {
         assert_eq!(bench.signed(ringing("wacid.A")).await, 200);
     }
-    let event = bench.next().await;
+    let answered = Instant::now();
+    let delivery = tokio::time::timeout(PATIENCE, bench.events.recv()).await.expect("in time").expect("sent");
+    assert!((before..answered).contains(&delivery.arrived.mono), "its time is that of the webhook");
+    let event = delivery.event;
     assert!(matches!(&event, Event::Call(it) if it.call.as_str() == "wacid.A"));
     assert!(bench.nothing_more());
     assert_eq!(bench.store.unhandled().await.expect("read").len(), 1);

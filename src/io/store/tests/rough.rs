@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteConnection;
 use tokio::task::JoinSet;
 
-use super::super::writer::Write;
+use super::super::writer::{Outlives, Write};
 use super::*;
 use crate::policy::{Attempt, Decision, DenialReason, Rules};
 
@@ -139,6 +139,62 @@ async fn a_bad_write_fails_alone_and_leaves_nothing_behind() {
     assert_eq!((store.figures().failed, store.figures().writes), (1, 7));
 }
 
+/// Asks inside a transaction whether its commit will wait for the disk.
+struct ReadSynchronous<const POWER: bool>;
+
+impl<const POWER: bool> Write for ReadSynchronous<POWER> {
+    type Output = i64;
+    const OUTLIVES: Outlives = if POWER { Outlives::Power } else { Outlives::Process };
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar("PRAGMA synchronous").fetch_one(db).await
+    }
+}
+
+#[tokio::test]
+async fn only_what_must_outlive_a_loss_of_power_waits_for_the_disk() {
+    const NORMAL: i64 = 1;
+    const FULL: i64 = 2;
+    for (synchronous, power) in [(Synchronous::Full, FULL), (Synchronous::Normal, NORMAL)] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let settings = StoreSettings { synchronous, ..StoreSettings::default() };
+        let store = Store::open(&directory.path().join("test.db"), settings).await.expect("a store");
+        for _ in 0..2 {
+            let writer = &store.0.writer;
+            assert_eq!(writer.submit(ReadSynchronous::<false>).await.expect("asked"), NORMAL);
+            assert_eq!(
+                writer.submit(ReadSynchronous::<true>).await.expect("asked"),
+                power,
+                "{synchronous:?}"
+            );
+        }
+        // Both in one group: neither gets the other's way of writing.
+        let both = tokio::join!(
+            store.0.writer.submit(ReadSynchronous::<true>),
+            store.0.writer.submit(ReadSynchronous::<false>)
+        );
+        assert_eq!((both.0.expect("asked"), both.1.expect("asked")), (power, NORMAL));
+    }
+}
+
+#[tokio::test]
+async fn the_log_moves_into_the_file_in_a_quiet_moment() {
+    let (directory, store) = fresh().await;
+    let log = directory.path().join("test.db-wal");
+    let file = directory.path().join("test.db");
+    let before = std::fs::metadata(&file).expect("the file").len();
+    for n in 0..200 {
+        store.open_record(&record(n)).await.expect("opened");
+    }
+    assert!(std::fs::metadata(&log).expect("the log").len() > 128 * 4096);
+    let moved = async {
+        while std::fs::metadata(&file).expect("the file").len() == before {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), moved).await.expect("moved in time");
+}
+
 /// Set for the child process of the test below; holds the directory of the store.
 const CHILD: &str = "CORDBOARD_TEST_KILLED_STORE";
 
@@ -157,7 +213,11 @@ async fn writes_without_end_when_told_to() {
                     .receive(&[event(&format!("wacid.{n}"), CallEventKind::Rang)], Wall(5))
                     .await
                     .expect("stored");
-                store.open_record(&record(n)).await.expect("opened");
+                let opened = match n % 3 {
+                    0 => store.open_record(&record(n)).await,
+                    _ => store.open_record_of_event(&record(n)).await,
+                };
+                opened.expect("opened");
                 if n % 2 == 0 {
                     store
                         .close_record(&CallRecord { ended: Some(Wall(9)), ..record(n) })
