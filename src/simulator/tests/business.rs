@@ -196,6 +196,16 @@ impl World {
         part
     }
 
+    /// A permission's webhook and a call's are in no order with each other: the message waits its turn.
+    pub(super) async fn message_last(&mut self, calls: usize) {
+        let mut values = Vec::new();
+        while values.len() <= calls {
+            values.push(self.value().await);
+        }
+        values.sort_by_key(|value| value["messages"].is_array());
+        self.pending.extend(values);
+    }
+
     /// Whether nothing more comes within 150 ms.
     pub(super) async fn is_quiet(&mut self) -> bool {
         self.pending.is_empty() && timeout(Duration::from_millis(150), self.inbox.recv()).await.is_err()
