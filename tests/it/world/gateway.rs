@@ -136,7 +136,8 @@ impl Gateway {
     }
 
     pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        if to == GATEWAY.parse().unwrap() {
+        let own: SocketAddr = GATEWAY.parse().unwrap();
+        if to == own {
             self.agent.handle_datagram(now, Flow { local: to, remote: from }, bytes);
         } else {
             let (even, port) = match to.port() {
