@@ -139,18 +139,19 @@ impl Gateway {
         let own: SocketAddr = GATEWAY.parse().unwrap();
         if to == own {
             self.agent.handle_datagram(now, Flow { local: to, remote: from }, bytes);
-        } else {
-            let (even, port) = match to.port() {
-                port if to.ip() == webrtc_address(0).ip() => (port, BridgePort::WebRtc),
-                port if port.is_multiple_of(2) => (port, BridgePort::Rtp),
-                port => (port - 1, BridgePort::Rtcp),
-            };
-            // What comes after the end finds no socket.
-            let Some(id) = self.ports.get(&even).copied() else { return };
-            if let Some(bridge) = self.calls.get_mut(&id).and_then(|live| live.bridge.as_mut()) {
-                bridge.handle_datagram(now, port, from, bytes);
-                self.drain_bridge(now, id);
-            }
+            // As the switchboard does: what is due comes before what was received.
+            return self.handle_timeout(now);
+        }
+        let (even, port) = match to.port() {
+            port if to.ip() == webrtc_address(0).ip() => (port, BridgePort::WebRtc),
+            port if port.is_multiple_of(2) => (port, BridgePort::Rtp),
+            port => (port - 1, BridgePort::Rtcp),
+        };
+        // What comes after the end finds no socket.
+        let Some(id) = self.ports.get(&even).copied() else { return };
+        if let Some(bridge) = self.calls.get_mut(&id).and_then(|live| live.bridge.as_mut()) {
+            bridge.handle_datagram(now, port, from, bytes);
+            self.drain_bridge(now, id);
         }
         self.settle(now);
     }
@@ -471,8 +472,7 @@ impl Gateway {
             Some(_) => Vec::new(),
             None => self.ring.iter().filter(usable).cloned().collect(),
         };
-        let plan =
-            RingPlan { targets, pre_accept: self.pre_accept, accept_by: at + Duration::from_secs(24) };
+        let plan = RingPlan { targets, pre_accept: self.pre_accept, accept_by: at + Duration::from_secs(24) };
         let leg = crossed.as_ref().map(|(_, leg)| *leg);
         let call = Call::from_user(now, record, self.times, offer, plan, crossed.map(|(it, _)| it));
         self.admit(id, call, leg);

@@ -9,15 +9,22 @@ use cordboard::rtp::{PacketKind, packet_kind};
 use cordboard::sip::DigestAlgorithm;
 use cordboard::sip::digest::authorize;
 
-use super::sip_text::{body, cseq, describe, direction_of, header, media_of, method, quoted, respond, tag, uri};
+use super::sip_text::{
+    body, cseq, describe, direction_of, header, media_of, method, quoted, respond, tag, uri,
+};
 use super::voice::{Heard, Voice};
 use super::{DOMAIN, GATEWAY, PASSWORD};
 
 /// What the phone does when it is called.
 #[derive(Clone, Copy, Debug)]
 pub enum Manner {
-    Answer { after: Duration },
-    Decline { after: Duration, status: u16 },
+    Answer {
+        after: Duration,
+    },
+    Decline {
+        after: Duration,
+        status: u16,
+    },
     Ring,
     /// As if it were unplugged.
     Silent,
@@ -157,7 +164,11 @@ impl Phone {
     }
 
     fn via(&mut self) -> String {
-        format!("Via: SIP/2.0/UDP {};rport;branch=z9hG4bK{}\r\nMax-Forwards: 70\r\n", self.sip, self.random.hex(6))
+        format!(
+            "Via: SIP/2.0/UDP {};rport;branch=z9hG4bK{}\r\nMax-Forwards: 70\r\n",
+            self.sip,
+            self.random.hex(6)
+        )
     }
 
     fn credentials(challenge: &str, name: &str, method: &str, target: &str) -> String {
@@ -217,7 +228,11 @@ impl Phone {
         let text = format!(
             "INVITE {} SIP/2.0\r\n{via}From: {}\r\nTo: {}\r\nCall-ID: {call_id}\r\nCSeq: {} INVITE\r\nContact: {contact}\r\n\
              {lines}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
-            line.target, line.ours, line.theirs, line.number, sdp.len()
+            line.target,
+            line.ours,
+            line.theirs,
+            line.number,
+            sdp.len()
         );
         line.invite.clone_from(&text);
         let key = format!("{} INVITE {call_id}", line.number);
@@ -234,7 +249,11 @@ impl Phone {
         format!(
             "{method} {} SIP/2.0\r\n{via}From: {}\r\nTo: {}\r\nCall-ID: {call_id}\r\nCSeq: {} {method}\r\n{lines}\
              Content-Length: {}\r\n\r\n{content}",
-            line.target, line.ours, line.theirs, line.number, content.len()
+            line.target,
+            line.ours,
+            line.theirs,
+            line.number,
+            content.len()
         )
     }
 
@@ -295,7 +314,10 @@ impl Phone {
         let text = format!(
             "CANCEL {} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {call_id}\r\n\
              CSeq: {} CANCEL\r\nContent-Length: 0\r\n\r\n",
-            line.target, line.ours, header(&invite, "To"), line.number
+            line.target,
+            line.ours,
+            header(&invite, "To"),
+            line.number
         );
         let key = format!("{} CANCEL {call_id}", line.number);
         self.insist(now, key, &text, T2);
@@ -332,7 +354,11 @@ impl Phone {
         let call_id = header(&text, "Call-ID").to_owned();
         let is_request = !method(&text).is_empty();
         let (number, of) = cseq(&text);
-        let what = if is_request { method(&text).to_owned() } else { format!("{} {of}", super::sip_text::status(&text)) };
+        let what = if is_request {
+            method(&text).to_owned()
+        } else {
+            format!("{} {of}", super::sip_text::status(&text))
+        };
         if let Some(line) = self.line_of(&call_id) {
             line.log.push((at, what));
         }
