@@ -90,7 +90,7 @@ fn rule_8_the_user_calls_while_the_agent_dials_and_the_two_are_joined() {
         let line = world.phones[0].line();
         if late == 10 {
             // The call was there before the dialling: one call per pair, and the phone is called itself.
-            assert_eq!(line.status, 403, "{:?}", line.log);
+            assert_eq!(line.status, 486, "{:?}", line.log);
         } else {
             assert_eq!((line.state, line.status), (State::Up, 200), "{late}: {:?}", line.log);
             assert!(opus_level(&world.meta.call(&id).heard) > -30.0, "{late}");

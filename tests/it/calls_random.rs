@@ -101,17 +101,17 @@ fn seeds(range: std::ops::Range<u64>, least: usize) {
 
 #[test]
 fn every_call_ends_once_and_leaves_nothing_first_half() {
-    seeds(0..10, 400);
+    seeds(0..10, 300);
 }
 
 #[test]
 fn every_call_ends_once_and_leaves_nothing_second_half() {
-    seeds(10..20, 400);
+    seeds(10..20, 300);
 }
 
 /// Thousands of calls; `cargo nextest run --run-ignored all`.
 #[test]
 #[ignore = "minutes: for the night"]
 fn every_call_ends_once_and_leaves_nothing_for_thousands_of_calls() {
-    seeds(1000..1080, 3000);
+    seeds(1000..1080, 2500);
 }

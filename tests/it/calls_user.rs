@@ -1,5 +1,6 @@
 //! Stories of calls from a WhatsApp user to the business, through the whole stack on a virtual clock.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cordboard::call::HangupCause;
@@ -122,13 +123,18 @@ fn rule_2_nobody_answers_and_the_call_ends_inside_metas_window() {
 #[test]
 fn rule_2_a_phone_that_answers_in_the_very_moment_the_window_closes_is_not_left_in_a_dead_call() {
     // The 200 is in the socket when the timer fires: both orders must end the phone's dialog.
+    let mut outcomes = BTreeSet::new();
     for late in 0..40 {
         let mut world = World::new(6, 1);
         let window = 24_000 - 45 - world.elapsed().subsec_millis() as u64;
         world.phones[0].manner = Manner::Answer { after: ms(window + late - 20) };
-        world.meta.user_calls(world.now, USER);
+        let id = world.meta.user_calls(world.now, USER);
+        world.run(Duration::from_secs(26));
+        world.meta.hang_up(world.now, &id);
         world.assert_clean(1);
+        outcomes.insert(world.gateway.last_cause().to_owned());
     }
+    assert_eq!(outcomes.len(), 2, "some in time, some too late: {outcomes:?}");
 }
 
 #[test]

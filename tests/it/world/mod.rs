@@ -2,6 +2,7 @@
 
 pub mod gateway;
 mod ledger;
+mod line;
 pub mod meta;
 pub mod network;
 pub mod phone;

@@ -9,6 +9,7 @@ use cordboard::rtp::{PacketKind, packet_kind};
 use cordboard::sip::DigestAlgorithm;
 use cordboard::sip::digest::authorize;
 
+pub use super::line::{Line, State};
 use super::sip_text::{
     body, cseq, describe, direction_of, header, media_of, method, quoted, respond, tag, uri,
 };
@@ -28,55 +29,6 @@ pub enum Manner {
     Ring,
     /// As if it were unplugged.
     Silent,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It rings here.
-    Ringing,
-    /// We dial.
-    Dialling,
-    Up,
-    Over,
-}
-
-/// One call on the phone.
-#[derive(Debug)]
-pub struct Line {
-    pub state: State,
-    /// What the other side sent, in order: `INVITE`, `180 INVITE`, …
-    pub log: Vec<(Duration, String)>,
-    /// Reason of the CANCEL or BYE, or of the refusal.
-    pub reason: String,
-    /// The last final status of an INVITE or re-INVITE of ours.
-    pub status: u16,
-    /// Where speech goes.
-    pub remote_media: Option<SocketAddr>,
-    /// Answers to our re-INVITEs: what the gateway would do.
-    pub answered_direction: String,
-    ours: String,
-    theirs: String,
-    target: String,
-    number: u32,
-    /// The INVITE that was received, or is being sent.
-    invite: String,
-    reply: String,
-    ack: String,
-    due: Option<Instant>,
-    heard_provisional: bool,
-    cancel: bool,
-    version: u32,
-    direction: &'static str,
-}
-
-impl Line {
-    pub fn said(&self, what: &str) -> usize {
-        self.log.iter().filter(|(_, it)| it == what).count()
-    }
-
-    pub fn when(&self, what: &str) -> Option<Duration> {
-        self.log.iter().find(|(_, it)| it == what).map(|(at, _)| *at)
-    }
 }
 
 struct Resend {
@@ -580,30 +532,5 @@ impl Phone {
 
     pub fn poll_transmit(&mut self) -> Option<(SocketAddr, SocketAddr, Vec<u8>)> {
         self.outbox.pop_front()
-    }
-}
-
-impl Line {
-    fn new(state: State) -> Self {
-        Self {
-            state,
-            log: Vec::new(),
-            reason: String::new(),
-            status: 0,
-            remote_media: None,
-            answered_direction: String::new(),
-            ours: String::new(),
-            theirs: String::new(),
-            target: String::new(),
-            number: 0,
-            invite: String::new(),
-            reply: String::new(),
-            ack: String::new(),
-            due: None,
-            heard_provisional: false,
-            cancel: false,
-            version: 0,
-            direction: "sendrecv",
-        }
     }
 }
