@@ -40,7 +40,7 @@ fn main() {
     }
 
     let before = alone::libopus(&sound, calls, seconds);
-    let mut bench = Bench::start();
+    let mut bench = Bench::start(number("--workers", 0));
     // The first call pays for what all share: threads, tables, the certificate.
     bench.add_call();
     bench.run(Duration::from_secs(1));
@@ -104,11 +104,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn start() -> Self {
+    fn start(workers: usize) -> Self {
         let realm =
             Realm { bind: std::net::IpAddr::from([127, 0, 0, 1]), advertised: Vec::new(), ports: 0..=0 };
         let (sender, reports) = unbounded_channel();
-        let settings = MediaSettings::new(realm.clone(), realm);
+        let settings = MediaSettings { workers, ..MediaSettings::new(realm.clone(), realm) };
         let engine = MediaEngine::start(settings, Random::from_number(1), sender).expect("the engine starts");
         let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
             .arg(PEERS)

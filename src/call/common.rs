@@ -228,6 +228,8 @@ impl Common {
         self.stop_timer(Timer::UserRing);
         self.stop_timer(Timer::AnswerWait);
         self.set_gate(Gate::Open);
+        let row = Box::new(self.record.clone());
+        self.push(Output::KeepRecord(row));
         if !self.dtls_up {
             self.set_timer(Timer::MediaSetup, now.mono + self.times.media_setup);
         }

@@ -118,6 +118,7 @@ impl FromUser {
             Input::PhoneAnswered { fork, sdp, dialog } => {
                 self.phone_answered(common, now, fork, &sdp);
                 if common.leg == Some(fork) {
+                    common.record.sip_call_id = Some(dialog.call_id.clone());
                     common.push(Output::SaveDialog(dialog));
                 }
             }

@@ -42,7 +42,9 @@ pub enum LegEnd {
 pub enum Output {
     /// Write the record's row before anything goes out.
     OpenRecord(Box<CallRecord>),
-    /// Keep what is known so far, so that a restart can end the call.
+    /// Keep what is known so far: after a crash the record says that the call was answered, and by whom.
+    KeepRecord(Box<CallRecord>),
+    /// Keep Meta's id, so that a restart can end the call.
     NoteWaCall(WaCallId),
     /// Keep the dialog, so that a restart can send BYE (rule 27).
     SaveDialog(Box<DialogSnapshot>),
@@ -112,6 +114,7 @@ impl Output {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::OpenRecord(_) => "open record",
+            Self::KeepRecord(_) => "keep record",
             Self::NoteWaCall(_) => "note wa call",
             Self::SaveDialog(_) => "save dialog",
             Self::CloseRecord(_) => "close record",

@@ -162,7 +162,8 @@ pub(super) async fn bind_tcp(key: &'static str, address: SocketAddr) -> Result<T
 
 /// The first SIGTERM or SIGINT lets running calls end by themselves for `drain`; the second ends them.
 async fn stop_on_signal(questions: mpsc::UnboundedSender<Question>, drain: Duration) {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("no signals can be received: the process can only be killed");
         return;
     };

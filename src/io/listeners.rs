@@ -11,18 +11,17 @@ use super::admin::{self, AdminState, Health};
 use super::app::{AppError, bind_tcp};
 use super::media::{MediaEngine, MediaFigures};
 use super::signalling::{EndedMedia, Figures, Question};
-use super::store::{InboxId, Store};
-use super::webhook::{self, WebhookCounters, WebhookServer, WebhookState};
+use super::store::Store;
+use super::webhook::{self, Delivery, WebhookCounters, WebhookServer, WebhookState};
 use crate::config::{Config, NumberConfig};
 use crate::masked::Secret;
 use crate::media::Histogram;
 use crate::metrics::label::{
-    Leg, LegWay, NumberDirection, OfKind, OfLeg, OfNumber, OfPhone, OfRealm, OfWay, OfWebhook, OfWorker, Realm,
-    Way, Word, WorkerIndex,
+    Leg, LegWay, NumberDirection, OfKind, OfLeg, OfNumber, OfPhone, OfRealm, OfWay, OfWebhook, OfWorker,
+    Realm, Way, Word, WorkerIndex,
 };
 use crate::metrics::table;
 use crate::metrics::{Registry, Scrape};
-use crate::whatsapp::Event;
 
 /// The running webhook listener.
 pub(super) struct Webhook {
@@ -35,7 +34,7 @@ pub(super) struct Webhook {
 pub(super) async fn webhook(
     config: &Config,
     store: Store,
-    events: mpsc::UnboundedSender<(InboxId, Event)>,
+    events: mpsc::UnboundedSender<Delivery>,
 ) -> Result<Webhook, AppError> {
     let counters = Arc::new(WebhookCounters::default());
     let secret = |secret: &Secret<String>| Secret::new(secret.expose().clone());
@@ -157,6 +156,8 @@ async fn scrape(sources: Sources) -> Scrape {
         scrape.total(&table::WEBHOOKS, &OfWebhook { outcome: Word(outcome.label()) }, count as f64);
     }
     store_figures(&mut scrape, &sources).await;
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    scrape.gauge(&table::TASKS, &(), tasks as f64);
     scrape
 }
 
@@ -262,7 +263,9 @@ async fn store_figures(scrape: &mut Scrape, sources: &Sources) {
     for number in sources.numbers.iter() {
         let labels = OfNumber { number: number.label.clone() };
         let window = number.cap_per_number.window;
-        if let Ok(used) = sources.store.cap_use(&number.phone_number_id, window, super::signalling::now()).await {
+        if let Ok(used) =
+            sources.store.cap_use(&number.phone_number_id, window, super::signalling::now()).await
+        {
             scrape.gauge(&table::CAP_USED, &labels, f64::from(used.connected));
             scrape.gauge(&table::RESERVATIONS, &labels, f64::from(used.reserved));
         }

@@ -29,8 +29,8 @@ use crate::time::Now;
 const OUR_OPUS: PayloadType = PayloadType(111);
 /// Telephone events in our own offers, and what Meta uses when nobody names one (reference §12.3).
 const OUR_EVENTS: PayloadType = PayloadType(126);
-/// Meta's `maxaveragebitrate`.
-const BITRATE: u32 = 20_000;
+/// Meta's `maxaveragebitrate`, for descriptions that name none.
+pub const BITRATE: u32 = 20_000;
 /// What a phone may ask of us without harm.
 const BITRATES: std::ops::RangeInclusive<u32> = 8_000..=64_000;
 

@@ -33,7 +33,7 @@ const MOST_INSERTED: Duration = Duration::from_millis(200);
 /// After a stop longer than this, slots are skipped, not filled.
 const LONGEST_FILL: Duration = Duration::from_millis(500);
 /// The loss that libopus prepares for while no receiver report came, in per cent (rule 12).
-pub(super) const EXPECTED_LOSS: u8 = 5;
+pub const EXPECTED_LOSS: u8 = 5;
 
 /// What the stream towards Meta looks like.
 #[derive(Clone, Copy, Debug)]

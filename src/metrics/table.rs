@@ -153,6 +153,7 @@ table! {
     STORE_FAILURES: Total<OfKind> = "cordboard_store_failures", "Writes that did not succeed";
     STORE_QUEUE: Gauge<()> = "cordboard_store_queue", "Writes that wait";
 
+    TASKS: Gauge<()> = "cordboard_tasks", "Tasks of the asynchronous runtime that are alive";
     READY: Gauge<()> = "cordboard_ready", "Whether new calls are taken";
     DRAINING: Gauge<()> = "cordboard_draining", "Whether a stop is under way";
     PANICS: Counter<OfPart> = "cordboard_panics", "Panics that were caught: bugs of ours";

@@ -3,16 +3,15 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use crate::call::Fault;
 use super::label::{
-    CallEnd, GraphAction, GraphOutcome, GraphRequest, Leg, LegWay, OfLeg, OfNumber, OfWebhook, Way,
-    Word,
+    CallEnd, GraphAction, GraphOutcome, GraphRequest, Leg, LegWay, OfLeg, OfNumber, OfWebhook, Way, Word,
 };
 use super::table::{
     BUILD_INFO, CALL_TALK, CALLS, CAP_USED, CPU, GRAPH, MEDIA_PACKETS, MEDIA_TRANSIT, WEBHOOK_DURATION,
     WEBHOOKS,
 };
 use super::*;
+use crate::call::Fault;
 use crate::call::record::CallDirection;
 
 fn end(cause: &'static str) -> CallEnd {

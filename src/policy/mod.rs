@@ -1,6 +1,6 @@
 //! Who may call whom, and how often: rules and facts in, one decision out; no clock, no store.
 //!
-//! Every cap and permission is decided by [`decide`] and nowhere else. The store reads the facts,
+//! Every cap and permission is decided by [`decide()`] and nowhere else. The store reads the facts,
 //! calls it and writes the reservation in one transaction, which makes it exact under concurrency.
 
 mod country;

@@ -182,8 +182,11 @@ fn read_one(
     Ok(())
 }
 
+/// The block about our stream, by its SSRC, or as the only one: Meta's relay rewrites our SSRC before
+/// the receiver sees it (reference §12.6), and a leg carries one stream.
 fn block_about(blocks: &[ReceptionReport], ours: Ssrc) -> Option<ReportBlock> {
-    blocks.iter().find(|block| block.ssrc == ours.0).map(|block| ReportBlock {
+    let only = || <&[ReceptionReport; 1]>::try_from(blocks).ok().map(|[block]| block);
+    blocks.iter().find(|block| block.ssrc == ours.0).or_else(only).map(|block| ReportBlock {
         ssrc: ours,
         fraction_lost: block.fraction_lost,
         total_lost: block.total_lost,
@@ -291,6 +294,13 @@ mod tests {
             facts.reports,
             [ReceivedReport { ssrc: Ssrc(5), sender: Some(sender().ntp), block: Some(block()) }]
         );
+    }
+
+    #[test]
+    fn a_report_about_the_ssrc_that_metas_relay_gave_us_is_about_us() {
+        let rewritten = ReportBlock { ssrc: Ssrc(0x99), ..block() };
+        let bytes = write_report(Ssrc(5), None, Some(rewritten), "relay");
+        assert_eq!(read_rtcp(&bytes, OURS).unwrap().reports[0].block, Some(block()));
     }
 
     #[test]

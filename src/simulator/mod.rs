@@ -63,7 +63,7 @@ mod stream;
 mod stun;
 #[cfg(test)]
 mod tests;
-mod voice;
+pub(crate) mod voice;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;

@@ -8,32 +8,32 @@ use std::time::SystemTime;
 use opus::{Application, Bandwidth, Bitrate, Channels, Decoder, Encoder};
 
 /// The rate at which what is heard is decoded and recorded.
-pub(super) const HEARD_RATE: u32 = 16_000;
+pub(crate) const HEARD_RATE: u32 = 16_000;
 
 /// Average bitrate of Meta's side (reference §12.6).
 const BITRATE: i32 = 20_000;
 
 /// Opus frames of 20 ms, encoded once and shared by every call that speaks them.
 #[derive(Debug)]
-pub(super) struct Clip {
+pub(crate) struct Clip {
     frames: Vec<Box<[u8]>>,
 }
 
 impl Clip {
     /// The frame at a place; `None` after the end.
-    pub(super) fn frame(&self, at: usize) -> Option<&[u8]> {
+    pub(crate) fn frame(&self, at: usize) -> Option<&[u8]> {
         self.frames.get(at).map(AsRef::as_ref)
     }
 
     /// Number of frames.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.frames.len()
     }
 }
 
 /// Why a WAV file cannot be spoken.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum VoiceError {
+pub(crate) enum VoiceError {
     /// The file cannot be read as WAV.
     #[error("{path}: {source}; give a WAV file with 16-bit PCM")]
     Unreadable {
@@ -62,7 +62,7 @@ pub(super) enum VoiceError {
 }
 
 /// Reads and encodes a file.
-pub(super) fn load(path: &Path) -> Result<Clip, VoiceError> {
+pub(crate) fn load(path: &Path) -> Result<Clip, VoiceError> {
     let unreadable = |source| VoiceError::Unreadable { path: path.to_owned(), source };
     let mut reader = hound::WavReader::open(path).map_err(unreadable)?;
     let spec = reader.spec();
@@ -129,7 +129,7 @@ impl Voices {
 
 /// What a received frame turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FrameShape {
+pub(crate) struct FrameShape {
     /// Length by the TOC byte, 48 kHz samples.
     pub(super) samples: usize,
     /// Whether the frame is stereo.
@@ -137,19 +137,19 @@ pub(super) struct FrameShape {
 }
 
 /// One call's ear.
-pub(super) struct Ear {
+pub(crate) struct Ear {
     decoder: Decoder,
     pcm: Vec<i16>,
 }
 
 impl Ear {
     /// A decoder at [`HEARD_RATE`].
-    pub(super) fn new() -> Result<Self, VoiceError> {
+    pub(crate) fn new() -> Result<Self, VoiceError> {
         Ok(Self { decoder: Decoder::new(HEARD_RATE, Channels::Mono)?, pcm: vec![0; 1920] })
     }
 
     /// Decodes a frame; `None` if it is not Opus.
-    pub(super) fn hear(&mut self, frame: &[u8]) -> Option<(FrameShape, &[i16])> {
+    pub(crate) fn hear(&mut self, frame: &[u8]) -> Option<(FrameShape, &[i16])> {
         if frame.is_empty() {
             return None;
         }

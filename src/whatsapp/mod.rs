@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`event`] | what webhooks tell, as values |
 //! | [`webhook`] | signed body to events |
-//! | [`print`] | an event back to a webhook body, the form in which the store keeps it |
+//! | [`mod@print`] | an event back to a webhook body, the form in which the store keeps it |
 //! | [`action`] | the five actions of `POST /calls` |
 //! | [`permission`] | the answer of `GET /call_permissions` |
 //! | [`error`] | Graph's codes and their meanings, and how a request may end |

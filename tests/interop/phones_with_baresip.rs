@@ -36,6 +36,50 @@ fn a_user_calls_the_phone_answers_both_are_heard_and_the_user_hangs_up() {
     assert_good_talk(&world, &call, &mut phone);
 }
 
+/// Rule 6, by the record's own stages: audio both ways within one Graph round trip plus 60 ms of the phone's 200.
+fn assert_first_audio_in_time(record: &Value, graph_delay_ms: i64) {
+    let stage = |name: &str| {
+        record["stages"][name].as_i64().unwrap_or_else(|| panic!("no stage {name}: {:#}", record["stages"]))
+    };
+    let answered = stage("phone_answered");
+    // One request, not two after each other; the rest is what a busy machine needs to carry it out.
+    let round_trip = stage("accepted") - answered;
+    assert!((graph_delay_ms..graph_delay_ms + 200).contains(&round_trip), "{:#}", record["stages"]);
+    for first in ["first_audio_to_user", "first_audio_to_phone"] {
+        let took = stage(first) - answered;
+        assert!(took <= round_trip + 60, "{first} came {took} ms after the 200: {:#}", record["stages"]);
+        assert!(took >= round_trip, "{first} came before Meta had accepted: {:#}", record["stages"]);
+    }
+}
+
+/// A phone is lifted when the media path is up already; the record of the call.
+fn pick_up_after_ringing(graph_delay_ms: i64) -> Value {
+    let mut world = World::start(&Setup::default());
+    let mut phone = world.phone(OnRing::Wait);
+    world.meta.set_faults(&json!({ "graph_delay_ms": graph_delay_ms }));
+    let call = world.meta.place_call(USER);
+    phone.wait("CALL_INCOMING", 0);
+    wait_until("DTLS is up", || !call.told()["stages"]["dtls_up"].is_null());
+    phone.order("accept", "");
+    phone.wait("CALL_ESTABLISHED", 0);
+    call.talk(TALK);
+    call.act("hangup", &json!({}));
+    phone.wait("CALL_CLOSED", 0);
+    call.wait_over();
+    assert_good_talk(&world, &call, &mut phone);
+    world.closed_record(&call.id)
+}
+
+#[test]
+fn rule_6_both_hear_each_other_within_60_ms_of_the_accept() {
+    assert_first_audio_in_time(&pick_up_after_ringing(0), 0);
+}
+
+#[test]
+fn rule_6_both_hear_each_other_within_60_ms_of_a_slow_accept() {
+    assert_first_audio_in_time(&pick_up_after_ringing(300), 300);
+}
+
 #[test]
 fn nothing_is_sent_before_a_slow_graph_has_accepted() {
     let mut world = World::start(&Setup::default());

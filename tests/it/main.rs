@@ -6,6 +6,7 @@ mod calls_user;
 mod config;
 mod media_stories;
 mod privacy;
+mod readme;
 mod sources;
 mod tidy;
 mod world;

@@ -27,7 +27,12 @@ fn ringing(answer_on: AnswerOn) -> Scene {
 fn talking() -> Scene {
     let mut scene = ringing(AnswerOn::Accepted);
     let at = scene.now.wall;
-    scene.hears(Input::UserAccepted(at)).does(&["mark connected", "accept phone", "open gate"]);
+    scene.hears(Input::UserAccepted(at)).does(&[
+        "mark connected",
+        "accept phone",
+        "open gate",
+        "keep record",
+    ]);
     scene
 }
 
@@ -36,7 +41,12 @@ fn rule_7_connect_is_not_an_answer_and_accepted_is() {
     let mut scene = ringing(AnswerOn::Accepted);
     assert!(!scene.call.is_bridged());
     let at = scene.now.wall;
-    scene.hears(Input::UserAccepted(at)).does(&["mark connected", "accept phone", "open gate"]);
+    scene.hears(Input::UserAccepted(at)).does(&[
+        "mark connected",
+        "accept phone",
+        "open gate",
+        "keep record",
+    ]);
     assert!(scene.call.is_bridged());
 }
 
@@ -47,13 +57,13 @@ fn rule_7_accepted_waits_for_dtls() {
     let at = scene.now.wall;
     scene.hears(Input::UserAccepted(at)).does(&["mark connected"]);
     scene.hears(Input::UserAnswerReceived("answer".into())).does(&["apply meta's answer", "start dtls"]);
-    scene.hears(Input::DtlsUp).does(&["gate to comfort", "accept phone", "open gate"]);
+    scene.hears(Input::DtlsUp).does(&["gate to comfort", "accept phone", "open gate", "keep record"]);
 }
 
 #[test]
 fn rule_7_speech_after_ringing_answers_where_the_number_says_so() {
     let mut scene = ringing(AnswerOn::Speech);
-    scene.hears(Input::UserSpoke).does(&["mark connected", "accept phone", "open gate"]);
+    scene.hears(Input::UserSpoke).does(&["mark connected", "accept phone", "open gate", "keep record"]);
     let at = scene.now.wall;
     scene.hears(Input::UserAccepted(at)).does(&[]);
 }
@@ -102,7 +112,7 @@ fn rule_8_a_crossed_call_takes_the_dialling_phone() {
     scene.does(&["open record", "open media"]);
     scene.hears(Input::RecordOpened).opened().does(&["post pre_accept"]);
     scene.done(ActionKind::PreAccept).does(&["start dtls", "post accept"]);
-    scene.done(ActionKind::Accept).does(&["accept phone", "open gate"]);
+    scene.done(ActionKind::Accept).does(&["accept phone", "open gate", "keep record"]);
     assert_eq!(scene.call.record().endpoint, Some(phone("1001")));
 }
 

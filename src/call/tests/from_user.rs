@@ -18,7 +18,7 @@ fn talking() -> Scene {
     let mut scene = ringing(&["1001"]);
     scene.done(ActionKind::PreAccept).does(&["start dtls"]);
     scene.answers(0).does(&["apply phone's answer", "save dialog", "post accept"]);
-    scene.hears(Input::DtlsUp).done(ActionKind::Accept).does(&["open gate"]);
+    scene.hears(Input::DtlsUp).done(ActionKind::Accept).does(&["open gate", "keep record"]);
     assert!(scene.call.is_bridged());
     scene
 }
@@ -35,7 +35,21 @@ fn rule_3_pre_accept_and_accept_are_never_under_way_together() {
     let mut scene = ringing(&["1001"]);
     scene.answers(0).does(&["apply phone's answer", "save dialog"]);
     scene.done(ActionKind::PreAccept).does(&["start dtls", "post accept"]);
-    scene.done(ActionKind::Accept).does(&["open gate"]);
+    scene.done(ActionKind::Accept).does(&["open gate", "keep record"]);
+}
+
+#[test]
+fn rule_27_a_crash_during_the_talk_leaves_a_record_that_says_who_answered() {
+    let mut scene = ringing(&["1001"]);
+    scene.done(ActionKind::PreAccept).answers(0).done(ActionKind::Accept);
+    let outputs = scene.outputs();
+    let kept = outputs.iter().find_map(|output| match output {
+        Output::KeepRecord(record) => Some(record),
+        _ => None,
+    });
+    let kept = kept.expect("the row is brought up to date when the talk begins");
+    assert!(kept.answered.is_some() && kept.rang.is_some() && kept.ended.is_none(), "{kept:?}");
+    assert_eq!((&kept.endpoint, kept.sip_call_id.as_deref()), (&Some(phone("1001")), Some("call")));
 }
 
 #[test]
@@ -66,7 +80,7 @@ fn a_phone_that_answers_without_ringing_is_accepted_without_pre_accept() {
     scene.outputs();
     scene.hears(Input::RecordOpened).opened().does(&["invite 0"]);
     scene.answers(0).does(&["apply phone's answer", "save dialog", "post accept"]);
-    scene.done(ActionKind::Accept).does(&["start dtls", "open gate"]);
+    scene.done(ActionKind::Accept).does(&["start dtls", "open gate", "keep record"]);
 }
 
 #[test]
@@ -75,7 +89,7 @@ fn rule_4_dtls_starts_when_pre_accept_returned_and_the_gate_opens_when_accept_di
     scene.hears(Input::IceConnected).does(&[]);
     scene.done(ActionKind::PreAccept).does(&["start dtls"]);
     scene.answers(0).hears(Input::DtlsUp).does(&["apply phone's answer", "save dialog", "post accept"]);
-    scene.done(ActionKind::Accept).does(&["open gate"]);
+    scene.done(ActionKind::Accept).does(&["open gate", "keep record"]);
 }
 
 #[test]
@@ -92,7 +106,7 @@ fn rule_5_the_first_answer_wins_and_the_losers_hear_why() {
     ]);
     assert_eq!(scene.call.record().endpoint, Some(phone("1002")));
     scene.answers(2).does(&["hang up 2 elsewhere"]);
-    scene.done(ActionKind::Accept).does(&["open gate"]);
+    scene.done(ActionKind::Accept).does(&["open gate", "keep record"]);
     scene.answers(0).does(&["hang up 0 elsewhere"]);
 }
 
@@ -121,7 +135,7 @@ fn rule_2_an_accept_under_way_is_not_cut_off_by_the_window() {
     let mut scene = ringing(&["1001"]);
     scene.done(ActionKind::PreAccept).after(Duration::from_secs(23)).answers(0).outputs();
     scene.after(Duration::from_secs(2)).does(&[]);
-    scene.done(ActionKind::Accept).does(&["open gate"]);
+    scene.done(ActionKind::Accept).does(&["open gate", "keep record"]);
 }
 
 #[test]

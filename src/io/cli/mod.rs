@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub mod check;
+pub mod codec_chain;
 pub mod password;
 pub mod permission;
 mod records;
@@ -31,6 +32,8 @@ enum Command {
     Calls(calls::CallsArgs),
     Permission(permission::PermissionArgs),
     Simulate(crate::simulator::cli::SimulateArgs),
+    #[command(hide = true)]
+    CodecChain(codec_chain::CodecChainArgs),
 }
 
 /// How the program ends; the numbers are those of `sysexits.h`.
@@ -88,6 +91,7 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Calls(args) => records::calls(&args),
         Command::Permission(args) => records::permission(&args),
         Command::Simulate(args) => simulate::simulate(args),
+        Command::CodecChain(args) => codec_chain::codec_chain(&args),
     }
 }
 

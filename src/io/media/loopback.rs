@@ -239,3 +239,20 @@ fn a_panic_kills_one_call_and_is_counted() {
     assert_eq!((figures.calls, figures.panics), (vec![0], 1));
     engine.stop();
 }
+
+#[test]
+fn a_worker_is_filled_before_the_next_one_gets_calls_and_full_ones_share() {
+    let (sender, mut reports) = unbounded_channel();
+    let settings = MediaSettings { workers: 2, ..MediaSettings::new(realm(0..=0), realm(0..=0)) };
+    let engine = MediaEngine::start(settings, Random::from_number(1), sender).unwrap();
+    let mut calls = Vec::new();
+    for (count, expected) in [(3, [3, 0]), (38, [40, 1]), (39, [40, 40]), (2, [41, 41])] {
+        for _ in 0..count {
+            calls.push(CallId(calls.len() as u64 + 1));
+            engine.open(*calls.last().unwrap(), OpenSpec::new(MetaSide::Offer, PhoneSide::Offer));
+            assert!(matches!(reports.blocking_recv(), Some((_, Report::Opened { .. }))));
+        }
+        assert_eq!(engine.figures().calls, expected);
+    }
+    engine.stop();
+}

@@ -35,6 +35,12 @@ mod loopback;
 pub use self::figures::MediaFigures;
 pub use self::ports::Realm;
 
+/// Calls that one worker takes before the next one gets any, about a third of a processor.
+///
+/// Twenty calls on one thread cost a quarter less processor time than on two (`scripts/bench`): fewer
+/// wake-ups, warmer caches.
+const FILLED_FIRST: u64 = 40;
+
 /// How the engine is set up.
 #[derive(Clone, Debug)]
 pub struct MediaSettings {
@@ -144,21 +150,27 @@ impl MediaEngine {
         Ok(Self(Arc::new(Engine { workers, shared, reports, threads: Mutex::new(threads) })))
     }
 
-    /// Opens the media of a call on the worker with the fewest calls; the answer is a report,
-    /// [`Report::Opened`] or [`Report::Refused`]. A call that is open already is left alone.
+    /// Opens the media of a call on the first worker with room, or the one with the fewest calls if all
+    /// are busy; the answer is a report, [`Report::Opened`] or [`Report::Refused`]. A call that is open
+    /// already is left alone.
     pub fn open(&self, call: CallId, spec: OpenSpec) {
-        let least = |line: &&(usize, &Line)| line.1.figures.calls.load(Ordering::Relaxed);
-        let lines: Vec<_> = self.0.workers.iter().enumerate().collect();
-        let Some((at, line)) = lines.iter().min_by_key(least) else { return };
-        {
+        let line = {
             let mut calls = lock(&self.0.shared.calls);
             if calls.contains_key(&call) {
                 warn!(%call, "the media of this call is open already");
                 return;
             }
-            calls.insert(call, *at);
-        }
-        line.figures.calls.fetch_add(1, Ordering::Relaxed);
+            let load = |line: &Line| line.figures.calls.load(Ordering::Relaxed);
+            let mut lines = self.0.workers.iter().enumerate();
+            let chosen = lines.clone().find(|(_, line)| load(line) < FILLED_FIRST);
+            let Some((at, line)) = chosen.or_else(|| lines.by_ref().min_by_key(|(_, line)| load(line)))
+            else {
+                return;
+            };
+            calls.insert(call, at);
+            line.figures.calls.fetch_add(1, Ordering::Relaxed);
+            line
+        };
         if !line.send(Command::Open(call, Box::new(spec))) {
             lock(&self.0.shared.calls).remove(&call);
             line.figures.calls.fetch_sub(1, Ordering::Relaxed);

@@ -47,9 +47,7 @@ pub struct EndedMedia {
 
 impl EndedMedia {
     pub(super) fn add(&mut self, summary: &Summary) {
-        for (sum, one) in
-            [(&mut self.to_phone, &summary.to_phone), (&mut self.to_meta, &summary.to_meta)]
-        {
+        for (sum, one) in [(&mut self.to_phone, &summary.to_phone), (&mut self.to_meta, &summary.to_meta)] {
             sum.packets_in += one.packets_in;
             sum.bytes_in += one.bytes_in;
             sum.packets_out += one.packets_out;
@@ -87,7 +85,8 @@ impl Switchboard {
     pub(super) fn count_ended(&self, record: &CallRecord, cause: HangupCause) {
         let metrics = &self.parts.metrics;
         let (number, direction, verdict) = (record.number.clone(), record.direction, cause.verdict());
-        let end = CallEnd { number: number.clone(), direction, cause: Word(verdict.label), fault: verdict.fault };
+        let end =
+            CallEnd { number: number.clone(), direction, cause: Word(verdict.label), fault: verdict.fault };
         metrics.count(&table::CALLS, &end);
         if let HangupCause::Denied(_) = cause {
             metrics.count(&table::DENIALS, &Denied { number: number.clone(), reason: Word(verdict.label) });

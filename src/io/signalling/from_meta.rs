@@ -1,58 +1,33 @@
 //! Webhook events: to the call they belong to, or into a new call.
 
-use std::collections::{HashMap, VecDeque};
-
+use super::graveyard::Tomb;
 use super::switchboard::Switchboard;
 use crate::call::{Call, CallDirection, CallRecord, CrossedLeg, Fork, Input, RingPlan};
 use crate::id::{CallId, Endpoint, PhoneNumberId, WaCallId};
-use crate::io::store::InboxId;
+use crate::io::store::{InboxId, Store, StoreError};
+use crate::io::webhook::Delivery;
 use crate::masked::Masked;
+use crate::metrics::table;
 use crate::time::{Now, Wall};
 use crate::user::UserId;
 use crate::whatsapp::{CallEvent, CallEventKind, Event, Termination};
-
-/// Calls that are over or ended before they began, so that a late `connect` rings nobody.
-#[derive(Debug, Default)]
-pub(super) struct Tombs {
-    ended: HashMap<WaCallId, Option<Termination>>,
-    order: VecDeque<WaCallId>,
-}
-
-impl Tombs {
-    /// More than the calls of an hour at one a second; the store's inbox remembers for a week.
-    const KEPT: usize = 4096;
-
-    pub(super) fn bury(&mut self, call: WaCallId) {
-        self.insert(call, None);
-    }
-
-    fn insert(&mut self, call: WaCallId, termination: Option<Termination>) {
-        if self.ended.insert(call.clone(), termination).is_none() {
-            self.order.push_back(call);
-        }
-        if self.order.len() > Self::KEPT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ended.remove(&oldest);
-        }
-    }
-
-    /// `Some` if the call is over; with Meta's account if its `terminate` came before its `connect`.
-    fn look_up(&self, call: &WaCallId) -> Option<Option<&Termination>> {
-        self.ended.get(call).map(Option::as_ref)
-    }
-}
 
 /// What a user's call carries beside its id.
 struct UserCall {
     offer: String,
     name: Option<Masked<String>>,
+    /// When the webhook came: the user waits since then.
+    arrived: Wall,
 }
 
 impl Switchboard {
-    pub(super) fn handle_event(&mut self, now: Now, inbox: InboxId, event: Event) {
+    pub(super) fn handle_delivery(&mut self, now: Now, Delivery { inbox, event, arrived }: Delivery) {
         match event {
-            Event::Call(event) => self.handle_call_event(now, inbox, event),
+            Event::Call(event) => {
+                let age = arrived.wall.since(event.at);
+                self.parts.metrics.observe(&table::WEBHOOK_AGE, &(), age);
+                self.handle_call_event(now, inbox, event, arrived.wall);
+            }
             Event::Permission(reply) => {
                 // What was asked a moment ago is no longer true.
                 self.parts.graph.forget_permission(&reply.number, &reply.user);
@@ -77,14 +52,14 @@ impl Switchboard {
         tokio::spawn(async move { store.handled(&[inbox]).await });
     }
 
-    fn handle_call_event(&mut self, now: Now, inbox: InboxId, event: CallEvent) {
+    fn handle_call_event(&mut self, now: Now, inbox: InboxId, event: CallEvent, arrived: Wall) {
         let known = self.by_wa.get(&event.call).copied().or_else(|| self.by_opaque(&event));
         if let CallEventKind::UserCalled { offer, name, username, .. } = event.kind {
             if known.is_some() {
                 self.mark_handled(inbox);
                 return;
             }
-            let call = UserCall { offer, name: name.or(username) };
+            let call = UserCall { offer, name: name.or(username), arrived };
             let about = (event.number, event.call, event.user);
             self.user_called(now, inbox, about, event.at, call);
             return;
@@ -119,9 +94,17 @@ impl Switchboard {
     }
 
     fn event_for_nobody(&mut self, event: CallEvent) {
-        match event.kind {
-            CallEventKind::Terminated(termination) => self.tombs.insert(event.call, Some(termination)),
-            CallEventKind::Answered { .. } if event.opaque.as_deref().and_then(CallId::parse).is_some() => {
+        let ours = event.opaque.as_deref().and_then(CallId::parse);
+        match (event.kind, ours) {
+            (CallEventKind::Terminated(termination), ours) => {
+                self.terminated_late(event.call, ours, termination);
+            }
+            (CallEventKind::Accepted, Some(id)) => {
+                // Over here, picked up there: it counts against the caps.
+                self.drop_event("left_over");
+                self.correct(id, move |store| async move { store.connected(id, event.at).await });
+            }
+            (CallEventKind::Answered { .. }, Some(_)) => {
                 // A call of ours that is over here: its `connect` timed out, or the process restarted.
                 self.drop_event("left_over");
                 if let Some(number) = self.number_of(&event.number) {
@@ -130,6 +113,30 @@ impl Switchboard {
             }
             _ => self.drop_event("unknown_call"),
         }
+    }
+
+    /// Meta's account of a call that is over here corrects its record and what the caps count.
+    fn terminated_late(&mut self, call: WaCallId, ours: Option<CallId>, termination: Termination) {
+        let recorded = match self.graveyard.look_up(&call) {
+            Some(Tomb::Recorded(id)) => Some(*id),
+            _ => ours,
+        };
+        let Some(id) = recorded else {
+            return self.graveyard.bury(call, Tomb::Unborn(termination));
+        };
+        self.correct(id, move |store| async move { store.note_termination(id, &termination).await });
+    }
+
+    fn correct<F>(&self, id: CallId, write: impl FnOnce(Store) -> F)
+    where
+        F: Future<Output = Result<(), StoreError>> + Send + 'static,
+    {
+        let written = write(self.parts.store.clone());
+        tokio::spawn(async move {
+            if let Err(error) = written.await {
+                tracing::error!(call = %id, %error, "Meta's late account of a call could not be kept");
+            }
+        });
     }
 
     fn user_called(
@@ -145,10 +152,10 @@ impl Switchboard {
             self.mark_handled(inbox);
             return self.drop_event("unknown_number");
         };
-        let buried = self.tombs.look_up(&wa_call).map(|it| it.cloned());
+        let buried = self.graveyard.look_up(&wa_call).cloned();
         let accept_by = at.min(now.wall) + self.parts.accept_window;
         let stale = accept_by < now.wall;
-        if matches!(buried, Some(None)) || (stale && buried.is_none()) {
+        if matches!(buried, Some(Tomb::Recorded(_))) || (stale && buried.is_none()) {
             self.mark_handled(inbox);
             return self.drop_event("stale");
         }
@@ -157,7 +164,8 @@ impl Switchboard {
             return self.drop_event("nobody");
         };
         let crossed = self.take_crossing_phone(now, number, &user);
-        let record = self.record_of_user_call(now, number, wa_call, user, call.name);
+        let mut record = self.record_of_user_call(now, number, wa_call, user, call.name);
+        record.opened = call.arrived;
         let accept_by = accept_by - self.accept_times[number].reserve();
         let plan = self.ring_plan(number, crossed.is_some() || buried.is_some(), accept_by);
         let leg = crossed.as_ref().map(|(_, leg)| *leg);
@@ -168,12 +176,22 @@ impl Switchboard {
             live.legs.insert(Fork(0), leg);
             self.by_leg.insert(leg, (id, Fork(0)));
         }
-        if let Some(Some(termination)) = buried {
+        if let Some(Tomb::Unborn(termination)) = buried {
             // Ended before we heard of it: a missed call that rings nobody.
             self.feed(now, id, Input::MetaTerminated(termination));
         } else if self.is_closing() {
             self.feed(now, id, Input::Ordered(crate::call::Order::Stop));
         }
+    }
+
+    /// Whether `event`, left unhandled by the last process, may belong to a call that Meta still holds open
+    /// though it is too late to take it: its record was lost with the machine's power.
+    pub(super) fn is_lost_call(&self, now: Now, event: &Event) -> bool {
+        let Event::Call(event) = event else { return false };
+        let stale = event.at.min(now.wall) + self.parts.accept_window < now.wall;
+        stale
+            && matches!(event.kind, CallEventKind::UserCalled { .. })
+            && self.graveyard.look_up(&event.call).is_none()
     }
 
     /// Everybody in the plan that can ring at this moment; nobody for a call that needs no phone.
@@ -183,8 +201,7 @@ impl Switchboard {
             Endpoint::Phone(phone) => self.parts.agent.is_registered(phone),
             Endpoint::Trunk(..) => true,
         };
-        let targets =
-            if nobody { Vec::new() } else { number.ring.iter().filter(usable).cloned().collect() };
+        let targets = if nobody { Vec::new() } else { number.ring.iter().filter(usable).cloned().collect() };
         RingPlan { targets, pre_accept: number.pre_accept, accept_by }
     }
 
@@ -226,7 +243,6 @@ impl Switchboard {
             CallRecord::new(id, number.label.clone(), number.id.clone(), CallDirection::UserInitiated, user);
         record.wa_call = Some(wa_call);
         record.user_name = name;
-        record.opened = now.wall;
         record
     }
 }
@@ -235,19 +251,4 @@ fn same_user(one: &UserId, other: &UserId) -> bool {
     let phones = one.phone().is_some() && one.phone() == other.phone();
     let scoped = one.scoped().is_some() && one.scoped() == other.scoped();
     phones || scoped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_graveyard_is_bounded_and_keeps_the_newest() {
-        let mut tombs = Tombs::default();
-        for n in 0..=Tombs::KEPT {
-            tombs.bury(format!("wacid.{n}").into());
-        }
-        assert!(tombs.look_up(&"wacid.0".into()).is_none());
-        assert!(tombs.look_up(&format!("wacid.{}", Tombs::KEPT).into()).is_some());
-    }
 }

@@ -14,6 +14,7 @@ use crate::time::Wall;
 #[derive(Debug)]
 pub(super) enum Write {
     Open(Box<CallRecord>, Option<InboxId>),
+    Keep(Box<CallRecord>),
     WaCall(WaCallId),
     Dialog(String),
     Connected(Wall),
@@ -52,7 +53,10 @@ async fn write_one(
 ) {
     let outcome = match write {
         Write::Open(record, inbox) => {
-            let opened = store.open_record(&record).await;
+            let opened = match inbox {
+                Some(_) => store.open_record_of_event(&record).await,
+                None => store.open_record(&record).await,
+            };
             let input = if opened.is_ok() { Input::RecordOpened } else { Input::RecordRefused };
             let _ = replies.send((call, Reply::Input(input)));
             match (opened, inbox) {
@@ -60,6 +64,7 @@ async fn write_one(
                 (opened, _) => opened,
             }
         }
+        Write::Keep(record) => store.open_record(&record).await,
         Write::WaCall(wa_call) => store.note_wa_call(call, &wa_call).await,
         Write::Dialog(json) => store.save_dialog(call, json).await,
         Write::Connected(at) => store.connected(call, at).await,

@@ -7,6 +7,7 @@
 mod counting;
 mod from_meta;
 mod from_sip;
+mod graveyard;
 mod lane;
 mod numbers;
 mod outputs;
@@ -27,11 +28,10 @@ pub use switchboard::{Parts, Switchboard};
 
 use crate::call::{ActionKind, Input};
 use crate::id::CallId;
-use crate::io::store::InboxId;
+use crate::io::webhook::Delivery;
 use crate::media::Report;
 use crate::sip::Flow;
 use crate::time::{Now, Wall};
-use crate::whatsapp::Event;
 
 /// Reads both clocks.
 #[must_use]
@@ -69,7 +69,7 @@ pub struct Ears {
     /// The SIP socket.
     pub socket: UdpSocket,
     /// Events that the webhook side has made durable.
-    pub events: mpsc::UnboundedReceiver<(InboxId, Event)>,
+    pub events: mpsc::UnboundedReceiver<Delivery>,
     /// What media says.
     pub reports: mpsc::UnboundedReceiver<(CallId, Report)>,
     /// Questions.
@@ -102,7 +102,7 @@ pub async fn run(mut board: Switchboard, mut ears: Ears) -> io::Result<()> {
                 // An ICMP error of an earlier packet; the transaction's timers see to it.
                 Err(error) => tracing::debug!(%error, "SIP socket"),
             },
-            Some((inbox, event)) = ears.events.recv() => board.handle_event(now(), inbox, event),
+            Some(delivery) = ears.events.recv() => board.handle_delivery(now(), delivery),
             Some((call, report)) = ears.reports.recv() => board.handle_report(now(), call, report),
             Some((call, reply)) = board.replies.recv() => board.handle_reply(now(), call, reply),
             Some(question) = ears.questions.recv() => board.handle_question(now(), question),

@@ -20,6 +20,7 @@ impl Switchboard {
                 let inbox = self.calls.get_mut(&id).and_then(|live| live.inbox.take());
                 self.write(id, Write::Open(record, inbox));
             }
+            Output::KeepRecord(record) => self.write(id, Write::Keep(record)),
             Output::NoteWaCall(wa_call) => {
                 self.by_wa.insert(wa_call.clone(), id);
                 self.write(id, Write::WaCall(wa_call));

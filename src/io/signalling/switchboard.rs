@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::counting::Figures;
+use super::graveyard::{Graveyard, Tomb};
 use super::lane::{self, Lane, Write};
 use super::numbers::AcceptTimes;
 use super::{BusinessNumber, Question, Reply, translate};
@@ -69,7 +70,7 @@ pub struct Switchboard {
     pub(super) calls: BTreeMap<CallId, Live>,
     pub(super) by_wa: HashMap<WaCallId, CallId>,
     pub(super) by_leg: HashMap<LegId, (CallId, Fork)>,
-    pub(super) tombs: super::from_meta::Tombs,
+    pub(super) graveyard: Graveyard,
     pub(super) accept_times: Vec<AcceptTimes>,
     pub(super) figures: Figures,
     pub(super) replies_in: mpsc::UnboundedSender<(CallId, Reply)>,
@@ -95,7 +96,7 @@ impl Switchboard {
             calls: BTreeMap::new(),
             by_wa: HashMap::new(),
             by_leg: HashMap::new(),
-            tombs: super::from_meta::Tombs::default(),
+            graveyard: Graveyard::default(),
             accept_times,
             figures: Figures::default(),
             replies_in,
@@ -225,7 +226,7 @@ impl Switchboard {
         }
         if let Some(wa_call) = &live.call.record().wa_call {
             self.by_wa.remove(wa_call);
-            self.tombs.bury(wa_call.clone());
+            self.graveyard.bury(wa_call.clone(), Tomb::Recorded(id));
         }
     }
 

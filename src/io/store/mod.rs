@@ -152,6 +152,8 @@ impl Store {
             })
             .busy_timeout(settings.busy_timeout)
             .pragma("temp_store", "memory")
+            // In pages. The writing task does it in quiet moments; this is for a day without one.
+            .pragma("wal_autocheckpoint", "8000")
             .disable_statement_logging();
         let mut connection = options.connect().await.map_err(failed)?;
         migrate(&mut connection)

@@ -5,7 +5,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 
 use super::users::{self, Ids};
-use super::writer::Write;
+use super::writer::{Outlives, Write};
 use super::{Store, StoreError, reservations};
 use crate::call::{CallDirection, CallRecord};
 use crate::id::{CallId, Endpoint, NumberLabel, WaCallId};
@@ -56,6 +56,17 @@ impl Store {
     /// As every write.
     pub async fn open_record(&self, record: &CallRecord) -> Result<(), StoreError> {
         self.0.writer.submit(OpenRecord(Box::new(record.clone()))).await
+    }
+
+    /// Opens the record of a call whose webhook the inbox still keeps as unhandled.
+    ///
+    /// It outlives the process at once and does not wait for the disk: after a loss of power the inbox
+    /// tells of the call. Mark the event as handled only afterwards.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn open_record_of_event(&self, record: &CallRecord) -> Result<(), StoreError> {
+        self.0.writer.submit(OpenRecordOfEvent(OpenRecord(Box::new(record.clone())))).await
     }
 
     /// Keeps a call's SIP dialog, as JSON, so that its phone gets BYE after a crash.
@@ -269,6 +280,17 @@ impl Write for OpenRecord {
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         upsert(db, &self.0, None).await.map(drop)
+    }
+}
+
+struct OpenRecordOfEvent(OpenRecord);
+
+impl Write for OpenRecordOfEvent {
+    type Output = ();
+    const OUTLIVES: Outlives = Outlives::Process;
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        self.0.apply(db).await
     }
 }
 

@@ -15,12 +15,17 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::{StoreError, StoreSettings};
+use super::{StoreError, StoreSettings, Synchronous};
 
 /// So many writes share a transaction at most; the first of them waits for the last.
 const GROUP: usize = 256;
 /// How long the disk may take for a group beyond the wait for other processes.
 const DISK: Duration = Duration::from_secs(5);
+
+/// After so many commits the write-ahead log is moved into the file, which takes several syncs …
+const LOGGED: u32 = 128;
+/// … as soon as nothing was written for this long: no caller waits behind it.
+const QUIET: Duration = Duration::from_millis(100);
 
 const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
@@ -28,9 +33,20 @@ const ABANDONED: u8 = 2;
 
 type Applied<'a> = Pin<Box<dyn Future<Output = Result<(), sqlx::Error>> + Send + 'a>>;
 
+/// What a write must outlive before it counts as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outlives {
+    /// A loss of power: its transaction waits for the disk.
+    Power,
+    /// This process: the operating system has it, the disk gets it with the next write that waits.
+    Process,
+}
+
 /// One thing to write. It may be applied several times, each time after a rollback of the one before.
 pub(super) trait Write: Send + Sync + 'static {
     type Output: Send + 'static;
+    /// What it must outlive.
+    const OUTLIVES: Outlives = Outlives::Power;
 
     /// Runs inside an IMMEDIATE transaction: nobody else writes between its first and last statement.
     fn apply(
@@ -44,6 +60,7 @@ pub(super) struct Probe;
 
 impl Write for Probe {
     type Output = ();
+    const OUTLIVES: Outlives = Outlives::Process;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         sqlx::query("UPDATE counter SET value = value WHERE name = 'call'").execute(db).await.map(drop)
@@ -90,7 +107,8 @@ impl Writer {
         let (queue, waiting) = mpsc::channel(capacity);
         let closing = Arc::new(Notify::new());
         let counters = Arc::new(Counters::default());
-        tokio::spawn(run(connection, waiting, Arc::clone(&closing), Arc::clone(&counters)));
+        let disk = Disk { db: connection, waits: settings.synchronous, set: settings.synchronous, logged: 0 };
+        tokio::spawn(run(disk, waiting, Arc::clone(&closing), Arc::clone(&counters)));
         let patience = settings.busy_timeout + DISK;
         Self { queue, closing, deadline: settings.deadline, patience, capacity, counters }
     }
@@ -167,6 +185,7 @@ struct Job<W: Write> {
 trait Pending: Send {
     /// Whether it is ours to write; false if its owner has abandoned it.
     fn take(&mut self) -> bool;
+    fn outlives(&self) -> Outlives;
     fn apply<'a>(&'a mut self, db: &'a mut SqliteConnection) -> Applied<'a>;
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -178,6 +197,10 @@ impl<W: Write> Pending for Job<W> {
             let _ = noticed.send(());
         }
         ours
+    }
+
+    fn outlives(&self) -> Outlives {
+        W::OUTLIVES
     }
 
     fn apply<'a>(&'a mut self, db: &'a mut SqliteConnection) -> Applied<'a> {
@@ -193,8 +216,42 @@ impl<W: Write> Pending for Job<W> {
     }
 }
 
+/// The connection that writes, and whether its commits wait for the disk.
+struct Disk {
+    db: SqliteConnection,
+    /// As configured, for what must outlive a loss of power.
+    waits: Synchronous,
+    /// As the connection is set now.
+    set: Synchronous,
+    /// Commits that stand in the write-ahead log only.
+    logged: u32,
+}
+
+impl Disk {
+    async fn set(&mut self, outlives: Outlives) -> Result<(), sqlx::Error> {
+        let wanted = if outlives == Outlives::Power { self.waits } else { Synchronous::Normal };
+        if wanted != self.set {
+            let pragma = match wanted {
+                Synchronous::Full => "PRAGMA synchronous = FULL",
+                Synchronous::Normal => "PRAGMA synchronous = NORMAL",
+            };
+            sqlx::query(pragma).execute(&mut self.db).await?;
+            self.set = wanted;
+        }
+        Ok(())
+    }
+
+    /// Moves the write-ahead log into the file, while nobody waits for a write.
+    async fn checkpoint(&mut self) {
+        self.logged = 0;
+        if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut self.db).await {
+            tracing::warn!(%error, "the store's log could not be moved into its file");
+        }
+    }
+}
+
 async fn run(
-    mut db: SqliteConnection,
+    mut disk: Disk,
     mut waiting: mpsc::Receiver<Box<dyn Pending>>,
     closing: Arc<Notify>,
     counters: Arc<Counters>,
@@ -208,6 +265,10 @@ async fn run(
                 waiting.close();
                 waiting.recv().await
             }
+            () = tokio::time::sleep(QUIET), if disk.logged >= LOGGED => {
+                disk.checkpoint().await;
+                continue;
+            }
         };
         let Some(first) = first else { break };
         let mut group = vec![first];
@@ -216,22 +277,32 @@ async fn run(
             group.push(next);
         }
         group.retain_mut(|it| it.take());
-        if !group.is_empty() {
-            write_group(&mut db, group, &counters).await;
+        // What need not wait for the disk does not wait for its neighbours' disk either.
+        let (quick, slow): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|it| it.outlives() == Outlives::Process);
+        for (group, outlives) in [(quick, Outlives::Process), (slow, Outlives::Power)] {
+            if !group.is_empty() {
+                write_group(&mut disk, outlives, group, &counters).await;
+            }
         }
     }
-    if let Err(error) = db.close().await {
+    if let Err(error) = disk.db.close().await {
         tracing::error!(%error, "the store did not close cleanly");
     }
 }
 
-async fn write_group(db: &mut SqliteConnection, mut group: Vec<Box<dyn Pending>>, counters: &Counters) {
-    let outcome = transaction(db, &mut group).await;
+async fn write_group(
+    disk: &mut Disk,
+    outlives: Outlives,
+    mut group: Vec<Box<dyn Pending>>,
+    counters: &Counters,
+) {
+    let outcome = transaction(disk, outlives, &mut group).await;
     // One bad write must not fail its neighbours: each has its own transaction then.
     if outcome.is_err() && group.len() > 1 {
         for single in group {
             let mut single = vec![single];
-            let outcome = transaction(db, &mut single).await;
+            let outcome = transaction(disk, outlives, &mut single).await;
             finish(single, outcome, counters);
         }
     } else {
@@ -256,11 +327,18 @@ fn finish(group: Vec<Box<dyn Pending>>, outcome: Result<(), sqlx::Error>, counte
     }
 }
 
-async fn transaction(db: &mut SqliteConnection, group: &mut [Box<dyn Pending>]) -> Result<(), sqlx::Error> {
-    let outcome = begin_to_commit(db, group).await;
-    if outcome.is_err() {
+async fn transaction(
+    disk: &mut Disk,
+    outlives: Outlives,
+    group: &mut [Box<dyn Pending>],
+) -> Result<(), sqlx::Error> {
+    disk.set(outlives).await?;
+    let outcome = begin_to_commit(&mut disk.db, group).await;
+    if outcome.is_ok() {
+        disk.logged += 1;
+    } else {
         // It fails if the database has rolled back by itself, which is just as well.
-        let _ = sqlx::query("ROLLBACK").execute(&mut *db).await;
+        let _ = sqlx::query("ROLLBACK").execute(&mut disk.db).await;
     }
     outcome
 }

@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::store::{InboxId, Store, StoreError};
 use crate::masked::Secret;
-use crate::time::Wall;
+use crate::time::{Now, Wall};
 use crate::whatsapp::webhook::{Signature, parse, verify_any};
 use crate::whatsapp::{Batch, Event};
 
@@ -50,6 +50,17 @@ const LONG_AT_ONCE: usize = 32;
 /// A body announced to be no longer than this is short.
 const SHORT: usize = 64 * 1024;
 
+/// An event on its way to whoever acts on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Where the inbox keeps it until it was acted on.
+    pub inbox: InboxId,
+    /// What Meta told.
+    pub event: Event,
+    /// When the last byte of the webhook came: what a caller waits for counts from here.
+    pub arrived: Now,
+}
+
 /// What the endpoint needs.
 #[derive(Clone)]
 pub struct WebhookState(Arc<Shared>);
@@ -58,7 +69,7 @@ struct Shared {
     verify_token: Secret<String>,
     app_secrets: Vec<Secret<String>>,
     store: Store,
-    events: mpsc::UnboundedSender<(InboxId, Event)>,
+    events: mpsc::UnboundedSender<Delivery>,
     counters: Arc<WebhookCounters>,
     places: Semaphore,
     body_timeout: Duration,
@@ -72,7 +83,7 @@ impl WebhookState {
         verify_token: Secret<String>,
         app_secrets: Vec<Secret<String>>,
         store: Store,
-        events: mpsc::UnboundedSender<(InboxId, Event)>,
+        events: mpsc::UnboundedSender<Delivery>,
         counters: Arc<WebhookCounters>,
     ) -> Self {
         Self::with_body_timeout(verify_token, app_secrets, store, events, counters, BODY_TIMEOUT)
@@ -82,7 +93,7 @@ impl WebhookState {
         verify_token: Secret<String>,
         app_secrets: Vec<Secret<String>>,
         store: Store,
-        events: mpsc::UnboundedSender<(InboxId, Event)>,
+        events: mpsc::UnboundedSender<Delivery>,
         counters: Arc<WebhookCounters>,
         body_timeout: Duration,
     ) -> Self {
@@ -201,12 +212,12 @@ async fn receive(
         Ok(body) => body,
         Err(outcome) => return answer(&shared, outcome),
     };
+    let arrived = Now { mono: Instant::now(), wall: wall_now() };
     let secrets = shared.app_secrets.iter().map(|it| it.expose().as_bytes());
     if verify_any(secrets, &body, signature) == Signature::Bad {
         return answer(&shared, WebhookOutcome::BadSignature);
     }
-    let now = wall_now();
-    let batch = match parse(&body, now) {
+    let batch = match parse(&body, arrived.wall) {
         Ok(batch) => batch,
         Err(error) => {
             tracing::warn!(%error, bytes = body.len(), "a signed webhook cannot be read");
@@ -214,7 +225,7 @@ async fn receive(
         }
     };
     note(&shared.counters, &batch);
-    let outcome = store(&shared, batch.events, now).await;
+    let outcome = store(&shared, batch.events, arrived).await;
     shared.counters.took(started.elapsed());
     answer(&shared, outcome)
 }
@@ -258,18 +269,18 @@ fn note(counters: &WebhookCounters, batch: &Batch) {
 
 /// In a task of its own: neither a caller that hangs up nor our own patience may come between storing
 /// an event and passing it on.
-async fn store(shared: &Arc<Shared>, events: Vec<Event>, now: Wall) -> WebhookOutcome {
+async fn store(shared: &Arc<Shared>, events: Vec<Event>, arrived: Now) -> WebhookOutcome {
     let known = events.iter().filter(|it| it.key().is_some()).count();
     if known == 0 {
         return WebhookOutcome::Accepted;
     }
     let owned = Arc::clone(shared);
     let task = tokio::spawn(async move {
-        let new = owned.store.receive(&events, now).await?;
+        let new = owned.store.receive(&events, arrived.wall).await?;
         owned.counters.received(new.len(), known - new.len());
-        for event in new {
+        for (inbox, event) in new {
             // Nobody listens during shutdown: the inbox keeps it for the next start.
-            let _ = owned.events.send(event);
+            let _ = owned.events.send(Delivery { inbox, event, arrived });
         }
         Ok::<(), StoreError>(())
     });

@@ -16,7 +16,7 @@ struct Bench {
     _directory: TempDir,
     address: SocketAddr,
     store: Store,
-    events: mpsc::UnboundedReceiver<(InboxId, Event)>,
+    events: mpsc::UnboundedReceiver<Delivery>,
     counters: Arc<WebhookCounters>,
     server: WebhookServer,
     client: reqwest::Client,
@@ -69,7 +69,7 @@ impl Bench {
     }
 
     async fn next(&mut self) -> Event {
-        tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("in time").expect("an event").1
+        tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("in time").expect("an event").event
     }
 
     fn nothing_more(&mut self) -> bool {

@@ -207,6 +207,15 @@ impl Message {
     }
 }
 
+/// The type and subtype of a Content-Type or Accept value, in lower case, without parameters.
+///
+/// White space may stand around the slash (RFC 3261 §25.1, `SLASH`).
+#[must_use]
+pub fn media_type_of(value: &str) -> String {
+    let kind = value.split_once(';').map_or(value, |(kind, _)| kind);
+    kind.split_whitespace().collect::<String>().to_ascii_lowercase()
+}
+
 /// The session description of a body: the body itself, or the `application/sdp` part of a multipart one.
 ///
 /// `None` if there is no body or none of that type; text that is not UTF-8 is read with replacements.
@@ -216,8 +225,8 @@ pub fn sdp_of(headers: &Headers, body: &[u8]) -> Option<String> {
         return None;
     }
     let kind = headers.get(&Name::ContentType)?;
-    let (media_type, params) = kind.split_once(';').unwrap_or((kind, ""));
-    let media_type = media_type.trim().to_ascii_lowercase();
+    let params = kind.split_once(';').map_or("", |(_, params)| params);
+    let media_type = media_type_of(kind);
     let text = String::from_utf8_lossy(body).into_owned();
     if media_type == "application/sdp" {
         return Some(text);
@@ -230,9 +239,8 @@ pub fn sdp_of(headers: &Headers, body: &[u8]) -> Option<String> {
         let normal = part.replace("\r\n", "\n");
         let (head, content) = normal.split_once("\n\n")?;
         let is_sdp = head.lines().any(|line| {
-            let line = line.to_ascii_lowercase();
             let Some((name, value)) = line.split_once(':') else { return false };
-            Name::parse(name.trim()) == Name::ContentType && value.trim().starts_with("application/sdp")
+            Name::parse(name.trim()) == Name::ContentType && media_type_of(value) == "application/sdp"
         });
         is_sdp.then(|| content.trim_end().replace('\n', "\r\n") + "\r\n")
     })
@@ -255,6 +263,14 @@ mod tests {
         headers.push(Name::Contact, "\"a, b\" <sip:a@b,c>;q=1 , <sip:d@e>");
         headers.push(Name::Contact, "<sip:f@g>");
         assert_eq!(headers.list(&Name::Contact).len(), 3);
+    }
+
+    #[test]
+    fn spaces_around_the_slash_of_a_media_type_mean_nothing() {
+        assert_eq!(media_type_of(" Application / SDP ; charset=x"), "application/sdp");
+        let mut headers = Headers::new();
+        headers.push(Name::ContentType, "application / sdp");
+        assert_eq!(sdp_of(&headers, b"v=0\r\n").as_deref(), Some("v=0\r\n"));
     }
 
     #[test]

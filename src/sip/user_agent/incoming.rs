@@ -4,7 +4,7 @@ use crate::time::Now;
 
 use super::super::flow::Flow;
 use super::super::message::{
-    Fault, FaultKind, Head, Headers, Method, Name, NameAddr, Request, Response, SipUri, Via,
+    Fault, FaultKind, Head, Headers, Method, Name, NameAddr, Request, Response, SipUri, Via, media_type_of,
 };
 use super::super::transaction::{Server, ServerKey, merge_key};
 use super::{ALLOW, Answering, Timer, UserAgent};
@@ -237,8 +237,8 @@ fn objection_to_body(request: &Request) -> Option<Objection> {
         let identity = vec![(Name::Other("Accept-Encoding".to_owned()), "identity".to_owned())];
         return Objection::new(415, "Unsupported Media Type", identity);
     }
-    let kind = headers.get(&Name::ContentType).unwrap_or("").to_ascii_lowercase();
-    let readable = kind.starts_with("application/sdp") || kind.starts_with("multipart/");
+    let kind = media_type_of(headers.get(&Name::ContentType).unwrap_or(""));
+    let readable = kind == "application/sdp" || kind.starts_with("multipart/");
     if !request.body.is_empty() && !readable {
         return Objection::new(
             415,
@@ -247,10 +247,8 @@ fn objection_to_body(request: &Request) -> Option<Objection> {
         );
     }
     let accepted = headers.words(&Name::Accept);
-    let takes_sdp = |word: &String| {
-        let kind = word.split_once(';').map_or(word.as_str(), |(kind, _)| kind).trim();
-        matches!(kind, "application/sdp" | "application/*" | "*/*")
-    };
+    let takes_sdp =
+        |word: &String| matches!(media_type_of(word).as_str(), "application/sdp" | "application/*" | "*/*");
     if !accepted.is_empty() && !accepted.iter().any(takes_sdp) {
         return Objection::new(406, "Not Acceptable", Vec::new());
     }

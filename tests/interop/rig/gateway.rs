@@ -175,6 +175,12 @@ pub(crate) fn scrape(layout: &Layout) -> String {
     answer.body
 }
 
+/// The value of a line of `/metrics`; `None` for comments. A counter may be written as `3` or as `3.0`.
+pub(crate) fn sample(line: &str) -> Option<f64> {
+    let (_, value) = line.rsplit_once(' ').filter(|_| !line.starts_with('#'))?;
+    value.parse().ok()
+}
+
 /// All call records, as `cordboard calls --json` prints them.
 pub(crate) fn records(layout: &Layout) -> Vec<Value> {
     let output = run(cordboard(&["calls", "--json", "--config"]).arg(layout.config()), "");

@@ -91,6 +91,15 @@ impl Simulator {
         MetaCall { meta: self, id, heard: self.folder.join(format!("user-{user}-heard.wav")) }
     }
 
+    /// A call that Meta knows, by its id.
+    pub(crate) fn call(&self, id: &str) -> MetaCall<'_> {
+        MetaCall {
+            meta: self,
+            id: id.to_owned(),
+            heard: self.folder.join(format!("user-{}-heard.wav", super::USER)),
+        }
+    }
+
     /// Every rule of Meta's that was broken so far.
     pub(crate) fn violations(&self) -> Vec<Value> {
         let told = self.ask("GET", "/sim/violations", &Value::Null);

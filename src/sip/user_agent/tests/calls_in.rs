@@ -48,6 +48,18 @@ fn a_phone_calls_with_digest_and_hears_100_180_200() {
 }
 
 #[test]
+fn an_invite_whose_content_type_has_spaces_around_the_slash_is_not_refused_with_415() {
+    let mut rig = Rig::new();
+    let lines = "c: application / sdp\r\nAccept: application / *\r\n";
+    let text = rig.request("INVITE", "sip:85521955500123@192.0.2.1", "200", 1, lines, SDP);
+    rig.send(TRUNK, &text);
+    assert_eq!(rig.one().what(), "100 INVITE");
+    let events = rig.events();
+    let [Event::Invited { sdp, .. }] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(sdp.as_deref(), Some(SDP));
+}
+
+#[test]
 fn a_captured_response_cannot_dial_another_number() {
     let mut rig = Rig::new();
     let text = rig.request("INVITE", DIALLED, "1001", 1, SDP_LINE, SDP);

@@ -1,0 +1,238 @@
+//! Why a call ended and whose doing it was: the one verdict table of the product.
+//!
+//! Each [`HangupCause`] has one [`Verdict`]: what the phone is told, what the records and metrics
+//! say, and what an operator should do. A test prints the table into the README.
+
+mod table;
+
+use crate::call::input::{MediaFailure, MediaRefusal};
+use crate::policy::DenialReason;
+use crate::whatsapp::Meaning;
+
+/// Why a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HangupCause {
+    /// The user ended the conversation.
+    UserHungUp,
+    /// The user gave up before anybody answered, or Meta's window closed.
+    UserCancelled,
+    /// The user declined.
+    UserRejected,
+    /// The user did not answer.
+    UserUnanswered,
+    /// The phone ended the conversation.
+    PhoneHungUp,
+    /// The phone gave up before the user answered.
+    PhoneCancelled,
+    /// Every phone was busy.
+    PhoneBusy,
+    /// A person declined the call on the phone.
+    PhoneDeclined,
+    /// Nobody answered inside Meta's accept window.
+    PhoneUnanswered,
+    /// No phone is registered and no trunk answers.
+    PhoneUnreachable,
+    /// The phone or PBX refused with another status.
+    PhoneFailed,
+    /// The phone offers no codec that we have.
+    PhoneMediaRefused,
+    /// The phone answered and then fell silent in signalling: no ACK.
+    PhoneLost,
+    /// The user called at the same moment; the phone talks on that call.
+    Crossed,
+    /// A rule forbids the call.
+    Denied(DenialReason),
+    /// The dialled digits lead nowhere.
+    NotDialable,
+    /// The phone may not use this business number.
+    NotAllowed,
+    /// An emergency number was dialled (rule 10).
+    Emergency,
+    /// Meta refused or ended the call with this meaning.
+    Meta(Meaning),
+    /// Meta took our offer and never answered it.
+    MetaSilent,
+    /// Graph did not reply in time.
+    GraphTimedOut,
+    /// Graph cannot be reached.
+    GraphUnreachable,
+    /// Graph's reply makes no sense.
+    GraphUnreadable,
+    /// Ports or session descriptions failed before media began.
+    MediaRefused(MediaRefusal),
+    /// The leg to Meta's relay broke.
+    MediaFailed(MediaFailure),
+    /// Nobody sent media any more (rule 20).
+    NoMedia,
+    /// The longest allowed call was reached (rule 20).
+    TooLong,
+    /// The store cannot be written.
+    StoreDown,
+    /// The product is stopping.
+    Stopping,
+    /// The process died during the call; found at the next start (rule 27).
+    Orphaned,
+    /// A bug of ours, caught in this call alone.
+    Panic,
+}
+
+/// Whose doing the end of a call was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// The WhatsApp user.
+    User,
+    /// The phone, its user, or the PBX.
+    Phone,
+    /// Meta.
+    Meta,
+    /// A rule, Meta's or the house's.
+    Policy,
+    /// This product or its machine.
+    Us,
+}
+
+impl Fault {
+    /// The word in records and metric labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Phone => "phone",
+            Self::Meta => "meta",
+            Self::Policy => "policy",
+            Self::Us => "us",
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The word in records and metric labels.
+    pub label: &'static str,
+    /// Whose doing it was.
+    pub fault: Fault,
+    /// The status for a phone whose INVITE is refused.
+    pub sip: u16,
+    /// The reason phrase, short enough for a phone's display (rule 9).
+    pub phrase: &'static str,
+    /// The Q.850 cause of the Reason header (RFC 3326).
+    pub q850: u8,
+    /// What the operator should do; also the text of `Warning: 399`.
+    pub advice: &'static str,
+}
+
+impl HangupCause {
+    /// This cause's row.
+    #[must_use]
+    pub const fn verdict(self) -> Verdict {
+        table::verdict(self)
+    }
+
+    /// Every cause once, in the order of the table.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![
+            Self::UserHungUp,
+            Self::UserCancelled,
+            Self::UserRejected,
+            Self::UserUnanswered,
+            Self::PhoneHungUp,
+            Self::PhoneCancelled,
+            Self::PhoneBusy,
+            Self::PhoneDeclined,
+            Self::PhoneUnanswered,
+            Self::PhoneUnreachable,
+            Self::PhoneFailed,
+            Self::PhoneMediaRefused,
+            Self::PhoneLost,
+            Self::Crossed,
+            Self::NotDialable,
+            Self::NotAllowed,
+            Self::Emergency,
+            Self::MetaSilent,
+            Self::GraphTimedOut,
+            Self::GraphUnreachable,
+            Self::GraphUnreadable,
+            Self::NoMedia,
+            Self::TooLong,
+            Self::StoreDown,
+            Self::Stopping,
+            Self::Orphaned,
+            Self::Panic,
+        ];
+        all.extend(DenialReason::ALL.iter().map(|reason| Self::Denied(*reason)));
+        all.extend(Meaning::ALL.iter().map(|meaning| Self::Meta(*meaning)));
+        all.extend(
+            [
+                MediaRefusal::NoPorts,
+                MediaRefusal::MetaOffer,
+                MediaRefusal::PhoneOffer,
+                MediaRefusal::Unavailable,
+            ]
+            .map(Self::MediaRefused),
+        );
+        all.extend(
+            [
+                MediaFailure::Ice,
+                MediaFailure::Dtls,
+                MediaFailure::Fingerprint,
+                MediaFailure::Consent,
+                MediaFailure::Panic,
+            ]
+            .map(Self::MediaFailed),
+        );
+        all
+    }
+}
+
+/// The table as Markdown, for the README.
+#[must_use]
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "| label | whose doing | SIP | phrase | Q.850 | what to do |\n| --- | --- | --- | --- | --- | --- |\n",
+    );
+    for cause in HangupCause::all() {
+        let Verdict { label, fault, sip, phrase, q850, advice } = cause.verdict();
+        let code = match cause {
+            HangupCause::Meta(meaning) => format!(" ({})", meaning.code()),
+            _ => String::new(),
+        };
+        let fault = fault.as_str();
+        let row = format!("| `{label}`{code} | {fault} | {sip} | {phrase} | {q850} | {advice} |\n");
+        out.push_str(&row);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_9_denials_never_look_like_a_dead_line_and_outages_always_do() {
+        for reason in DenialReason::ALL {
+            let verdict = HangupCause::Denied(reason).verdict();
+            match reason {
+                DenialReason::StoreDown | DenialReason::Concurrent => assert_eq!(verdict.sip, 503),
+                DenialReason::OneCallPerPair => assert_eq!((verdict.sip, verdict.q850), (486, 17)),
+                _ => assert_eq!((verdict.sip, verdict.q850), (403, 21), "{reason:?}"),
+            }
+        }
+        for cause in [HangupCause::GraphTimedOut, HangupCause::GraphUnreachable, HangupCause::MetaSilent] {
+            assert_eq!(cause.verdict().sip, 503);
+        }
+    }
+
+    #[test]
+    fn every_verdict_fits_a_phone_and_a_header() {
+        for cause in HangupCause::all() {
+            let verdict = cause.verdict();
+            assert!((300..700).contains(&verdict.sip), "{cause:?}");
+            assert!(verdict.phrase.len() <= 18 && verdict.phrase.is_ascii(), "{}", verdict.phrase);
+            assert!((1..=127).contains(&verdict.q850), "{cause:?}");
+            assert!(verdict.advice.is_ascii() && !verdict.advice.contains(['"', '\\']), "{}", verdict.advice);
+            assert!(verdict.label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", verdict.label);
+        }
+    }
+}

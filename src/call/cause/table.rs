@@ -1,0 +1,187 @@
+//! The rows of the verdict table, exhaustive: a cause without a row does not compile.
+//!
+//! Statuses follow rule 9: a denial is 403 or 603 with Q.850 cause 21, because PBXs fail over to the public
+//! network on 480 and 5xx; overload and Meta's outages stay 503. Meta's codes are those of the reference, §7.2.
+
+use super::{Fault, HangupCause, Verdict};
+use crate::call::input::{MediaFailure, MediaRefusal};
+use crate::policy::DenialReason;
+use crate::whatsapp::Meaning;
+use Fault::{Meta, Phone, Policy, Us, User};
+
+/// `cause => label, fault, SIP status, phrase, Q.850 cause, advice;` or `cause => (another table);`
+macro_rules! table {
+    ($value:expr; $($rows:tt)*) => { table!(@ $value; []; $($rows)*) };
+    (@ $value:expr; [$($arms:tt)*];) => { match $value { $($arms)* } };
+    (@ $value:expr; [$($arms:tt)*]; $cause:pat => $label:literal, $fault:ident, $sip:literal, $phrase:literal,
+     $q850:literal, $advice:literal; $($rest:tt)*) => {
+        table!(@ $value; [$($arms)* $cause => Verdict {
+            label: $label, fault: $fault, sip: $sip, phrase: $phrase, q850: $q850, advice: $advice,
+        },]; $($rest)*)
+    };
+    (@ $value:expr; [$($arms:tt)*]; $cause:pat => ($other:expr); $($rest:tt)*) => {
+        table!(@ $value; [$($arms)* $cause => $other,]; $($rest)*)
+    };
+}
+
+pub(super) const fn verdict(cause: HangupCause) -> Verdict {
+    use HangupCause as C;
+    table! { cause;
+        C::UserHungUp => "user_hung_up", User, 480, "User hung up", 16, "Nothing: an ordinary end.";
+        C::UserCancelled => "user_cancelled", User, 487, "User gave up", 16,
+            "Call back; look at the ring targets if many give up.";
+        C::UserRejected => "user_rejected", User, 486, "User declined", 21,
+            "Four misses in a row lose the permission: wait.";
+        C::UserUnanswered => "user_unanswered", User, 480, "No answer", 19,
+            "Four misses in a row lose the permission: wait.";
+        C::Crossed => "crossed", User, 487, "User calls you", 16, "Nothing: the phone talks on the user's own call.";
+        C::NotDialable => "not_dialable", Policy, 404, "Number unknown", 1,
+            "Dial prefix and country code; see `dial` of the number.";
+        C::NotAllowed => "not_allowed", Policy, 403, "Not allowed here", 21,
+            "Add the phone or trunk to `dial` of the business number.";
+        C::Emergency => "emergency", Policy, 403, "No emergency calls", 21,
+            "WhatsApp reaches no emergency service: use another line.";
+        C::MetaSilent => "meta_silent", Meta, 503, "WhatsApp no answer", 102,
+            "Check that webhooks of the field `calls` arrive.";
+        C::GraphTimedOut => "graph_timed_out", Meta, 503, "WhatsApp too slow", 102,
+            "Check the way out to Graph; Meta's status page.";
+        C::GraphUnreachable => "graph_unreachable", Meta, 503, "WhatsApp down", 38,
+            "Check DNS, the firewall and the way out to Graph.";
+        C::GraphUnreadable => "graph_unreadable", Meta, 503, "WhatsApp error", 38,
+            "Compare `graph.version` with Meta's supported versions.";
+        C::NoMedia => "no_media", Us, 480, "No audio", 31, "Check the media addresses and UDP ports on both sides.";
+        C::TooLong => "too_long", Policy, 480, "Call too long", 31,
+            "Raise `calls.max_duration` if such calls are meant.";
+        C::StoreDown => "store_down", Us, 503, "Database down", 41, "Check the disk and the store's file.";
+        C::Stopping => "stopping", Us, 503, "Restarting", 41, "Nothing: the gateway was stopped.";
+        C::Orphaned => "orphaned", Us, 503, "Restarted", 41, "The process died during the call: look for the reason.";
+        C::Panic => "panic", Us, 500, "Gateway error", 41, "A bug of ours: report it with the log of this call.";
+        C::PhoneHungUp => "phone_hung_up", Phone, 480, "Phone hung up", 16, "Nothing: an ordinary end.";
+        C::PhoneCancelled => "phone_cancelled", Phone, 487, "Cancelled", 16, "Nothing: the caller gave up.";
+        C::PhoneBusy => "phone_busy", Phone, 486, "Busy", 17, "Add a ring target to the business number.";
+        C::PhoneDeclined => "phone_declined", Phone, 603, "Declined", 21, "Nothing: somebody declined.";
+        C::PhoneUnanswered => "phone_unanswered", Phone, 480, "No answer", 19,
+            "Meta watches the pick-up rate: add ring targets.";
+        C::PhoneUnreachable => "phone_unreachable", Phone, 480, "Phone offline", 20,
+            "No ring target is registered or answers; see `/readyz`.";
+        C::PhoneMediaRefused => "phone_media_refused", Phone, 488, "No common codec", 88,
+            "Enable PCMU or PCMA on the phone.";
+        C::PhoneLost => "phone_lost", Phone, 480, "Phone lost", 102,
+            "The phone's ACK never came: check NAT and firewall.";
+        C::PhoneFailed => "phone_failed", Phone, 480, "Phone error", 41,
+            "Look at the phone's or PBX's status in the log.";
+        C::Denied(reason) => (denied(reason));
+        C::Meta(meaning) => (meta(meaning));
+        C::MediaRefused(refusal) => (media_refused(refusal));
+        C::MediaFailed(failure) => (media_failed(failure));
+    }
+}
+
+const fn denied(reason: DenialReason) -> Verdict {
+    use DenialReason as D;
+    table! { reason;
+        D::NoPermission => "no_permission", Policy, 403, "No permission", 21,
+            "Send the user a call permission request first.";
+        D::PermissionExpired => "permission_expired", Policy, 403, "Permission over", 21,
+            "The seven days are over: ask the user again.";
+        D::NumberCap => "number_cap", Policy, 403, "Daily limit", 21,
+            "The number's cap per 24 h is reached; `cap_per_number`.";
+        D::PairCap => "pair_cap", Policy, 403, "User limit", 21, "Meta allows no more calls to this user in 24 h.";
+        D::OneCallPerPair => "pair_busy", Policy, 486, "Already in call", 17, "A call with this user is up.";
+        D::Concurrent => "concurrent_cap", Policy, 503, "Lines full", 34,
+            "Meta's concurrent calls of the number are used up.";
+        D::Initiations => "initiation_cap", Policy, 403, "Dial limit", 21,
+            "Meta's 10,000 attempts per 24 h are used up.";
+        D::CountryBlocked => "country_blocked", Policy, 403, "Country blocked", 21,
+            "Meta offers no outbound calls for numbers of this country.";
+        D::StoreDown => "store_down", Us, 503, "Database down", 41, "Check the disk and the store's file.";
+    }
+}
+
+const fn media_refused(refusal: MediaRefusal) -> Verdict {
+    use MediaRefusal as R;
+    table! { refusal;
+        R::NoPorts => "no_ports", Us, 503, "No ports left", 34, "Widen the port range of the realm in `[media]`.";
+        R::MetaOffer => "meta_sdp", Meta, 488, "WhatsApp SDP", 88,
+            "Report it with the masked session description of the log.";
+        R::PhoneOffer => "phone_media_refused", Phone, 488, "No common codec", 88,
+            "Enable PCMU or PCMA on the phone.";
+        R::Unavailable => "media_down", Us, 503, "Gateway busy", 41, "A media worker is gone: restart; report it.";
+    }
+}
+
+const fn media_failed(failure: MediaFailure) -> Verdict {
+    use MediaFailure as F;
+    table! { failure;
+        F::Ice => "ice_failed", Us, 503, "No media path", 27,
+            "Open outbound UDP to Meta's relays; check `advertised`.";
+        F::Dtls => "dtls_failed", Us, 503, "No secure media", 27,
+            "Check the clock; report it with the log of this call.";
+        F::Fingerprint => "fingerprint_mismatch", Meta, 503, "No secure media", 27,
+            "Somebody stands between us and Meta's relay.";
+        F::Consent => "consent_lost", Meta, 480, "Path lost", 27, "The path to Meta's relay broke for 30 s.";
+        F::Panic => "media_panic", Us, 500, "Gateway error", 41,
+            "A bug of ours: report it with the log of this call.";
+    }
+}
+
+const fn meta(meaning: Meaning) -> Verdict {
+    use Meaning as M;
+    table! { meaning;
+        M::NotCallable => "meta_not_callable", Meta, 404, "Not on WhatsApp", 1,
+            "The user has no WhatsApp or an old client.";
+        M::AlreadyInCall => "meta_pair_busy", Meta, 486, "Already in call", 17, "A call with this user is up.";
+        M::DailyCallLimit => "meta_pair_cap", Meta, 403, "User limit", 21,
+            "Meta allows no more calls to this user in 24 h.";
+        M::CountryUnavailable => "meta_country", Meta, 403, "Country blocked", 21,
+            "Meta offers no outbound calls for numbers of this country.";
+        M::ConcurrentCallsLimit => "meta_concurrent", Meta, 503, "Lines full", 34,
+            "Meta's concurrent calls are used up.";
+        M::CallRateLimit => "meta_call_rate", Meta, 503, "Dial limit", 42, "Meta's attempts per 24 h are used up.";
+        M::PausedForQuality => "meta_paused", Meta, 503, "Calling paused", 42,
+            "Meta paused calling: too many users complained.";
+        M::Throttled | M::PermissionQueryLimit => "meta_throttled", Meta, 503, "WhatsApp busy", 42,
+            "Too many Graph requests: slow down.";
+        M::TemporaryFault | M::ConnectionError => "meta_fault", Meta, 503, "WhatsApp error", 41,
+            "Meta has a fault that may pass; try again.";
+        M::TokenInvalid | M::AccessDenied => "meta_token", Us, 500, "Token refused", 41,
+            "Renew `access_token`; it needs whatsapp_business_messaging.";
+        M::InvalidParameter => "meta_parameter", Us, 500, "WhatsApp refused", 41,
+            "Report it with the log of this call.";
+        M::SdpInvalid => "meta_sdp_refused", Us, 488, "WhatsApp SDP", 88, "Report it with the log of this call.";
+        M::NotOnAllowList => "meta_allow_list", Policy, 403, "Test number", 21,
+            "Add the user to the test number's allow list.";
+        M::PaymentMissing => "meta_payment", Policy, 403, "Payment missing", 21,
+            "Add a payment method to the account at Meta.";
+        M::ConnectTimeout => "meta_connect_timeout", Us, 408, "WhatsApp timeout", 102,
+            "Check outbound UDP and `advertised`.";
+        M::NoConversation => "meta_no_conversation", Policy, 403, "No conversation", 21,
+            "Exchange messages first, then ask for permission.";
+        M::PermissionRequestLimit => "meta_request_limit", Policy, 403, "Asked too often", 21,
+            "One request in 24 h and two in 7 days.";
+        M::PermanentPermissionExists => "meta_permission_exists", Policy, 403, "Already allowed", 21,
+            "The permission is permanent: just call.";
+        M::NoPermission => "meta_no_permission", Policy, 403, "No permission", 21,
+            "Send the user a call permission request first.";
+        M::CallingNotEnabled => "meta_not_enabled", Policy, 403, "Calling is off", 21,
+            "Enable calling in the number's settings at Meta.";
+        M::NotSubscribed => "meta_not_subscribed", Policy, 403, "Not subscribed", 21,
+            "Subscribe the app to the webhook field `calls`.";
+        M::MessagingLimitTooLow => "meta_tier", Policy, 403, "Tier too low", 21,
+            "Calling needs a messaging limit of 2,000 per day.";
+        M::NoSipServer => "meta_no_sip_server", Policy, 403, "No SIP server", 21, "Only of interest in SIP mode.";
+        M::NumberInSipMode => "meta_sip_mode", Us, 500, "Number in SIP mode", 41,
+            "Disable `sip.status` of the number at Meta.";
+        M::ClientSetupFailed => "client_setup_failed", User, 480, "User's app failed", 41,
+            "Nothing here: the user's client.";
+        M::RelayUnreachable => "client_no_relay", User, 480, "User offline", 41, "Nothing here: the user's network.";
+        M::NoMediaReceived => "user_heard_nothing", Us, 480, "User heard nothing", 31,
+            "Our media did not arrive: check UDP and `advertised`.";
+        M::NoMediaSent => "user_sent_nothing", User, 480, "User was silent", 31, "Nothing here: the user's client.";
+        M::NoMediaSignals => "no_media_signals", Meta, 480, "No media", 31, "Meta saw no media on either side.";
+        M::CallButtonUnsupported | M::Undeliverable | M::TemplateMissing => "meta_message", Meta, 500, "WhatsApp refused", 41,
+            "An error of the messages API; no call should see it.";
+        M::Unknown(_) => "meta_unknown", Meta, 500, "WhatsApp error", 41,
+            "A code nobody has described: see the log for it.";
+    }
+}
