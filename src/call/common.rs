@@ -323,7 +323,6 @@ impl Common {
             Input::MediaOpened { .. } if self.media == MediaState::Opening => self.media = MediaState::Open,
             Input::MediaRefused(_) => self.media = MediaState::Closed,
             Input::MediaOpened { .. } => {}
-            // A phone that answered while our CANCEL was under way; the user agent ends that dialog.
             _ => {}
         }
         if self.media == MediaState::Open && !self.awaits_terminate_reply() {

@@ -96,10 +96,6 @@ impl FromPhone {
                 common.note_termination(&termination);
                 common.end(now, Common::meta_cause(&termination, HangupCause::UserUnanswered));
             }
-            Input::PhoneCancelled => {
-                common.set_leg(Fork(0), LegState::Gone);
-                common.end(now, HangupCause::PhoneCancelled);
-            }
             Input::PhoneHungUp(_) => {
                 common.set_leg(Fork(0), LegState::Gone);
                 common.end(now, HangupCause::PhoneHungUp);

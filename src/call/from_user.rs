@@ -123,10 +123,6 @@ impl FromUser {
                 }
             }
             Input::PhoneFailed(fork, failure) => self.phone_failed(common, now, fork, failure),
-            Input::PhoneCancelled => {
-                common.set_leg(Fork(0), LegState::Gone);
-                common.end(now, HangupCause::PhoneCancelled);
-            }
             Input::MetaTerminated(termination) => {
                 common.note_termination(&termination);
                 common.end(now, Common::meta_cause(&termination, HangupCause::UserCancelled));

@@ -183,6 +183,12 @@ impl Call {
                 self.common.hold_place();
                 self.common.finish_if_quiet(now);
             }
+            // Answered before our CANCEL was carried out: nobody else would end that dialog.
+            Input::PhoneAnswered { fork, .. } => {
+                if let Some(cause) = self.common.cause() {
+                    self.common.push(Output::HangUp(fork, LegEnd::Verdict(cause.verdict())));
+                }
+            }
             input => self.common.handle_while_ending(now, input),
         }
     }
@@ -204,6 +210,10 @@ impl Call {
             Input::Ordered(Order::Panic) => common.end(now, HangupCause::Panic),
             Input::PhoneAckMissed => common.end(now, HangupCause::PhoneLost),
             Input::PhoneConfirmed(dialog) => common.push(Output::SaveDialog(dialog)),
+            Input::PhoneCancelled => {
+                common.set_leg(Fork(0), LegState::Gone);
+                common.end(now, HangupCause::PhoneCancelled);
+            }
             Input::PhoneReoffered(sdp) => common.push(Output::AnswerReoffer(sdp)),
             Input::PhoneReofferAnswered(sdp) => common.push(Output::AnswerPhoneReoffer(Some(sdp))),
             Input::PhoneReofferRefused => common.push(Output::AnswerPhoneReoffer(None)),

@@ -247,3 +247,13 @@ fn an_offer_that_cannot_be_read_is_rejected() {
     scene.does(&["post reject"]).ended_as(HangupCause::MediaRefused(MediaRefusal::MetaOffer));
     scene.done(ActionKind::Reject).hears(not_picked_up()).does(&["close record"]);
 }
+
+#[test]
+fn rule_2_a_phone_that_answers_in_the_moment_the_window_closes_gets_bye() {
+    let mut scene = Scene::user_calls(&["1001"], PreAcceptWhen::AtOnce);
+    scene.opened().hears(Input::RecordOpened).done(ActionKind::PreAccept);
+    scene.outputs();
+    scene.after(Duration::from_secs(24)).answers(0);
+    let names: Vec<_> = scene.outputs().iter().map(spell).collect();
+    assert_eq!(names, ["cancel 0", "post terminate", "hang up 0"]);
+}

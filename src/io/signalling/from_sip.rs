@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::outputs::refuse;
 use super::switchboard::Switchboard;
-use crate::call::{Call, CallDirection, CallRecord, Fork, ForkFailure, HangupCause, Input};
+use super::translate;
+use crate::call::{Call, CallDirection, CallRecord, Fork, HangupCause};
 use crate::dialplan::Dialled;
 use crate::id::{Endpoint, LegId, PhoneNumberId};
 use crate::media::Order;
-use crate::sip::{CallerOrigin, Event, LegFailure};
+use crate::sip::{CallerOrigin, Event};
 use crate::time::Now;
 use crate::user::UserId;
 
@@ -31,46 +32,33 @@ impl Switchboard {
                 let dial = Dial { leg, endpoint, sdp, sip_call_id: call_id };
                 self.dialled(now, dial, &dialled);
             }
-            Event::Ringing { leg, sdp, .. } => self.feed_leg(now, leg, |fork| Input::PhoneRang(fork, sdp)),
-            Event::Answered { leg, sdp, dialog } => {
-                self.feed_leg(now, leg, |fork| Input::PhoneAnswered { fork, sdp, dialog: Box::new(dialog) });
+            Event::Reoffered { leg, .. } if !self.by_leg.contains_key(&leg) => {
+                self.parts.agent.answer_reoffer(now, leg, Err(481));
             }
-            Event::Failed { leg, failure } => {
-                self.feed_leg(now, leg, |fork| Input::PhoneFailed(fork, fork_failure(failure)));
+            Event::Digit { leg, digit, millis } => {
+                if let Some((id, _)) = self.by_leg.get(&leg) {
+                    let duration = Duration::from_millis(millis.into());
+                    self.parts.media.order(*id, Order::Digit { digit, duration });
+                }
             }
-            Event::Confirmed { leg, dialog } => {
-                self.feed_leg(now, leg, |_| Input::PhoneConfirmed(Box::new(dialog)));
-            }
-            Event::Cancelled { leg } => self.feed_leg(now, leg, |_| Input::PhoneCancelled),
-            Event::HungUp { leg, .. } => self.feed_leg(now, leg, Input::PhoneHungUp),
-            Event::AckTimeout { leg } => self.feed_leg(now, leg, |_| Input::PhoneAckMissed),
-            Event::Reoffered { leg, sdp } => self.reoffered(now, leg, sdp),
-            Event::Reanswered { leg, sdp } => self.feed_leg(now, leg, |_| Input::PhoneReanswered(sdp)),
             Event::Registered { phone } => tracing::info!(%phone, "registered"),
             Event::Unregistered { phone } => tracing::info!(%phone, "no longer registered"),
-            Event::Digit { leg, digit, millis } => self.pressed(leg, digit, millis),
-        }
-    }
-
-    fn feed_leg(&mut self, now: Now, leg: LegId, input: impl FnOnce(Fork) -> Input) {
-        if let Some((id, fork)) = self.by_leg.get(&leg).copied() {
-            self.feed(now, id, input(fork));
-        }
-    }
-
-    /// A digit by INFO goes to Meta as the phone's own telephone-event would.
-    fn pressed(&self, leg: LegId, digit: char, millis: u32) {
-        if let Some((id, _)) = self.by_leg.get(&leg) {
-            let duration = Duration::from_millis(millis.into());
-            self.parts.media.order(*id, Order::Digit { digit, duration });
-        }
-    }
-
-    fn reoffered(&mut self, now: Now, leg: LegId, sdp: Option<String>) {
-        if self.by_leg.contains_key(&leg) {
-            self.feed_leg(now, leg, |_| Input::PhoneReoffered(sdp));
-        } else {
-            self.parts.agent.answer_reoffer(now, leg, Err(481));
+            Event::Ringing { leg, .. }
+            | Event::Answered { leg, .. }
+            | Event::Failed { leg, .. }
+            | Event::Confirmed { leg, .. }
+            | Event::Cancelled { leg }
+            | Event::HungUp { leg, .. }
+            | Event::AckTimeout { leg }
+            | Event::Reoffered { leg, .. }
+            | Event::Reanswered { leg, .. } => {
+                let known = self.by_leg.get(&leg).copied();
+                if let Some((id, fork)) = known
+                    && let Some(input) = translate::from_sip(fork, event)
+                {
+                    self.feed(now, id, input);
+                }
+            }
         }
     }
 
@@ -109,15 +97,5 @@ impl Switchboard {
         if let Some(live) = self.calls.get_mut(&id) {
             live.legs.insert(Fork(0), dial.leg);
         }
-    }
-}
-
-fn fork_failure(failure: LegFailure) -> ForkFailure {
-    match failure {
-        LegFailure::Status(status) => ForkFailure::Status(status),
-        LegFailure::Timeout => ForkFailure::TimedOut,
-        LegFailure::Unreachable => ForkFailure::Unreachable,
-        LegFailure::Cancelled => ForkFailure::Cancelled,
-        LegFailure::NoProvisional => ForkFailure::Silent,
     }
 }

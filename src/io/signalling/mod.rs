@@ -13,6 +13,7 @@ mod numbers;
 mod outputs;
 mod restart;
 mod switchboard;
+pub mod translate;
 
 use std::io;
 use std::net::SocketAddr;

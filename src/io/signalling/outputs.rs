@@ -4,13 +4,12 @@ use std::time::Instant;
 
 use super::lane::Write;
 use super::switchboard::Switchboard;
-use super::{Reply, now};
-use crate::call::{ActionKind, Fork, Gate, HangupCause, Input, LegEnd, Offer, Output, Verdict};
+use super::{Reply, now, translate};
+use crate::call::{ActionKind, Fork, HangupCause, Input, Offer, Output};
 use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
-use crate::media::{MetaSide, OpenSpec, Order, PhoneSide, Stage};
 use crate::policy::{Attempt, Decision, Denial, DenialReason, Permission};
-use crate::sip::{CallerIdentity, Invite, Reason, Refusal};
+use crate::sip::{CallerIdentity, Invite, Refusal};
 use crate::time::{Now, Wall};
 use crate::whatsapp::Action;
 
@@ -50,15 +49,11 @@ impl Switchboard {
             Output::CorrectStart(at) => self.write(id, Write::CorrectStart(at)),
             Output::Release => self.write(id, Write::Release),
             Output::OpenMedia { meta, phone } => self.open_media(id, meta, phone),
-            Output::ApplyMetaAnswer(sdp) => self.order(id, Order::ApplyMetaAnswer { sdp }),
-            Output::StartDtls => self.order(id, Order::StartDtls),
-            Output::SetGate(gate) => self.order(id, Order::SetStage(stage(gate))),
-            Output::ApplyPhoneAnswer(sdp) => self.order(id, Order::ApplyPhoneAnswer { sdp }),
-            Output::AnswerReoffer(sdp) => self.order(id, Order::AnswerPhoneReoffer { sdp }),
-            Output::ApplyPhoneReanswer(sdp) => self.order(id, Order::ApplyPhoneReanswer { sdp }),
-            Output::CloseMedia => self.order(id, Order::Close),
             Output::Post(action) => self.post(id, action),
-            leg_output => self.carry_out_on_leg(now, id, leg_output),
+            other => match translate::to_media(other) {
+                Ok(order) => self.parts.media.order(id, order),
+                Err(leg_output) => self.carry_out_on_leg(now, id, leg_output),
+            },
         }
     }
 
@@ -67,12 +62,12 @@ impl Switchboard {
             Output::Invite { fork, target, sdp } => self.invite(now, id, fork, target, sdp),
             Output::Cancel(fork, end) => {
                 if let Some(leg) = self.leg(id, fork) {
-                    self.parts.agent.cancel(now, leg, reason(end));
+                    self.parts.agent.cancel(now, leg, translate::reason(end));
                 }
             }
             Output::HangUp(fork, end) => {
                 if let Some(leg) = self.leg(id, fork) {
-                    self.parts.agent.hang_up(now, leg, Some(reason(end)));
+                    self.parts.agent.hang_up(now, leg, Some(translate::reason(end)));
                 }
             }
             Output::Ring(sdp) => {
@@ -87,7 +82,7 @@ impl Switchboard {
             }
             Output::RefusePhone(verdict, until) => {
                 if let Some(leg) = self.leg(id, Fork(0)) {
-                    self.parts.agent.refuse(now, leg, refusal(verdict, until, now));
+                    self.parts.agent.refuse(now, leg, translate::refusal(verdict, until, now));
                 }
             }
             Output::AnswerPhoneReoffer(sdp) => {
@@ -110,20 +105,8 @@ impl Switchboard {
         }
     }
 
-    fn order(&self, id: CallId, order: Order) {
-        self.parts.media.order(id, order);
-    }
-
     fn open_media(&mut self, id: CallId, meta: Offer, phone: Offer) {
-        let meta = match meta {
-            Offer::Ours => MetaSide::Offer,
-            Offer::Theirs(offer) => MetaSide::Answer { offer },
-        };
-        let phone = match phone {
-            Offer::Ours => PhoneSide::Offer,
-            Offer::Theirs(offer) => PhoneSide::Answer { offer },
-        };
-        let mut spec = OpenSpec::new(meta, phone);
+        let mut spec = translate::open_spec(meta, phone);
         spec.dead_after = self.parts.dead_after;
         spec.comfort_after = self.parts.comfort_after;
         self.parts.media.open(id, spec);
@@ -236,40 +219,7 @@ fn is_live(permission: Permission, at: Wall) -> bool {
     }
 }
 
-const fn stage(gate: Gate) -> Stage {
-    match gate {
-        Gate::Shut => Stage::Shut,
-        Gate::Comfort => Stage::Comfort,
-        Gate::Open => Stage::Open,
-    }
-}
-
-/// The Reason header of a leg's end (RFC 3326).
-fn reason(end: LegEnd) -> Reason {
-    match end {
-        LegEnd::CompletedElsewhere => Reason::completed_elsewhere(),
-        LegEnd::Verdict(verdict) => q850(verdict),
-    }
-}
-
-fn q850(verdict: Verdict) -> Reason {
-    Reason { protocol: "Q.850", cause: verdict.q850.into(), text: verdict.phrase.into() }
-}
-
-/// A final answer to a phone's INVITE, from the verdict table.
-pub(super) fn refusal(verdict: Verdict, until: Option<Wall>, now: Now) -> Refusal {
-    let wait = until.map(|until| u32::try_from(until.since(now.wall).as_secs()).unwrap_or(u32::MAX));
-    let overloaded = verdict.sip == 503;
-    Refusal {
-        status: verdict.sip,
-        phrase: verdict.phrase.to_owned(),
-        reason: Some(q850(verdict)),
-        warning: Some(verdict.advice.to_owned()),
-        retry_after: wait.filter(|wait| *wait > 0).or(overloaded.then_some(5)),
-    }
-}
-
 /// A final answer for a cause that needs no call.
 pub(super) fn refuse(cause: HangupCause, now: Now) -> Refusal {
-    refusal(cause.verdict(), None, now)
+    translate::refusal(cause.verdict(), None, now)
 }

@@ -11,17 +11,14 @@ use super::counting::Figures;
 use super::graveyard::{Graveyard, Tomb};
 use super::lane::{self, Lane, Write};
 use super::numbers::AcceptTimes;
-use super::{BusinessNumber, Question, Reply};
-use crate::call::{
-    Call, CallTimes, Fork, HangupCause, Input, MediaClosing, MediaFailure, MediaRefusal, Order, Towards,
-};
+use super::{BusinessNumber, Question, Reply, translate};
+use crate::call::{Call, CallTimes, Fork, HangupCause, Input, Order};
 use crate::dialplan::DialPlan;
 use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
 use crate::io::graph::GraphClient;
 use crate::io::media::MediaEngine;
 use crate::io::store::{InboxId, Store};
-use crate::media::dtls::DtlsFailure;
-use crate::media::{LegFailure, OpenRefusal, Report, Side};
+use crate::media::Report;
 use crate::metrics::label::{OfPart, Part};
 use crate::metrics::{Registry, table};
 use crate::random::Random;
@@ -272,30 +269,11 @@ impl Switchboard {
     }
 
     pub(super) fn handle_report(&mut self, now: Now, id: CallId, report: Report) {
-        let input = match report {
-            Report::Opened { meta_sdp, phone_sdp } => Input::MediaOpened { meta_sdp, phone_sdp },
-            Report::Refused(refusal) => Input::MediaRefused(media_refusal(refusal)),
-            Report::IceConnected => Input::IceConnected,
-            Report::DtlsUp => Input::DtlsUp,
-            // Meta closes DTLS when the user hangs up; the webhook with the reason is on its way, and if
-            // it never comes the call ends for want of media.
-            Report::LegFailed(LegFailure::Closed) => {
-                return tracing::debug!(call = %id, "the peer closed DTLS");
-            }
-            Report::LegFailed(failure) => Input::MediaFailed(media_failure(failure)),
-            Report::UserSpoke => Input::UserSpoke,
-            Report::FirstAudio { towards: Side::Meta } => Input::FirstAudio(Towards::User),
-            Report::FirstAudio { towards: Side::Phone } => Input::FirstAudio(Towards::Phone),
-            Report::Stalled => Input::MediaStalled,
-            Report::MetaAnswerRefused(_) => Input::MetaAnswerRefused,
-            Report::PhoneAnswerRefused(_) => Input::PhoneAnswerRefused,
-            Report::PhoneReofferAnswered { sdp } => Input::PhoneReofferAnswered(sdp),
-            Report::PhoneReofferRefused(_) => Input::PhoneReofferRefused,
-            Report::Closed(summary) => {
-                self.figures.media.add(&summary);
-                let quality_json = summary.to_json();
-                Input::MediaClosed(MediaClosing { line: summary.codecs, quality_json })
-            }
+        if let Report::Closed(summary) = &report {
+            self.figures.media.add(summary);
+        }
+        let Some(input) = translate::from_media(report) else {
+            return tracing::debug!(call = %id, "the peer closed DTLS");
         };
         self.feed(now, id, input);
     }
@@ -361,24 +339,5 @@ impl Switchboard {
         if tokio::time::timeout(STOP_TIME, written).await.is_err() {
             tracing::error!("some records could not be closed: the next start closes them");
         }
-    }
-}
-
-const fn media_refusal(refusal: OpenRefusal) -> MediaRefusal {
-    match refusal {
-        OpenRefusal::NoPorts => MediaRefusal::NoPorts,
-        OpenRefusal::Meta(_) => MediaRefusal::MetaOffer,
-        OpenRefusal::Phone(_) => MediaRefusal::PhoneOffer,
-        OpenRefusal::NoResources | OpenRefusal::Stopping => MediaRefusal::Unavailable,
-    }
-}
-
-const fn media_failure(failure: LegFailure) -> MediaFailure {
-    match failure {
-        LegFailure::Ice => MediaFailure::Ice,
-        LegFailure::Dtls(DtlsFailure::FingerprintMismatch) => MediaFailure::Fingerprint,
-        LegFailure::Dtls(_) => MediaFailure::Dtls,
-        LegFailure::ConsentLost | LegFailure::Closed => MediaFailure::Consent,
-        LegFailure::Panicked => MediaFailure::Panic,
     }
 }
