@@ -86,7 +86,6 @@ const WORLD_EXCEPTIONS: &[(&str, &str, &str)] = &[
 /// Where each library is named. A second place is a decision: it goes into this table.
 const NAMED_IN: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["src/sip/digest.rs", "src/media/dtls.rs", "src/whatsapp/", "src/io/", "src/simulator/"]),
-    ("arc_swap", &["src/io/"]),
     ("axum", &["src/io/admin.rs", "src/io/webhook/", "src/simulator/"]),
     ("axum_server", &["src/io/webhook/", "src/io/listeners.rs"]),
     ("base64", &["src/media/", "src/simulator/"]),
@@ -104,10 +103,8 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/metrics/mod.rs"]),
     ("rand_chacha", &["src/random.rs"]),
     ("reqwest", &["src/io/graph/", "src/simulator/"]),
-    ("rtc", &["src/simulator/"]),
     ("rtc_dtls", &["src/simulator/"]),
     ("rtc_rtcp", &["src/rtp/rtcp.rs", "src/simulator/"]),
-    ("rtc_rtp", &["src/simulator/"]),
     ("rtc_srtp", &["src/media/srtp.rs", "src/simulator/"]),
     ("rtc_stun", &["src/simulator/"]),
     ("rustls", &["src/io/", "src/simulator/"]),
