@@ -172,6 +172,18 @@ fn rule_11_a_key_pressed_while_the_line_is_ahead_of_the_clock_makes_no_gap() {
 }
 
 #[test]
+fn rule_11_speech_that_resumes_after_comfort_is_within_half_a_slot_of_its_time() {
+    for phase in 0..20 {
+        let mut world = World::up(18);
+        world.run(millis(400));
+        world.phone.next += millis(phase);
+        world.phone.speaking = true;
+        world.run(millis(400));
+        assert_unbroken(&world.user_heard, millis(10), millis(60));
+    }
+}
+
+#[test]
 fn rule_11_a_burst_after_a_stall_is_dropped_where_comfort_has_filled_its_slots() {
     let mut world = World::up(7);
     world.phone.speaking = true;

@@ -25,8 +25,11 @@ const LONGEST_GAP: i32 = 480;
 const HEAD_START: Duration = Duration::from_millis(10);
 /// Frames that came at once leave at this distance (rule 13).
 const PACE: Duration = Duration::from_millis(5);
-/// A frame so far before its slot is left out: the sender's clock runs ahead.
-const AHEAD: Duration = Duration::from_millis(30);
+/// A frame further before its slot is left out: the sender's clock runs ahead, and rule 11 allows one frame.
+const AHEAD: Duration = SLOT;
+/// Speech after comfort is placed within half a slot of its time, so that the phone's jitter has room on both
+/// sides: a first frame further ahead is left out, since comfort has filled most of its time.
+const AHEAD_AFTER_COMFORT: Duration = Duration::from_millis(10);
 /// Frames over which the smallest lag is taken: above one slot, the sender's clock runs behind.
 const LAG_WINDOW: u32 = 50;
 /// Lag that is made good at once.
@@ -358,7 +361,8 @@ impl ToMeta {
             frame.copy_from_slice(&self.pcm[..FRAME_SAMPLES]);
             self.pcm.drain(..FRAME_SAMPLES);
             let Some(due) = self.line.due() else { return };
-            if due > now + AHEAD {
+            let ahead = if self.spliced { AHEAD_AFTER_COMFORT } else { AHEAD };
+            if due > now + ahead {
                 self.figures.skipped += 1;
                 continue;
             }

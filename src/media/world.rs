@@ -33,7 +33,7 @@ pub(super) struct Voice {
     pub(super) speaking: bool,
     pub(super) header: RtpHeader,
     pub(super) sample: usize,
-    next: Instant,
+    pub(super) next: Instant,
 }
 
 impl Voice {
