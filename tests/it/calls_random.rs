@@ -87,7 +87,8 @@ fn many_calls(seed: u64, moments: usize) -> usize {
     for id in live {
         world.meta.hang_up(world.now, &id);
     }
-    world.run(Duration::from_secs(40));
+    // A call whose far ends are both gone without a word ends for want of media, after a minute.
+    world.run(Duration::from_secs(120));
     let calls = world.gateway.ledger.closed.len();
     world.assert_clean(calls);
     calls

@@ -135,6 +135,26 @@ struct Shared {
     ids: tokio::sync::Mutex<Range<u64>>,
 }
 
+/// Tries again while another process holds the file: SQLite's own time-out does not cover the moment in which
+/// the first process turns on the write-ahead log.
+async fn patiently<T, F>(patience: Duration, mut attempt: impl FnMut() -> F) -> Result<T, sqlx::Error>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    /// The primary result code of `SQLITE_BUSY`; extended codes keep it in their lowest byte.
+    const BUSY: u32 = 5;
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        let outcome = attempt().await;
+        let code = outcome.as_ref().err().and_then(sqlx::Error::as_database_error).and_then(|it| it.code());
+        let busy = code.and_then(|it| it.parse::<u32>().ok()).is_some_and(|code| code & 0xff == BUSY);
+        if !busy || tokio::time::Instant::now() >= deadline {
+            return outcome;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 impl Store {
     /// Opens the file, creating it for its owner's eyes only, and brings its tables up to date.
     ///
@@ -155,16 +175,18 @@ impl Store {
             // In pages. The writing task does it in quiet moments; this is for a day without one.
             .pragma("wal_autocheckpoint", "8000")
             .disable_statement_logging();
-        let mut connection = options.connect().await.map_err(failed)?;
+        let patience = settings.busy_timeout;
+        let mut connection = patiently(patience, || options.connect()).await.map_err(failed)?;
         migrate(&mut connection)
             .await
             .map_err(|source| StoreError::Migrate { path: path.to_owned(), source: Arc::new(source) })?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(settings.readers.max(1))
-            .acquire_timeout(settings.deadline)
-            .connect_with(options.read_only(true))
-            .await
-            .map_err(failed)?;
+        let pool = || {
+            SqlitePoolOptions::new()
+                .max_connections(settings.readers.max(1))
+                .acquire_timeout(settings.deadline)
+                .connect_with(options.clone().read_only(true))
+        };
+        let readers = patiently(patience, pool).await.map_err(failed)?;
         let writer = writer::Writer::start(connection, &settings);
         Ok(Self(Arc::new(Shared { writer, readers, ids: tokio::sync::Mutex::new(0..0) })))
     }
