@@ -146,7 +146,11 @@ where
     let deadline = tokio::time::Instant::now() + patience;
     loop {
         let outcome = attempt().await;
-        let code = outcome.as_ref().err().and_then(sqlx::Error::as_database_error).and_then(sqlx::error::DatabaseError::code);
+        let code = outcome
+            .as_ref()
+            .err()
+            .and_then(sqlx::Error::as_database_error)
+            .and_then(sqlx::error::DatabaseError::code);
         let busy = code.and_then(|it| it.parse::<u32>().ok()).is_some_and(|code| code & 0xff == BUSY);
         if !busy || tokio::time::Instant::now() >= deadline {
             return outcome;
