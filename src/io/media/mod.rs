@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::{Poll, Waker};
 use tokio::sync::mpsc::UnboundedSender;
@@ -193,8 +193,9 @@ impl MediaEngine {
         for line in &self.0.workers {
             figures.add(&line.figures);
         }
-        figures.outside_ports = lock(&self.0.shared.outside).left();
-        figures.inside_ports = lock(&self.0.shared.inside).left();
+        let now = Instant::now();
+        figures.outside_ports = lock(&self.0.shared.outside).left(now);
+        figures.inside_ports = lock(&self.0.shared.inside).left(now);
         figures
     }
 

@@ -93,9 +93,7 @@ impl Ports {
 
     /// Takes the next port or pair and binds it. `None`: every port is in use, rests or is refused.
     pub(super) fn take(&mut self, now: Instant) -> Option<Vec<UdpSocket>> {
-        while self.resting.front().is_some_and(|(until, _)| *until <= now) {
-            self.free.extend(self.resting.pop_front().map(|(_, port)| port));
-        }
+        self.wake(now);
         if *self.realm.ports.end() == 0 {
             return self.bind(0).ok();
         }
@@ -122,9 +120,17 @@ impl Ports {
         }
     }
 
+    /// Lets ports return that have rested long enough.
+    fn wake(&mut self, now: Instant) {
+        while self.resting.front().is_some_and(|(until, _)| *until <= now) {
+            self.free.extend(self.resting.pop_front().map(|(_, port)| port));
+        }
+    }
+
     /// Ports or pairs that can be taken now, and those that rest.
     #[must_use]
-    pub(super) fn left(&self) -> (usize, usize) {
+    pub(super) fn left(&mut self, now: Instant) -> (usize, usize) {
+        self.wake(now);
         (self.free.len(), self.resting.len())
     }
 }
@@ -160,7 +166,7 @@ mod tests {
     #[test]
     fn rule_15_a_pair_is_an_even_port_and_the_odd_one_after_it() {
         let mut ports = Ports::new(realm(free_range(40)), Width::Pair, Duration::ZERO, 3);
-        assert_eq!(ports.left().0, 20);
+        assert_eq!(ports.left(Instant::now()).0, 20);
         let pair = ports.take(Instant::now()).unwrap();
         let (rtp, rtcp) = (pair[0].local_addr().unwrap().port(), pair[1].local_addr().unwrap().port());
         assert_eq!((rtp % 2, rtcp), (0, rtp + 1));
@@ -176,6 +182,7 @@ mod tests {
         assert!(ports.take(now).is_none(), "exhausted");
         ports.give_back(now, port);
         assert!(ports.take(now + Duration::from_secs(60) - Duration::from_nanos(1)).is_none());
+        assert_eq!(ports.left(now + Duration::from_secs(60)), (1, 0), "a scrape sees it without a call");
         assert!(ports.take(now + Duration::from_secs(60)).is_some());
     }
 
@@ -186,12 +193,12 @@ mod tests {
         let mut ports = Ports::new(realm(range), Width::One, Duration::ZERO, 0);
         let taken = ports.take(Instant::now()).unwrap();
         assert_ne!(taken[0].local_addr().unwrap(), held.local_addr().unwrap());
-        assert_eq!(ports.left(), (19, 0));
+        assert_eq!(ports.left(Instant::now()), (19, 0));
     }
 
     #[test]
     fn a_range_that_ends_at_the_last_port_holds_no_half_pair() {
         let ports = Ports::new(realm(65_533..=65_535), Width::Pair, Duration::ZERO, 0);
-        assert_eq!(ports.left().0, 1);
+        assert_eq!(ports.left(Instant::now()).0, 1);
     }
 }
