@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_range_that_ends_at_the_last_port_holds_no_half_pair() {
-        let ports = Ports::new(realm(65_533..=65_535), Width::Pair, Duration::ZERO, 0);
+        let mut ports = Ports::new(realm(65_533..=65_535), Width::Pair, Duration::ZERO, 0);
         assert_eq!(ports.left(Instant::now()).0, 1);
     }
 }
