@@ -1,6 +1,7 @@
 //! libopus and nothing else, and the other stages one by one.
 
 use std::hint::black_box;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use cordboard::codec::{FRAME_SAMPLES, G711, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder, OpusEncoder};
@@ -9,33 +10,100 @@ use cordboard::media::to_meta::{LineSettings, PhoneFormat, ToMeta};
 use cordboard::media::to_phone::{PhoneLine, ToPhone};
 use cordboard::rtp::{PayloadType, RtpHeader, RtpPacket, RtpTime, SeqNo, Ssrc};
 
-use crate::process::cpu_here;
+use crate::peers::{FRAME, offset};
+use crate::process;
 use crate::sound::{FRAMES, Sound};
 
-/// Processor time of libopus for `calls` calls of `seconds` each: the gateway's encoder and decoder
-/// settings, the same frames, the calls in turn as in a server.
-pub(crate) fn libopus(sound: &Sound, calls: usize, seconds: usize) -> Duration {
-    let mut encoders: Vec<_> = (0..calls).map(|_| OpusEncoder::new(20_000, 5).expect("memory")).collect();
-    let mut decoders: Vec<_> = (0..calls).map(|_| OpusDecoder::new().expect("memory")).collect();
-    let frames: Vec<[i16; FRAME_SAMPLES]> = sound
-        .phone
-        .iter()
-        .map(|codes| {
-            let mut samples = [0; FRAME_SAMPLES];
-            G711::MuLaw.decode(codes, &mut samples);
-            samples
-        })
-        .collect();
-    let (mut packet, mut samples) = ([0; MAX_OPUS_PACKET], [0; MAX_OPUS_SAMPLES]);
-    let start = cpu_here();
-    for frame in 0..seconds * 50 {
-        for (call, (encoder, decoder)) in encoders.iter_mut().zip(&mut decoders).enumerate() {
-            let at = (frame + call * 7) % FRAMES;
-            let _ = black_box(encoder.encode(&frames[at], &mut packet));
-            let _ = black_box(decoder.decode(&sound.user[at], &mut samples));
+/// The engine lets packets gather for so long from so many calls on (`io::media::worker`).
+const GATHER: Duration = Duration::from_millis(1);
+const MANY: usize = 8;
+
+/// One encoder and one decoder per call with the gateway's settings, fed with the same frames.
+struct Libopus<'a> {
+    sound: &'a Sound,
+    speech: Vec<[i16; FRAME_SAMPLES]>,
+    calls: Vec<(OpusEncoder, OpusDecoder)>,
+    packet: [u8; MAX_OPUS_PACKET],
+    samples: [i16; MAX_OPUS_SAMPLES],
+}
+
+impl<'a> Libopus<'a> {
+    fn new(sound: &'a Sound, calls: usize) -> Self {
+        let codec = |_| (OpusEncoder::new(20_000, 5).expect("memory"), OpusDecoder::new().expect("memory"));
+        Self {
+            sound,
+            speech: decoded_speech(sound),
+            calls: (0..calls).map(codec).collect(),
+            packet: [0; MAX_OPUS_PACKET],
+            samples: [0; MAX_OPUS_SAMPLES],
         }
     }
-    cpu_here().saturating_sub(start)
+
+    /// The 20 ms of one call, both directions.
+    fn work(&mut self, call: usize, frame: usize) {
+        let at = (frame + call * 7) % FRAMES;
+        let (encoder, decoder) = &mut self.calls[call];
+        let _ = black_box(encoder.encode(&self.speech[at], &mut self.packet));
+        let _ = black_box(decoder.decode(&self.sound.user[at], &mut self.samples));
+    }
+}
+
+fn decoded_speech(sound: &Sound) -> Vec<[i16; FRAME_SAMPLES]> {
+    let decode = |codes: &[u8; FRAME_SAMPLES]| {
+        let mut samples = [0; FRAME_SAMPLES];
+        G711::MuLaw.decode(codes, &mut samples);
+        samples
+    };
+    sound.phone.iter().map(decode).collect()
+}
+
+/// Processor time of libopus for `calls` calls of `seconds` each, one frame after the other without a
+/// pause, the calls in turn: its code and tables stay in the processor's caches.
+pub(crate) fn one_after_the_other(sound: &Sound, calls: usize, seconds: usize) -> Duration {
+    let mut libopus = Libopus::new(sound, calls);
+    let start = process::thread_clock();
+    for frame in 0..seconds * 50 {
+        for call in 0..calls {
+            libopus.work(call, frame);
+        }
+    }
+    process::thread_clock().saturating_sub(start)
+}
+
+/// The same work at the moments at which the engine gets it: every call has its own place in the 20 ms
+/// (that of the far ends), one pinned thread sleeps in between and gathers what comes close together
+/// as a media worker does.
+///
+/// The thread's clock is read around the work of a wake-up, so that sleeping and waking are not
+/// counted: what is dearer than one after the other is libopus with cold caches.
+pub(crate) fn at_the_pace_of_calls(sound: &Sound, calls: usize, seconds: usize) -> Duration {
+    let paced = move || {
+        process::pin_here();
+        let mut libopus = Libopus::new(sound, calls);
+        let start = Instant::now();
+        let mut due: Vec<(Instant, usize)> = (0..calls).map(|call| (start + offset(call + 1), 0)).collect();
+        let (mut spent, mut woken) = (Duration::ZERO, start);
+        loop {
+            if calls >= MANY {
+                sleep(GATHER.saturating_sub(woken.elapsed()));
+            }
+            let Some(next) = due.iter().filter(|(_, frame)| *frame < seconds * 50).map(|it| it.0).min()
+            else {
+                return spent;
+            };
+            sleep(next.saturating_duration_since(Instant::now()));
+            woken = Instant::now();
+            let before = process::thread_clock();
+            for (call, (at, frame)) in due.iter_mut().enumerate() {
+                if *at <= woken && *frame < seconds * 50 {
+                    libopus.work(call, *frame);
+                    (*at, *frame) = (*at + FRAME, *frame + 1);
+                }
+            }
+            spent += process::thread_clock().saturating_sub(before);
+        }
+    };
+    std::thread::scope(|scope| scope.spawn(paced).join().expect("libopus does not panic"))
 }
 
 /// Mean time of one call of `work` in microseconds.
@@ -58,15 +126,7 @@ pub(crate) fn stages(sound: &Sound) -> Vec<(&'static str, f64)> {
         ("G.711 decode", micros(TIMES, |at| G711::MuLaw.decode(&sound.phone[at], black_box(&mut samples)))),
         ("G.711 encode", micros(TIMES, |_| G711::MuLaw.encode(black_box(&samples), &mut codes))),
     ];
-    let speech: Vec<_> = sound
-        .phone
-        .iter()
-        .map(|codes| {
-            let mut samples = [0; FRAME_SAMPLES];
-            G711::MuLaw.decode(codes, &mut samples);
-            samples
-        })
-        .collect();
+    let speech = decoded_speech(sound);
     all.push((
         "Opus encode",
         micros(TIMES, |at| {

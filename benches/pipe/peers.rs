@@ -18,7 +18,12 @@ use cordboard::sdp::webrtc::FingerprintCase;
 
 use crate::sound::{FRAMES, Sound};
 
-const FRAME: Duration = Duration::from_millis(20);
+pub(crate) const FRAME: Duration = Duration::from_millis(20);
+
+/// Where in the 20 ms a call speaks: calls do not speak in step.
+pub(crate) const fn offset(call: usize) -> Duration {
+    Duration::from_micros(call as u64 * 7_300 % 20_000)
+}
 
 /// A user and a phone of one call.
 struct Ends {
@@ -63,8 +68,7 @@ impl Ends {
         );
         let gateway = RemoteAudio::read(&text(phone)).expect("the gateway's own offer").rtp;
         let answers = format!("{} {}", hex::encode(answer), hex::encode(phone_answer));
-        // Calls do not speak in step.
-        let next = Instant::now() + Duration::from_micros(u64::from(call) * 7_300 % 20_000);
+        let next = Instant::now() + offset(call as usize);
         (Self { user, user_socket, phone: phone_socket, gateway, sent: 0, next }, answers)
     }
 
