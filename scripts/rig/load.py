@@ -129,10 +129,10 @@ class Load:
         return call
 
     def churn(self) -> dict:
-        """`churn` calls one after another, after half as many that fill caches and start threads; what did not come back
-        to where it was."""
+        """`churn` calls one after another, after as many again that fill caches and start threads; what did not come
+        back to where it was."""
         cold = self.snapshot()
-        for _ in range(self.asked.churn // 2):
+        for _ in range(self.asked.churn):
             self.one_more()
         self.wait_idle()
         before, scrape, began = self.snapshot(), self.gateway.scrape(), time.monotonic()
@@ -188,7 +188,7 @@ class Load:
 
 def _room(asked: argparse.Namespace) -> int:
     """WebRTC legs to have ports for: ports rest for a minute after a call."""
-    return asked.calls + 8 + min(asked.churn * 3 // 2 + asked.setups, 700)
+    return asked.calls + 8 + min(asked.churn * 2 + asked.setups, 700)
 
 
 def _ring_ms(asked: argparse.Namespace) -> int:
@@ -291,7 +291,7 @@ def render(report: dict) -> str:
         lines += [f"  first audio        p50 {audio['p50_ms']} ms, p99 {audio['p99_ms']} ms after the phone's 200, both ways; goal <= {allowed}"]
         lines += [f"  {name.replace('_', ' '):24} p50 {spread['p50_ms']:.0f} ms, p99 {spread['p99_ms']:.0f} ms" for name, spread in load["stages"].items()]
     if churn := report.get("churn"):
-        lines += ["", f"{churn['calls']} calls one after another, {churn['calls_per_second']} a second, after {churn['calls'] // 2} that warmed it up"]
+        lines += ["", f"{churn['calls']} calls one after another, {churn['calls_per_second']} a second, after as many again that warmed it up"]
         for key, unit in (("rss_kib", "KiB"), ("files", "open files"), ("udp_sockets", "UDP sockets"), ("threads", "threads")):
             steps = " -> ".join(str(churn[moment][key]) for moment in ("cold", "before", "middle", "after"))
             lines += [f"  {unit:18} {steps}"]
@@ -328,7 +328,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=20, help="calls at once (20); 0: none")
     parser.add_argument("--seconds", type=float, default=20, help="how long they are measured (20)")
     parser.add_argument("--setups", type=int, default=100, help="further calls one after another while these are up (100)")
-    parser.add_argument("--churn", type=int, default=0, help="then so many one after another, after half as many to warm up (0)")
+    parser.add_argument("--churn", type=int, default=0, help="then so many one after another, after as many to warm up (0)")
     parser.add_argument("--settle", type=float, default=75, help="seconds that figures have to come back (75)")
     parser.add_argument("--graph-delay-ms", type=int, default=0, help="let Graph take that long for every answer")
     parser.add_argument("--ring-ms", type=int, help="how long the phone rings (0, or half a second more than Graph takes)")
