@@ -4,15 +4,28 @@ use std::hint::black_box;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use cordboard::codec::{FRAME_SAMPLES, G711, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder, OpusEncoder};
+use cordboard::codec::{
+    AudioCodec, EncoderSettings, FRAME_SAMPLES, G711, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder,
+    OpusEncoder, SampleRate,
+};
+use cordboard::media::format::{PhoneFormat, PhoneLine};
 use cordboard::media::frames::Frames;
-use cordboard::media::to_meta::{LineSettings, PhoneFormat, ToMeta};
-use cordboard::media::to_phone::{PhoneLine, ToPhone};
+use cordboard::media::stream::Stream;
+use cordboard::media::to_meta::{LineSettings, ToMeta};
+use cordboard::media::to_phone::ToPhone;
 use cordboard::rtp::{PayloadType, RtpHeader, RtpPacket, RtpTime, SeqNo, Ssrc};
 
 use crate::peers::{FRAME, offset};
 use crate::process;
 use crate::sound::{FRAMES, Sound};
+
+fn encoder() -> OpusEncoder {
+    OpusEncoder::new(SampleRate::Narrow, &EncoderSettings::default()).expect("memory")
+}
+
+fn decoder() -> OpusDecoder {
+    OpusDecoder::new(SampleRate::Narrow).expect("memory")
+}
 
 /// The engine lets packets gather for so long from so many calls on (`io::media::worker`).
 const GATHER: Duration = Duration::from_millis(1);
@@ -29,11 +42,10 @@ struct Libopus<'a> {
 
 impl<'a> Libopus<'a> {
     fn new(sound: &'a Sound, calls: usize) -> Self {
-        let codec = |_| (OpusEncoder::new(20_000, 5).expect("memory"), OpusDecoder::new().expect("memory"));
-        Self {
+                Self {
             sound,
             speech: decoded_speech(sound),
-            calls: (0..calls).map(codec).collect(),
+            calls: (0..calls).map(|_| (encoder(), decoder())).collect(),
             packet: [0; MAX_OPUS_PACKET],
             samples: [0; MAX_OPUS_SAMPLES],
         }
@@ -120,8 +132,8 @@ pub(crate) fn stages(sound: &Sound) -> Vec<(&'static str, f64)> {
     const TIMES: u32 = 4000;
     let (mut samples, mut codes) = ([0; FRAME_SAMPLES], [0; FRAME_SAMPLES]);
     let (mut packet, mut decoded) = ([0; MAX_OPUS_PACKET], [0; MAX_OPUS_SAMPLES]);
-    let mut encoder = OpusEncoder::new(20_000, 5).expect("memory");
-    let mut decoder = OpusDecoder::new().expect("memory");
+    let mut encoder = encoder();
+    let mut decoder = decoder();
     let mut all = vec![
         ("G.711 decode", micros(TIMES, |at| G711::MuLaw.decode(&sound.phone[at], black_box(&mut samples)))),
         ("G.711 encode", micros(TIMES, |_| G711::MuLaw.encode(black_box(&samples), &mut codes))),
@@ -166,7 +178,7 @@ fn phone_packet(codes: &[u8], at: usize) -> Vec<u8> {
 }
 
 fn pcmu() -> PhoneFormat {
-    PhoneFormat { codec: G711::MuLaw, payload_type: PayloadType(0), telephone_event: None }
+    PhoneFormat { codec: AudioCodec::Pcmu, payload_type: PayloadType(0), telephone_event: None }
 }
 
 fn to_meta(sound: &Sound, times: u32) -> f64 {
@@ -174,7 +186,7 @@ fn to_meta(sound: &Sound, times: u32) -> f64 {
         ssrc: Ssrc(1),
         opus: PayloadType(111),
         telephone_event: PayloadType(126),
-        bitrate: 20_000,
+        encoder: EncoderSettings::default(),
         comfort_after: Duration::from_millis(60),
         first_seq: SeqNo(0),
         first_timestamp: RtpTime(0),
@@ -183,7 +195,7 @@ fn to_meta(sound: &Sound, times: u32) -> f64 {
     .expect("memory");
     let mut frames = Frames::default();
     let mut now = Instant::now();
-    pipe.set_format(pcmu());
+    pipe.set_format(pcmu()).expect("memory");
     pipe.set_open(true);
     pipe.begin(now, &mut frames);
     let packets: Vec<_> = (0..times as usize).map(|at| phone_packet(&sound.phone[at % FRAMES], at)).collect();
@@ -196,10 +208,16 @@ fn to_meta(sound: &Sound, times: u32) -> f64 {
 }
 
 fn to_phone(sound: &Sound, times: u32) -> f64 {
-    let mut pipe = ToPhone::new(PayloadType(111), None, Ssrc(1), SeqNo(0), RtpTime(0)).expect("memory");
+    let mut pipe = ToPhone::new(
+        PayloadType(111),
+        None,
+        Stream::new(Ssrc(1), SeqNo(0), RtpTime(0)),
+        EncoderSettings::default(),
+    )
+    .expect("memory");
     let mut frames = Frames::default();
     let mut now = Instant::now();
-    pipe.set_out(PhoneLine::new(pcmu(), Duration::from_millis(20)), true);
+    pipe.set_out(PhoneLine::new(pcmu(), Duration::from_millis(20)), true).expect("memory");
     let packets: Vec<_> = (0..times as usize)
         .map(|at| [&header(111, at, 960).to_bytes()[..], &sound.user[at % FRAMES]].concat())
         .collect();

@@ -12,10 +12,12 @@ use super::order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide
 use super::outbox::{BridgePort, Outbox, Transmit};
 use super::rtcp::ReportClock;
 use super::rtp_leg::RtpLeg;
+use super::stream::Stream;
 use super::summary::{DirectionSummary, Histogram, Summary};
 use super::to_meta::{LineSettings, ToMeta};
 use super::to_phone::ToPhone;
 use super::webrtc_leg::{LegEvent, Received, WebRtcLeg, WebRtcSettings};
+use crate::codec::EncoderSettings;
 use crate::random::Random;
 use crate::rtp::{
     Event, NtpTime, PacketKind, PayloadType, RtcpFacts, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind,
@@ -127,7 +129,7 @@ impl Bridge {
             ssrc,
             opus: OUR_OPUS,
             telephone_event: OUR_EVENTS,
-            bitrate: BITRATE,
+            encoder: EncoderSettings::default(),
             comfort_after: spec.comfort_after,
             first_seq: SeqNo(u16::try_from(random.below(1 << 15)).unwrap_or(0)),
             first_timestamp: RtpTime(random.next_u32()),
@@ -137,9 +139,12 @@ impl Bridge {
         let to_phone = ToPhone::new(
             OUR_OPUS,
             Some(OUR_EVENTS),
-            Ssrc(random.next_u32()),
-            SeqNo(u16::try_from(random.below(1 << 15)).unwrap_or(0)),
-            RtpTime(random.next_u32()),
+            Stream::new(
+                Ssrc(random.next_u32()),
+                SeqNo(u16::try_from(random.below(1 << 15)).unwrap_or(0)),
+                RtpTime(random.next_u32()),
+            ),
+            EncoderSettings::default(),
         )
         .map_err(|_| OpenRefusal::NoResources)?;
         let mut bridge = Self {
@@ -182,15 +187,18 @@ impl Bridge {
     /// Sets the pipes to what was agreed with the phone.
     fn take_agreement(&mut self, now: Now) {
         let (Some(incoming), Some(outgoing)) = (self.phone.incoming(), self.phone.outgoing()) else { return };
-        self.to_meta.set_format(incoming);
-        self.to_phone.set_out(outgoing, self.phone.speaks());
+        let set = self.to_meta.set_format(incoming);
+        if set.and_then(|()| self.to_phone.set_out(outgoing, self.phone.speaks())).is_err() {
+            self.reports.push_back(Report::Refused(OpenRefusal::NoResources));
+        }
         self.to_meta.set_open(self.stage == Stage::Open && self.phone.hears());
         self.phone_reports.start(now.mono);
         self.note_media(now.mono);
         self.codecs = format!(
-            "opus/48000 → redundancy, plc → {0}/8000 {1} ms; {0}/8000 → relay, comfort → opus/48000 20 ms",
+            "opus/48000 → redundancy, plc → {0}/{1} {2} ms; {0}/{1} → relay, comfort → opus/48000 20 ms",
             incoming.codec.name(),
-            outgoing.packet_samples / 8
+            incoming.codec.clock(),
+            outgoing.millis()
         );
     }
 
@@ -341,7 +349,7 @@ impl Bridge {
                 self.to_meta.reception().note_sender_report(now.mono, report.ssrc, ntp.middle());
             }
             if let Some(block) = &report.block {
-                self.phone_reports.note(NtpTime::from_wall(now.wall), block, 8000);
+                self.phone_reports.note(NtpTime::from_wall(now.wall), block, self.to_phone.clock());
             }
         }
     }

@@ -1,22 +1,29 @@
 //! What stands in for speech that did not come: the last pitch period, fading into the room's noise.
 
-use crate::codec::FRAME_SAMPLES;
+use crate::codec::SampleRate;
 
-/// 60 ms: as long as the longest repetition lasts.
-const HISTORY: usize = 480;
-/// Shortest and longest pitch period looked for: 200 Hz to 50 Hz at 8 kHz.
+/// Milliseconds of speech remembered: as long as the longest repetition lasts.
+const HISTORY: usize = 60;
+/// [`HISTORY`] at the highest rate.
+const STORAGE: usize = SampleRate::Wide.samples(HISTORY);
+/// Shortest and longest pitch period looked for, in samples at 8 kHz: 200 Hz to 50 Hz.
 const PITCH: std::ops::RangeInclusive<usize> = 40..=160;
-/// Full strength this long, then a straight fade to nothing at [`HISTORY`] samples.
-const HOLD: usize = 80;
-/// Samples over which resumed speech is faded in.
-const SEAM: usize = 32;
+/// Full strength for so many milliseconds, then a straight fade to nothing at [`HISTORY`].
+const HOLD: usize = 10;
+/// Milliseconds over which resumed speech is faded in.
+const SEAM: usize = 4;
+/// [`SEAM`] at the highest rate.
+const SEAM_STORAGE: usize = SampleRate::Wide.samples(SEAM);
 
 /// Extends speech over a loss or a silence of the sender (the idea of G.711 appendix I, own making).
 #[derive(Clone, Debug)]
 pub struct Concealer {
-    history: [i16; HISTORY],
+    rate: SampleRate,
+    /// The newest sample last; as much of it as [`HISTORY`] takes at this rate is in use.
+    history: [i16; STORAGE],
     /// Estimated level of the room behind the speaker, in sample units.
     noise: f32,
+    /// Samples of a pitch period.
     pitch: usize,
     /// Samples invented since the last real one.
     invented: usize,
@@ -26,34 +33,49 @@ pub struct Concealer {
 impl Concealer {
     /// A concealer that has heard silence; `seed` starts its noise.
     #[must_use]
-    pub const fn new(seed: u32) -> Self {
-        Self { history: [0; HISTORY], noise: 8.0, pitch: 0, invented: 0, seed }
+    pub const fn new(seed: u32, rate: SampleRate) -> Self {
+        Self { rate, history: [0; STORAGE], noise: 8.0, pitch: 0, invented: 0, seed }
+    }
+
+    /// Goes on at another rate: the speech is forgotten, the room is not.
+    pub fn set_rate(&mut self, rate: SampleRate) {
+        if self.rate != rate {
+            self.rate = rate;
+            self.forget();
+        }
     }
 
     /// Takes note of real speech and smooths its beginning after an invention.
     pub fn heard(&mut self, samples: &mut [i16]) {
         if self.invented > 0 {
-            let mut tail = [0; SEAM];
-            self.invent(&mut tail);
+            let mut storage = [0; SEAM_STORAGE];
+            let tail = &mut storage[..self.rate.samples(SEAM)];
+            self.invent(tail);
+            let length = tail.len() as f32;
             for (at, (sample, old)) in samples.iter_mut().zip(tail).enumerate() {
-                let share = at as f32 / SEAM as f32;
-                *sample = (f32::from(*sample) * share + f32::from(old) * (1.0 - share)) as i16;
+                let share = at as f32 / length;
+                *sample = (f32::from(*sample) * share + f32::from(*old) * (1.0 - share)) as i16;
             }
             self.invented = 0;
         }
         self.note_noise(samples);
-        if samples.len() >= HISTORY {
-            self.history.copy_from_slice(&samples[samples.len() - HISTORY..]);
+        if samples.len() >= STORAGE {
+            self.history.copy_from_slice(&samples[samples.len() - STORAGE..]);
         } else {
             self.history.copy_within(samples.len().., 0);
-            self.history[HISTORY - samples.len()..].copy_from_slice(samples);
+            self.history[STORAGE - samples.len()..].copy_from_slice(samples);
         }
     }
 
     /// Forgets the speech (not the room): what follows is noise only.
     pub fn forget(&mut self) {
-        self.history = [0; HISTORY];
-        self.invented = HISTORY;
+        self.history = [0; STORAGE];
+        self.invented = self.length();
+    }
+
+    /// Samples of [`HISTORY`] at this rate.
+    const fn length(&self) -> usize {
+        self.rate.samples(HISTORY)
     }
 
     /// Invents the next samples.
@@ -61,26 +83,27 @@ impl Concealer {
         if self.invented == 0 {
             self.pitch = self.find_pitch();
         }
+        let (hold, length) = (self.rate.samples(HOLD), self.length());
         for sample in samples {
-            let strength = match self.invented {
-                0..HOLD => 1.0,
-                HOLD..HISTORY => (HISTORY - self.invented) as f32 / (HISTORY - HOLD) as f32,
-                _ => 0.0,
+            let strength = if self.invented < hold {
+                1.0
+            } else {
+                (length - self.invented) as f32 / (length - hold) as f32
             };
             let speech = if strength > 0.0 {
-                f32::from(self.history[HISTORY - self.pitch + self.invented % self.pitch])
+                f32::from(self.history[STORAGE - self.pitch + self.invented % self.pitch])
             } else {
                 0.0
             };
             *sample = (speech * strength + self.white() * self.noise * (1.0 - strength)) as i16;
-            self.invented = (self.invented + 1).min(HISTORY);
+            self.invented = (self.invented + 1).min(length);
         }
     }
 
     /// True once speech has faded away and only the room is left.
     #[must_use]
     pub const fn is_faded(&self) -> bool {
-        self.invented >= HISTORY
+        self.invented >= self.length()
     }
 
     /// Uniform noise with a root mean square of 1.
@@ -91,7 +114,7 @@ impl Concealer {
 
     /// Follows the quietest moments: down quickly, up by a tenth of a decibel a frame.
     fn note_noise(&mut self, samples: &[i16]) {
-        if samples.len() < FRAME_SAMPLES / 2 {
+        if samples.len() < self.rate.samples(10) {
             return;
         }
         let energy: f32 = samples.iter().map(|it| f32::from(*it) * f32::from(*it)).sum();
@@ -101,23 +124,35 @@ impl Concealer {
         self.noise = self.noise.clamp(2.0, 58.0);
     }
 
+    /// The lag of the best likeness of the last 20 ms, in samples: searched at 8 kHz, refined at the own rate.
     fn find_pitch(&self) -> usize {
-        let window = &self.history[HISTORY - FRAME_SAMPLES..];
+        let scale = self.rate.hz() as usize / 8000;
         let mut best = (f32::MIN, *PITCH.end());
         for lag in PITCH {
-            let earlier = &self.history[HISTORY - FRAME_SAMPLES - lag..HISTORY - lag];
-            let (mut product, mut energy) = (0.0_f32, 1.0_f32);
-            for (now, then) in window.iter().zip(earlier) {
-                product += f32::from(*now) * f32::from(*then);
-                energy += f32::from(*then) * f32::from(*then);
-            }
-            let likeness = product / energy.sqrt();
+            let likeness = self.likeness(lag * scale, scale);
             // A multiple of the period must be clearly better to win over the period itself.
             if likeness > best.0 * if best.0 > 0.0 { 1.02 } else { 1.0 } {
                 best = (likeness, lag);
             }
         }
-        best.1
+        let coarse = best.1 * scale;
+        (coarse + 1 - scale..coarse + scale)
+            .map(|lag| (self.likeness(lag, 1), lag))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or(coarse, |(_, lag)| lag)
+    }
+
+    /// How like the last 20 ms are to those `lag` samples before, looking at every `step`th sample.
+    fn likeness(&self, lag: usize, step: usize) -> f32 {
+        let start = STORAGE - self.rate.frame();
+        let window = &self.history[start..];
+        let earlier = &self.history[start - lag..STORAGE - lag];
+        let (mut product, mut energy) = (0.0_f32, 1.0_f32);
+        for (now, then) in window.iter().zip(earlier).step_by(step) {
+            product += f32::from(*now) * f32::from(*then);
+            energy += f32::from(*then) * f32::from(*then);
+        }
+        product / energy.sqrt()
     }
 }
 
@@ -126,53 +161,81 @@ mod tests {
     use super::*;
     use crate::codec::level_dbov;
 
-    fn vowel(at: usize) -> i16 {
-        let t = at as f32 / 8000.0;
+    const RATES: [SampleRate; 2] = [SampleRate::Narrow, SampleRate::Wide];
+
+    fn vowel(rate: SampleRate, at: usize) -> i16 {
+        let t = at as f32 / rate.hz() as f32;
         (1..8).map(|h| (t * 125.0 * h as f32 * std::f32::consts::TAU).sin() * 4000.0 / h as f32).sum::<f32>()
             as i16
     }
 
-    fn fed() -> Concealer {
-        let mut concealer = Concealer::new(1);
+    fn vowels(rate: SampleRate, from: usize, count: usize) -> Vec<i16> {
+        (from..from + count).map(|at| vowel(rate, at)).collect()
+    }
+
+    fn fed(rate: SampleRate) -> Concealer {
+        let mut concealer = Concealer::new(1, rate);
         for frame in 0..10 {
-            let mut samples: [i16; 160] = std::array::from_fn(|at| vowel(frame * 160 + at));
-            concealer.heard(&mut samples);
+            concealer.heard(&mut vowels(rate, frame * rate.frame(), rate.frame()));
         }
         concealer
     }
 
     #[test]
     fn a_vowel_goes_on_with_its_pitch_for_a_while() {
-        let mut concealer = fed();
-        let mut invented = [0; HOLD];
-        concealer.invent(&mut invented);
-        let error: Vec<i16> = invented.iter().enumerate().map(|(at, it)| it - vowel(1600 + at)).collect();
-        assert!(level_dbov(&error) < level_dbov(&invented) - 15.0);
+        for rate in RATES {
+            let mut concealer = fed(rate);
+            let mut invented = vec![0; rate.samples(HOLD)];
+            concealer.invent(&mut invented);
+            let said = vowels(rate, rate.frame() * 10, invented.len());
+            let error: Vec<i16> = invented.iter().zip(said).map(|(a, b)| a - b).collect();
+            assert!(level_dbov(&error) < level_dbov(&invented) - 15.0, "{rate:?}");
+        }
     }
 
     #[test]
     fn a_long_loss_fades_into_noise_that_is_never_digital_silence() {
-        let mut concealer = fed();
-        let mut frame = [0; 160];
-        let mut levels = Vec::new();
-        for _ in 0..6 {
-            concealer.invent(&mut frame);
-            levels.push(level_dbov(&frame));
+        for rate in RATES {
+            let mut concealer = fed(rate);
+            let mut frame = vec![0; rate.frame()];
+            let mut levels = Vec::new();
+            for _ in 0..6 {
+                concealer.invent(&mut frame);
+                levels.push(level_dbov(&frame));
+            }
+            assert!(levels[0] > -20.0 && levels[1] < levels[0] && levels[2] < levels[1], "{levels:?}");
+            assert!(levels[3..].iter().all(|it| (-90.0..-50.0).contains(it)), "{levels:?}");
+            assert!(concealer.is_faded());
         }
-        assert!(levels[0] > -20.0 && levels[1] < levels[0] && levels[2] < levels[1], "{levels:?}");
-        assert!(levels[3..].iter().all(|it| (-90.0..-50.0).contains(it)), "{levels:?}");
-        assert!(concealer.is_faded());
     }
 
     #[test]
     fn resumed_speech_starts_without_a_step() {
-        let mut concealer = fed();
-        let mut gap = [0; 160];
-        concealer.invent(&mut gap);
-        let mut speech: [i16; 160] = std::array::from_fn(|at| vowel(5000 + at));
-        let untouched = speech;
-        concealer.heard(&mut speech);
-        assert!((i32::from(speech[0]) - i32::from(gap[159])).abs() < 4000);
-        assert_eq!(speech[SEAM..], untouched[SEAM..]);
+        for rate in RATES {
+            let mut concealer = fed(rate);
+            let mut gap = vec![0; rate.frame()];
+            concealer.invent(&mut gap);
+            let untouched = vowels(rate, 5000, rate.frame());
+            let mut speech = untouched.clone();
+            concealer.heard(&mut speech);
+            assert!((i32::from(speech[0]) - i32::from(*gap.last().unwrap())).abs() < 4000);
+            let seam = rate.samples(SEAM);
+            assert_eq!(speech[seam..], untouched[seam..]);
+        }
+    }
+
+    #[test]
+    fn a_change_of_rate_forgets_the_speech_and_keeps_the_room() {
+        let mut concealer = fed(SampleRate::Narrow);
+        for _ in 0..20 {
+            concealer.heard(&mut [30; 160]);
+        }
+        let room = concealer.noise;
+        concealer.set_rate(SampleRate::Wide);
+        let mut frame = [0; 320];
+        concealer.invent(&mut frame);
+        assert!(concealer.is_faded());
+        let expected = 20.0 * (room / 32_768.0).log10();
+        assert!((level_dbov(&frame) - expected).abs() < 1.0, "{} {expected}", level_dbov(&frame));
     }
 }

@@ -12,13 +12,16 @@ pub mod webrtc_leg;
 
 pub mod concealer;
 pub mod digits;
+pub mod format;
 pub mod frames;
 pub mod latch;
 pub mod line;
 pub mod outbox;
+pub mod packetizer;
 pub mod reorder;
 pub mod rtcp;
 pub mod rtp_leg;
+pub mod stream;
 pub mod summary;
 pub mod to_meta;
 pub mod to_phone;

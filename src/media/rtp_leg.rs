@@ -3,12 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::format::{EventFormat, PhoneFormat, PhoneLine};
 use super::latch::{Latch, Source};
-use super::to_meta::PhoneFormat;
-use super::to_phone::PhoneLine;
-use crate::codec::G711;
 use crate::rtp::{PayloadType, RtpPacket};
-use crate::sdp::audio::{self, AudioCodec, AudioRefusal, LocalAudio, Negotiated};
+use crate::sdp::audio::{self, AudioRefusal, LocalAudio, Negotiated};
 
 /// RFC 3389 on its static payload type.
 const COMFORT_NOISE: PayloadType = PayloadType(13);
@@ -124,9 +122,9 @@ impl RtpLeg {
     #[must_use]
     pub fn incoming(&self) -> Option<PhoneFormat> {
         self.agreed.as_ref().map(|agreed| PhoneFormat {
-            codec: law(agreed.codec),
+            codec: agreed.codec,
             payload_type: agreed.receive_payload_type,
-            telephone_event: agreed.receive_telephone_event,
+            telephone_event: agreed.receive_telephone_event.map(events),
         })
     }
 
@@ -135,9 +133,9 @@ impl RtpLeg {
     pub fn outgoing(&self) -> Option<PhoneLine> {
         self.agreed.as_ref().map(|agreed| {
             let format = PhoneFormat {
-                codec: law(agreed.codec),
+                codec: agreed.codec,
                 payload_type: agreed.payload_type,
-                telephone_event: agreed.telephone_event,
+                telephone_event: agreed.telephone_event.map(events),
             };
             PhoneLine::new(format, agreed.ptime)
         })
@@ -162,9 +160,6 @@ impl RtpLeg {
     }
 }
 
-const fn law(codec: AudioCodec) -> G711 {
-    match codec {
-        AudioCodec::Pcmu => G711::MuLaw,
-        AudioCodec::Pcma => G711::ALaw,
-    }
+const fn events(payload_type: PayloadType) -> EventFormat {
+    EventFormat { payload_type, clock: 8000 }
 }

@@ -1,4 +1,7 @@
-//! The pipe from the phone to the user: G.711 of any packet length in, one Opus packet every 20 ms out.
+//! The pipe from the phone to the user: speech of any packet length in, one Opus packet every 20 ms out.
+//!
+//! Speech is decoded and encoded at the rate of the phone's codec: `ToMeta::speech` is where the phone's
+//! samples appear, as they came, `ToMeta::encode` where every frame of 20 ms passes that the user hears.
 //!
 //! Work is done on arrival and the sender's timing is kept. When nothing came for a while a 20 ms
 //! generator fills the slots: the end of the speech, fading, then the room's noise, both through the
@@ -9,17 +12,23 @@ use std::time::{Duration, Instant};
 
 use super::concealer::Concealer;
 use super::digits::Digits;
+use super::format::PhoneFormat;
 use super::frames::Frames;
 use super::line::{Line, SLOT};
 use super::reorder::{Place, Reorder};
 use super::summary::DirectionSummary;
-use crate::codec::{FRAME_SAMPLES, G711, MAX_OPUS_PACKET, OpusEncoder, OpusError};
+use crate::codec::{
+    AudioCodec, CodecError, EncoderSettings, MAX_FRAME_SAMPLES, MAX_OPUS_PACKET, OpusEncoder, SampleRate,
+    SpeechDecoder,
+};
 use crate::rtp::{Arrival, Event, PayloadType, Reception, RtpPacket, RtpTime, SeqNo, Ssrc, TelephoneEvent};
 
-/// 200 ms, far above any packet length in use.
-const LONGEST_PACKET: usize = 1600;
-/// A gap up to this is concealed sample by sample; beyond it the stream is set anew.
-const LONGEST_GAP: i32 = 480;
+/// Samples of 200 ms at the highest rate, far above any packet length in use.
+const LONGEST_PACKET: usize = SampleRate::Wide.samples(200);
+/// A gap of up to so many milliseconds is concealed sample by sample; beyond it the stream is set anew.
+const LONGEST_GAP: usize = 60;
+/// Milliseconds: what is older comes from a clock that jumped.
+const OLDEST: usize = 2000;
 /// The generator begins this much before its limit, so that the gap on the wire stays below it also when the
 /// thread is woken late: with 5 ms, every pause of a phone on a busy machine could become a gap.
 const HEAD_START: Duration = Duration::from_millis(10);
@@ -36,9 +45,6 @@ const LAG_WINDOW: u32 = 50;
 const MOST_INSERTED: Duration = Duration::from_millis(200);
 /// After a stop longer than this, slots are skipped, not filled.
 const LONGEST_FILL: Duration = Duration::from_millis(500);
-/// The loss that libopus prepares for while no receiver report came, in per cent (rule 12).
-pub const EXPECTED_LOSS: u8 = 5;
-
 /// What the stream towards Meta looks like.
 #[derive(Clone, Copy, Debug)]
 pub struct LineSettings {
@@ -48,8 +54,8 @@ pub struct LineSettings {
     pub opus: PayloadType,
     /// Telephone events in Meta's SDP.
     pub telephone_event: PayloadType,
-    /// Bits a second, from `maxaveragebitrate`.
-    pub bitrate: u32,
+    /// How libopus encodes; the bitrate follows `maxaveragebitrate` of Meta's SDP.
+    pub encoder: EncoderSettings,
     /// The generator takes over when nothing was sent for this long.
     pub comfort_after: Duration,
     /// First sequence number, below 2^15.
@@ -60,24 +66,16 @@ pub struct LineSettings {
     pub noise: u32,
 }
 
-/// What the phone sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PhoneFormat {
-    /// The law.
-    pub codec: G711,
-    /// Its payload type as the phone sends it.
-    pub payload_type: PayloadType,
-    /// Telephone events as the phone sends them.
-    pub telephone_event: Option<PayloadType>,
-}
-
 /// The pipe; see the module's words.
 #[derive(Debug)]
 pub struct ToMeta {
     settings: LineSettings,
     line: Line,
+    /// That of the phone's codec, 8 kHz while it is not known.
+    rate: SampleRate,
     encoder: OpusEncoder,
     format: Option<PhoneFormat>,
+    decoder: SpeechDecoder,
     reception: Reception,
     reorder: Reorder,
     concealer: Concealer,
@@ -104,17 +102,20 @@ impl ToMeta {
     /// A pipe whose line has not begun and whose gate is shut.
     ///
     /// # Errors
-    /// [`OpusError::Memory`] if libopus cannot make its state.
-    pub fn new(settings: LineSettings) -> Result<Self, OpusError> {
+    /// [`CodecError::Memory`] if libopus cannot make its state.
+    pub fn new(settings: LineSettings) -> Result<Self, CodecError> {
+        let rate = SampleRate::Narrow;
         Ok(Self {
             line: Line::new(settings.ssrc, settings.opus, settings.first_seq, settings.first_timestamp),
-            encoder: OpusEncoder::new(settings.bitrate, EXPECTED_LOSS)?,
+            rate,
+            encoder: OpusEncoder::new(rate, &settings.encoder)?,
             format: None,
+            decoder: SpeechDecoder::new(AudioCodec::Pcmu)?,
             reception: Reception::new(8000),
             reorder: Reorder::default(),
-            concealer: Concealer::new(settings.noise),
+            concealer: Concealer::new(settings.noise, rate),
             digits: Digits::default(),
-            pcm: Vec::with_capacity(LONGEST_PACKET),
+            pcm: Vec::with_capacity(2 * LONGEST_PACKET),
             due: VecDeque::with_capacity(16),
             last_due: None,
             next: None,
@@ -133,20 +134,21 @@ impl ToMeta {
     /// What Meta's description says; without effect once the line has begun.
     ///
     /// # Errors
-    /// [`OpusError::Memory`] if libopus cannot make its state.
+    /// [`CodecError::Memory`] if libopus cannot make its state.
     pub fn set_line(
         &mut self,
         opus: PayloadType,
         telephone_event: PayloadType,
         bitrate: u32,
-    ) -> Result<(), OpusError> {
+    ) -> Result<(), CodecError> {
         if self.line.has_begun() {
             return Ok(());
         }
-        if bitrate != self.settings.bitrate {
-            self.encoder = OpusEncoder::new(bitrate, EXPECTED_LOSS)?;
+        let encoder = EncoderSettings { bitrate, ..self.settings.encoder };
+        if encoder != self.settings.encoder {
+            self.encoder = OpusEncoder::new(self.rate, &encoder)?;
         }
-        self.settings = LineSettings { opus, telephone_event, bitrate, ..self.settings };
+        self.settings = LineSettings { opus, telephone_event, encoder, ..self.settings };
         let LineSettings { ssrc, first_seq, first_timestamp, .. } = self.settings;
         self.line = Line::new(ssrc, opus, first_seq, first_timestamp);
         Ok(())
@@ -171,17 +173,39 @@ impl ToMeta {
         }
     }
 
-    /// What the phone sends from now on.
-    pub fn set_format(&mut self, format: PhoneFormat) {
-        if self.format != Some(format) {
-            self.format = Some(format);
-            self.drop_speech();
+    /// What the phone sends from now on. Another rate brings another encoder; the line goes on.
+    ///
+    /// # Errors
+    /// [`CodecError::Memory`] if libopus cannot make its state.
+    pub fn set_format(&mut self, format: PhoneFormat) -> Result<(), CodecError> {
+        if self.format == Some(format) {
+            return Ok(());
         }
+        if self.format.map(|it| it.codec) != Some(format.codec) {
+            let rate = format.codec.rate();
+            self.decoder = SpeechDecoder::new(format.codec)?;
+            if rate != self.rate {
+                self.encoder = OpusEncoder::new(rate, &self.settings.encoder)?;
+                self.concealer.set_rate(rate);
+                self.rate = rate;
+            }
+            self.reception.set_clock(format.codec.clock());
+        }
+        self.format = Some(format);
+        self.drop_speech();
+        Ok(())
     }
 
     /// The user's side reports loss: libopus prepares for it.
     pub fn expect_loss(&mut self, percent: u8) {
+        self.settings.encoder.expected_loss = percent;
         self.encoder.expect_loss(percent);
+    }
+
+    /// Trades work for sound from the next frame on: 0 (least work) to 10.
+    pub fn set_complexity(&mut self, complexity: u8) {
+        self.settings.encoder.complexity = complexity;
+        self.encoder.set_complexity(complexity);
     }
 
     fn drop_speech(&mut self) {
@@ -201,7 +225,7 @@ impl ToMeta {
         self.figures.packets_in += 1;
         self.figures.bytes_in += packet.payload.len() as u64;
         let known = header.payload_type == format.payload_type
-            || Some(header.payload_type) == format.telephone_event
+            || format.is_event(header.payload_type)
             || header.payload_type == COMFORT_NOISE;
         if !known {
             self.figures.refused += 1;
@@ -255,8 +279,11 @@ impl ToMeta {
         if !self.open || !self.line.has_begun() {
             return;
         }
-        if Some(packet.header.payload_type) == format.telephone_event {
+        if let Some(events) =
+            format.telephone_event.filter(|it| it.payload_type == packet.header.payload_type)
+        {
             if let Ok(report) = TelephoneEvent::parse(packet.payload) {
+                let report = report.rescaled(events.clock, 8000);
                 let idle = !self.digits.is_active();
                 self.digits.hear(now, packet.header.timestamp, report);
                 if idle && self.digits.is_active() {
@@ -285,21 +312,25 @@ impl ToMeta {
         }
     }
 
-    fn speech(&mut self, now: Instant, arrived: Instant, packet: &RtpPacket<'_>, codec: G711) {
+    fn speech(&mut self, now: Instant, arrived: Instant, packet: &RtpPacket<'_>, codec: AudioCodec) {
         let mut decoded = [0; LONGEST_PACKET];
-        let count = packet.payload.len().min(LONGEST_PACKET);
-        if count == 0 {
-            return;
-        }
+        let storage = &mut decoded[..self.rate.samples(200)];
+        let count = match self.decoder.decode(packet.payload, storage) {
+            Ok(count) if count > 0 => count,
+            _ => {
+                // An empty packet keeps a port open.
+                self.figures.refused += u64::from(!packet.payload.is_empty());
+                return;
+            }
+        };
         let mut samples = &mut decoded[..count];
-        codec.decode(packet.payload, samples);
         let stamp = packet.header.timestamp;
         let apart = self.next.map_or(0, |next| stamp.since(next));
+        let distance = codec.samples(apart.unsigned_abs());
         let mut from = stamp;
-        if apart < 0 && apart > -16_000 {
-            let overlap = apart.unsigned_abs() as usize;
-            if overlap < count {
-                samples = &mut samples[overlap..];
+        if apart < 0 && distance < self.rate.samples(OLDEST) {
+            if distance < count {
+                samples = &mut samples[distance..];
                 from = stamp.plus(apart.unsigned_abs());
             } else if !self.is_set_back(now, packet.header.marker) {
                 self.figures.late += 1;
@@ -308,23 +339,23 @@ impl ToMeta {
                 self.pcm.clear();
                 self.due.clear();
             }
-        } else if (1..=LONGEST_GAP).contains(&apart) {
-            let mut invented = [0; LONGEST_GAP as usize];
-            let gap = &mut invented[..apart.unsigned_abs() as usize];
+        } else if apart > 0 && distance <= self.rate.samples(LONGEST_GAP) {
+            let mut invented = [0; SampleRate::Wide.samples(LONGEST_GAP)];
+            let gap = &mut invented[..distance];
             self.concealer.invent(gap);
-            self.figures.concealed += gap.len().div_ceil(FRAME_SAMPLES) as u64;
+            self.figures.concealed += gap.len().div_ceil(self.rate.frame()) as u64;
             self.queue(now, arrived, gap, Duration::ZERO);
             self.last_due = None;
         } else if apart != 0 {
             // The sender's clock jumped: an unfinished frame has no continuation.
-            self.pcm.truncate(self.due.len() * FRAME_SAMPLES);
+            self.pcm.truncate(self.due.len() * self.rate.frame());
             self.line.mark();
         }
         self.late_since = None;
         self.concealer.heard(samples);
         let taken = samples.len();
         self.queue(now, arrived, samples, SLOT);
-        self.next = Some(from.plus(taken as u32));
+        self.next = Some(from.plus(codec.ticks(taken)));
         // Half a frame is waited for as long as a whole one.
         self.generating = false;
     }
@@ -339,14 +370,14 @@ impl ToMeta {
 
     /// Puts samples behind those that wait; whole frames become due `apart` from each other.
     fn queue(&mut self, now: Instant, arrived: Instant, samples: &[i16], apart: Duration) {
-        if self.pcm.len() + samples.len() > 2 * LONGEST_PACKET {
+        if self.pcm.len() + samples.len() > self.rate.samples(400) {
             // A flood: nobody listens a second behind.
             self.figures.late += 1;
             return;
         }
         self.pcm.extend_from_slice(samples);
         let mut due = now;
-        while (self.due.len() + 1) * FRAME_SAMPLES <= self.pcm.len() {
+        while (self.due.len() + 1) * self.rate.frame() <= self.pcm.len() {
             let at = self.last_due.map_or(due, |last| due.max(last + PACE));
             self.due.push_back((at, arrived));
             self.last_due = if apart.is_zero() { None } else { Some(at) };
@@ -357,9 +388,10 @@ impl ToMeta {
     /// Sends the frames that are due.
     fn flush(&mut self, now: Instant, out: &mut Frames) {
         while let Some((_, arrived)) = self.due.pop_front_if(|(due, _)| *due <= now) {
-            let mut frame = [0; FRAME_SAMPLES];
-            frame.copy_from_slice(&self.pcm[..FRAME_SAMPLES]);
-            self.pcm.drain(..FRAME_SAMPLES);
+            let mut storage = [0; MAX_FRAME_SAMPLES];
+            let frame = &mut storage[..self.rate.frame()];
+            frame.copy_from_slice(&self.pcm[..frame.len()]);
+            self.pcm.drain(..frame.len());
             let Some(due) = self.line.due() else { return };
             let ahead = if self.spliced { AHEAD_AFTER_COMFORT } else { AHEAD };
             if due > now + ahead {
@@ -371,7 +403,7 @@ impl ToMeta {
                 self.line.mark();
             }
             self.spoke = true;
-            self.encode(now, &frame, Some(arrived), out);
+            self.encode(now, frame, Some(arrived), out);
         }
     }
 
@@ -384,10 +416,11 @@ impl ToMeta {
         }
         let mut surplus = self.smallest_lag.min(MOST_INSERTED);
         while surplus > SLOT {
-            let mut frame = [0; FRAME_SAMPLES];
-            self.concealer.invent(&mut frame);
+            let mut storage = [0; MAX_FRAME_SAMPLES];
+            let frame = &mut storage[..self.rate.frame()];
+            self.concealer.invent(frame);
             self.figures.concealed += 1;
-            self.encode(now, &frame, None, out);
+            self.encode(now, frame, None, out);
             surplus -= SLOT;
         }
         self.lag_count = 0;
@@ -396,8 +429,9 @@ impl ToMeta {
 
     /// Fills the next slot from what was heard last, or with the room's noise.
     fn fill(&mut self, now: Instant, out: &mut Frames) {
-        let mut frame = [0; FRAME_SAMPLES];
-        let kept = self.pcm.len().min(FRAME_SAMPLES);
+        let mut storage = [0; MAX_FRAME_SAMPLES];
+        let frame = &mut storage[..self.rate.frame()];
+        let kept = self.pcm.len().min(frame.len());
         frame[..kept].copy_from_slice(&self.pcm[..kept]);
         self.pcm.clear();
         if self.concealer.is_faded() || !self.open {
@@ -406,19 +440,15 @@ impl ToMeta {
             self.figures.concealed += 1;
         }
         self.concealer.invent(&mut frame[kept..]);
-        self.next = self.next.map(|next| next.plus((FRAME_SAMPLES - kept) as u32));
+        let codec = self.format.map_or(AudioCodec::Pcmu, |it| it.codec);
+        self.next = self.next.map(|next| next.plus(codec.ticks(frame.len() - kept)));
         self.generating = true;
         self.spliced = true;
-        self.encode(now, &frame, None, out);
+        self.encode(now, frame, None, out);
     }
 
-    fn encode(
-        &mut self,
-        now: Instant,
-        frame: &[i16; FRAME_SAMPLES],
-        arrived: Option<Instant>,
-        out: &mut Frames,
-    ) {
+    /// Sends 20 ms at [`Self::rate`] in the next slot.
+    fn encode(&mut self, now: Instant, frame: &[i16], arrived: Option<Instant>, out: &mut Frames) {
         let mut packet = [0; MAX_OPUS_PACKET];
         match self.encoder.encode(frame, &mut packet) {
             Ok(length) => self.line.speak(now, &packet[..length], arrived, out),
@@ -481,6 +511,12 @@ impl ToMeta {
             }
             self.generating = true;
         }
+    }
+
+    /// The rate at which this direction runs.
+    #[must_use]
+    pub const fn rate(&self) -> SampleRate {
+        self.rate
     }
 
     /// True once the phone's own speech has gone out.

@@ -1,20 +1,24 @@
-//! The pipe from the user to the phone: Opus in, G.711 out, on arrival, the sender's timing kept.
+//! The pipe from the user to the phone: Opus in, the phone's codec out, on arrival, the sender's timing kept.
 //!
-//! Loss is repaired from the redundancy of the next packet or concealed, for as long as the phone can
-//! still play it; the phone's own jitter buffer does the rest.
+//! Opus is decoded straight to the rate of the phone's codec; [`ToPhone::push`] is where every sample
+//! for the phone passes. Loss is repaired from the redundancy of the next packet or concealed, for as
+//! long as the phone can still play it; the phone's own jitter buffer does the rest.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::digits::Digits;
+use super::format::PhoneLine;
 use super::frames::Frames;
 use super::line::SLOT;
+use super::packetizer::Packetizer;
 use super::reorder::{Place, Reorder};
+use super::stream::Stream;
 use super::summary::DirectionSummary;
-use super::to_meta::PhoneFormat;
-use crate::codec::{FRAME_SAMPLES, MAX_OPUS_SAMPLES, OpusDecoder, OpusError, level_dbov};
+use crate::codec::{
+    CodecError, EncoderSettings, MAX_FRAME_SAMPLES, MAX_OPUS_SAMPLES, OpusDecoder, SampleRate, level_dbov,
+};
 use crate::rtp::{
-    Arrival, NtpTime, PayloadType, Reception, RtpHeader, RtpPacket, RtpTime, SenderFacts, SeqNo, Ssrc,
-    TelephoneEvent,
+    Arrival, NtpTime, PayloadType, Reception, RtpPacket, RtpTime, SenderFacts, Ssrc, TelephoneEvent,
 };
 
 /// Ticks of a 20 ms frame on Meta's clock.
@@ -28,31 +32,11 @@ const VOICED_DBOV: f32 = -45.0;
 /// So many voiced frames more than quiet ones: the user speaks (200 ms).
 const SPOKEN: u8 = 10;
 
-/// What the stream towards the phone looks like.
-#[derive(Clone, Copy, Debug)]
-pub struct PhoneLine {
-    /// Codec and payload types, as we send them.
-    pub format: PhoneFormat,
-    /// Samples per packet: the phone's ptime.
-    pub packet_samples: usize,
-}
-
-impl PhoneLine {
-    /// With the packet length the phone asked for; odd ones become 20 ms.
-    #[must_use]
-    pub fn new(format: PhoneFormat, ptime: Duration) -> Self {
-        let samples = ptime.as_millis() * 8;
-        let packet_samples = match usize::try_from(samples) {
-            Ok(samples @ (80 | 160 | 240 | 320 | 480)) => samples,
-            _ => FRAME_SAMPLES,
-        };
-        Self { format, packet_samples }
-    }
-}
-
 /// The pipe; see the module's words.
 #[derive(Debug)]
 pub struct ToPhone {
+    /// At the rate of the phone's codec, at 8 kHz while that is not known.
+    rate: SampleRate,
     decoder: OpusDecoder,
     opus: PayloadType,
     telephone_event: Option<PayloadType>,
@@ -60,35 +44,33 @@ pub struct ToPhone {
     reorder: Reorder,
     digits: Digits,
     next_report: Option<Instant>,
-    /// The sender's time of the next sample, and ours.
+    /// The sender's time of the next sample.
     next: Option<RtpTime>,
-    next_out: RtpTime,
-    out: Option<PhoneLine>,
+    settings: EncoderSettings,
+    out: Option<(PhoneLine, Packetizer)>,
     sending: bool,
-    ssrc: Ssrc,
-    seq: SeqNo,
-    marker: bool,
-    codes: Vec<u8>,
-    last_sent: Option<Instant>,
+    stream: Stream,
     voiced: u8,
     user_spoke: bool,
     figures: DirectionSummary,
 }
 
 impl ToPhone {
-    /// A pipe that decodes, but sends nothing until it knows what the phone takes.
+    /// A pipe that decodes, but sends nothing until it knows what the phone takes; `settings` are for
+    /// phones with Opus.
     ///
     /// # Errors
-    /// [`OpusError::Memory`] if libopus cannot make its state.
+    /// [`CodecError::Memory`] if libopus cannot make its state.
     pub fn new(
         opus: PayloadType,
         telephone_event: Option<PayloadType>,
-        ssrc: Ssrc,
-        seq: SeqNo,
-        first: RtpTime,
-    ) -> Result<Self, OpusError> {
+        stream: Stream,
+        settings: EncoderSettings,
+    ) -> Result<Self, CodecError> {
+        let rate = SampleRate::Narrow;
         Ok(Self {
-            decoder: OpusDecoder::new()?,
+            rate,
+            decoder: OpusDecoder::new(rate)?,
             opus,
             telephone_event,
             reception: Reception::new(48_000),
@@ -96,14 +78,10 @@ impl ToPhone {
             digits: Digits::default(),
             next_report: None,
             next: None,
-            next_out: first,
+            settings,
             out: None,
             sending: false,
-            ssrc,
-            seq,
-            marker: true,
-            codes: Vec::with_capacity(MAX_OPUS_SAMPLES),
-            last_sent: None,
+            stream,
             voiced: 0,
             user_spoke: false,
             figures: DirectionSummary::default(),
@@ -117,17 +95,50 @@ impl ToPhone {
     }
 
     /// What the phone takes from now on, and whether it wants anything (hold).
-    pub fn set_out(&mut self, out: PhoneLine, sending: bool) {
-        if self.out.map(|it| it.format) != Some(out.format) {
-            self.codes.clear();
-            self.marker = true;
+    ///
+    /// # Errors
+    /// [`CodecError::Memory`] if libopus cannot make its state.
+    pub fn set_out(&mut self, line: PhoneLine, sending: bool) -> Result<(), CodecError> {
+        let codec = line.format.codec;
+        match &mut self.out {
+            Some((before, packetizer)) if before.format.codec == codec => {
+                if before.format != line.format {
+                    self.stream.leave_out(packetizer.clear());
+                }
+                packetizer.set_length(&line);
+                *before = line;
+            }
+            out => {
+                if let Some((_, packetizer)) = out {
+                    self.stream.leave_out(packetizer.clear());
+                }
+                *out = Some((line, Packetizer::new(&line, &self.settings)?));
+                self.stream.set_clock(codec.clock());
+            }
         }
-        self.out = Some(out);
+        if self.rate != codec.rate() {
+            self.decoder = OpusDecoder::new(codec.rate())?;
+            self.rate = codec.rate();
+        }
         if self.sending != sending {
             self.sending = sending;
-            self.codes.clear();
+            self.drop_speech();
             self.next = None;
         }
+        Ok(())
+    }
+
+    /// Trades work for sound from the next frame on, 0 to 10; only of phones with Opus.
+    pub fn set_complexity(&mut self, complexity: u8) {
+        self.settings.complexity = complexity;
+        if let Some((_, packetizer)) = &mut self.out {
+            packetizer.set_complexity(complexity);
+        }
+    }
+
+    /// Forgets what waits to fill a packet and tells its ticks.
+    fn drop_speech(&mut self) -> u32 {
+        self.out.as_mut().map_or(0, |(_, packetizer)| packetizer.clear())
     }
 
     /// Takes a decrypted packet from Meta.
@@ -200,7 +211,7 @@ impl ToPhone {
                 // The key stands on the sender's audio clock; speech after it is a new piece.
                 self.next = None;
                 if idle && self.digits.is_active() {
-                    self.codes.clear();
+                    self.drop_speech();
                     self.catch_up(now);
                     self.next_report = Some(now);
                     self.say(now, out);
@@ -235,7 +246,8 @@ impl ToPhone {
             self.figures.refused += 1;
             return;
         };
-        self.next = Some(stamp.plus(count as u32 * 6));
+        // Meta's clock runs at 48 kHz whatever is decoded (RFC 7587 §4.1).
+        self.next = Some(stamp.plus(count as u32 * (48_000 / self.rate.hz())));
         self.watch_voice(&samples[..count]);
         self.push(now, arrived, &samples[..count], out);
     }
@@ -245,35 +257,37 @@ impl ToPhone {
         let frames = apart / FRAME_TICKS;
         // Without a missing sequence number the sender was silent on purpose.
         if missing == 0 || frames > REPAIRED || apart % FRAME_TICKS != 0 {
-            self.leave_out(apart.unsigned_abs() / 6);
+            let clock = u64::from(self.stream.clock());
+            self.leave_out((u64::from(apart.unsigned_abs()) * clock / 48_000) as u32);
             return;
         }
         for left in (0..frames).rev() {
-            let mut frame = [0; FRAME_SAMPLES];
+            let mut storage = [0; MAX_FRAME_SAMPLES];
+            let frame = &mut storage[..self.rate.frame()];
             let repaired = if left == 0 && OpusDecoder::has_redundancy(payload) {
                 self.figures.recovered += 1;
-                self.decoder.recover(payload, &mut frame)
+                self.decoder.recover(payload, frame)
             } else {
                 self.figures.concealed += 1;
-                self.decoder.conceal(&mut frame)
+                self.decoder.conceal(frame)
             };
             if repaired.is_ok() {
-                self.push(now, now, &frame, out);
+                self.push(now, now, frame, out);
             }
         }
     }
 
-    fn leave_out(&mut self, samples: u32) {
-        self.next_out = self.next_out.plus(samples + self.codes.len() as u32);
-        self.codes.clear();
-        self.marker = true;
+    fn leave_out(&mut self, ticks: u32) {
+        let dropped = self.drop_speech();
+        self.stream.leave_out(ticks.wrapping_add(dropped));
     }
 
     /// Sets our time stamp by our own clock after a splice.
     fn catch_up(&mut self, now: Instant) {
-        if let Some(before) = self.last_sent {
-            let elapsed = now.saturating_duration_since(before).saturating_sub(SLOT).as_micros() / 125;
-            self.leave_out(u32::try_from(elapsed).unwrap_or(0));
+        if let Some(before) = self.stream.last_sent() {
+            let elapsed = now.saturating_duration_since(before).saturating_sub(SLOT);
+            self.drop_speech();
+            self.stream.leave_out(self.stream.ticks(elapsed));
         }
     }
 
@@ -286,60 +300,31 @@ impl ToPhone {
         self.user_spoke = self.voiced >= SPOKEN;
     }
 
+    /// Takes samples for the phone, at [`Self::rate`].
     fn push(&mut self, now: Instant, arrived: Instant, samples: &[i16], out: &mut Frames) {
-        let Some(line) = self.out.filter(|_| self.sending && !self.digits.is_active()) else { return };
-        let start = self.codes.len();
-        self.codes.resize(start + samples.len(), 0);
-        line.format.codec.encode(samples, &mut self.codes[start..]);
-        let whole = self.codes.len() / line.packet_samples * line.packet_samples;
-        let mut at = 0;
-        while at < whole {
-            let end = at + line.packet_samples;
-            let header = RtpHeader {
-                marker: std::mem::take(&mut self.marker),
-                payload_type: line.format.payload_type,
-                seq: self.seq,
-                timestamp: self.next_out,
-                ssrc: self.ssrc,
-            };
-            out.push(&header, &self.codes[at..end], Some(arrived));
-            self.next_out = self.next_out.plus(line.packet_samples as u32);
-            self.sent(now, line.packet_samples);
-            at = end;
+        if !self.sending || self.digits.is_active() {
+            return;
         }
-        self.codes.drain(..whole);
-    }
-
-    fn sent(&mut self, now: Instant, bytes: usize) {
-        self.seq = self.seq.next();
-        self.figures.packets_out += 1;
-        self.figures.bytes_out += bytes as u64;
-        if let Some(before) = self.last_sent.replace(now) {
-            let gap = now.saturating_duration_since(before);
-            self.figures.longest_gap = self.figures.longest_gap.max(gap);
+        let Some((line, packetizer)) = &mut self.out else { return };
+        packetizer.push(samples);
+        let ticks = packetizer.ticks();
+        while let Some(payload) = packetizer.packet() {
+            self.stream.speak(now, arrived, line.format.payload_type, payload, ticks, out);
         }
     }
 
     fn say(&mut self, now: Instant, out: &mut Frames) {
         while let Some(due) = self.next_report.filter(|due| *due <= now) {
-            let Some(saying) = self.digits.say(now, self.next_out) else {
+            let Some(saying) = self.digits.say(now, self.stream.timestamp()) else {
                 self.next_report = None;
                 return;
             };
             self.next_report = Some(due + SLOT);
-            self.next_out = self.next_out.plus(FRAME_SAMPLES as u32);
-            self.marker = true;
-            let line = self.out.filter(|_| self.sending);
-            let Some(payload_type) = line.and_then(|it| it.format.telephone_event) else { continue };
-            let header = RtpHeader {
-                marker: saying.first,
-                payload_type,
-                seq: self.seq,
-                timestamp: saying.start,
-                ssrc: self.ssrc,
-            };
-            out.push(&header, &saying.report.to_bytes(), None);
-            self.sent(now, 4);
+            self.stream.leave_out(self.stream.ticks(SLOT));
+            let line = self.out.as_ref().filter(|_| self.sending);
+            let Some(events) = line.and_then(|(it, _)| it.format.telephone_event) else { continue };
+            let report = saying.report.rescaled(8000, events.clock).to_bytes();
+            self.stream.say(now, events.payload_type, saying.start, saying.first, report, out);
         }
     }
 
@@ -366,26 +351,31 @@ impl ToPhone {
     /// True once speech has gone out to the phone.
     #[must_use]
     pub const fn has_sent(&self) -> bool {
-        self.last_sent.is_some()
+        self.stream.last_sent().is_some()
     }
 
     /// Our source towards the phone.
     #[must_use]
     pub const fn ssrc(&self) -> Ssrc {
-        self.ssrc
+        self.stream.ssrc()
+    }
+
+    /// Ticks a second of our time stamps towards the phone.
+    #[must_use]
+    pub const fn clock(&self) -> u32 {
+        self.stream.clock()
+    }
+
+    /// The rate at which this direction runs.
+    #[must_use]
+    pub const fn rate(&self) -> SampleRate {
+        self.rate
     }
 
     /// What a sender report says now; `None` before the first packet.
     #[must_use]
     pub fn facts(&self, now: Instant, ntp: NtpTime) -> Option<SenderFacts> {
-        let before = self.last_sent?;
-        let since = now.saturating_duration_since(before).as_micros() / 125;
-        Some(SenderFacts {
-            ntp,
-            rtp: self.next_out.plus((since & u128::from(u32::MAX)) as u32),
-            packets: (self.figures.packets_out & u64::from(u32::MAX)) as u32,
-            octets: (self.figures.bytes_out & u64::from(u32::MAX)) as u32,
-        })
+        self.stream.facts(now, ntp)
     }
 
     /// How Meta's stream arrives, for our receiver reports.
@@ -396,7 +386,11 @@ impl ToPhone {
     /// The figures of this direction so far.
     #[must_use]
     pub fn figures(&self) -> DirectionSummary {
+        let (packets_out, bytes_out, longest_gap) = self.stream.figures();
         DirectionSummary {
+            packets_out,
+            bytes_out,
+            longest_gap,
             lost: self.reception.lost(),
             duplicates: self.reception.duplicates(),
             jitter: self.reception.jitter(),

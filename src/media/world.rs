@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use super::dtls::Identity;
 use super::webrtc_leg::{Received, WebRtcLeg, WebRtcSettings};
 use super::*;
-use crate::codec::{G711, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder, OpusEncoder};
+use crate::codec::{
+    EncoderSettings, FRAME_SAMPLES, G711, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder, OpusEncoder,
+    SampleRate,
+};
 use crate::random::Random;
 use crate::rtp::{PacketKind, PayloadType, RtpHeader, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind};
 use crate::sdp::webrtc::FingerprintCase;
@@ -96,6 +99,11 @@ pub(super) struct World {
     count: u64,
 }
 
+fn narrow_encoder(expected_loss: u8) -> OpusEncoder {
+    let settings = EncoderSettings { expected_loss, ..EncoderSettings::default() };
+    OpusEncoder::new(SampleRate::Narrow, &settings).unwrap()
+}
+
 fn identity(which: usize) -> Arc<Identity> {
     static IDENTITIES: [OnceLock<Arc<Identity>>; 2] = [OnceLock::new(), OnceLock::new()];
     Arc::clone(IDENTITIES[which].get_or_init(|| Arc::new(Identity::generate().unwrap())))
@@ -159,7 +167,7 @@ impl World {
             user_rtcp: Vec::new(),
             phone_rtcp: Vec::new(),
             reports: Vec::new(),
-            encoder: OpusEncoder::new(20_000, 10).unwrap(),
+            encoder: narrow_encoder(10),
             random,
             under_way: BTreeMap::new(),
             count: 0,
@@ -227,7 +235,7 @@ impl World {
             self.user_voice.next += millis(20);
             if self.user_voice.speaking {
                 let start = self.user_voice.sample;
-                let frame = std::array::from_fn(|at| speech(start + at));
+                let frame: [i16; FRAME_SAMPLES] = std::array::from_fn(|at| speech(start + at));
                 let mut packet = [0; MAX_OPUS_PACKET];
                 let length = self.encoder.encode(&frame, &mut packet).unwrap();
                 self.user_sends(&packet[..length], 960);
@@ -346,7 +354,7 @@ pub(super) fn assert_unbroken(heard: &[Heard], early: Duration, late: Duration) 
 
 /// What a WhatsApp user would hear, by libopus, a frame per packet.
 pub(super) fn decode_opus(heard: &[Heard]) -> Vec<i16> {
-    let mut decoder = OpusDecoder::new().unwrap();
+    let mut decoder = OpusDecoder::new(SampleRate::Narrow).unwrap();
     let mut out = [0; MAX_OPUS_SAMPLES];
     let mut samples = Vec::new();
     for it in heard.iter().filter(|it| it.header.payload_type == PayloadType(111)) {
@@ -377,11 +385,11 @@ pub(super) fn likeness(said: &[i16], heard: &[i16], most: usize) -> (usize, f32)
 
 /// `said` through libopus with the gateway's settings and nothing else: what the pipe is measured against.
 pub(super) fn libopus_alone(said: &[i16], expected_loss: u8) -> Vec<i16> {
-    let mut encoder = OpusEncoder::new(20_000, expected_loss).unwrap();
-    let mut decoder = OpusDecoder::new().unwrap();
+    let mut encoder = narrow_encoder(expected_loss);
+    let mut decoder = OpusDecoder::new(SampleRate::Narrow).unwrap();
     let (mut packet, mut out) = ([0; MAX_OPUS_PACKET], [0; MAX_OPUS_SAMPLES]);
     let mut heard = Vec::new();
-    for frame in said.as_chunks().0 {
+    for frame in said.as_chunks::<FRAME_SAMPLES>().0 {
         let length = encoder.encode(frame, &mut packet).unwrap();
         let count = decoder.decode(&packet[..length], &mut out).unwrap();
         heard.extend(&out[..count]);

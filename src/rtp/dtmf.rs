@@ -70,6 +70,13 @@ impl TelephoneEvent {
         })
     }
 
+    /// The same event with its duration in ticks of another clock; what does not fit becomes the longest.
+    #[must_use]
+    pub fn rescaled(self, from: u32, to: u32) -> Self {
+        let duration = u64::from(self.duration) * u64::from(to) / u64::from(from.max(1));
+        Self { duration: u16::try_from(duration).unwrap_or(u16::MAX), ..self }
+    }
+
     /// The payload.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 4] {
@@ -88,6 +95,15 @@ mod tests {
             TelephoneEvent { event: Event::from_digit('#').unwrap(), end: true, volume: 10, duration: 800 };
         assert_eq!(event.to_bytes(), [11, 0x8a, 0x03, 0x20]);
         assert_eq!(TelephoneEvent::parse(&event.to_bytes()), Ok(event));
+    }
+
+    #[test]
+    fn rule_18_a_duration_goes_from_one_clock_to_another_and_never_wraps() {
+        let event =
+            TelephoneEvent { event: Event::from_digit('1').unwrap(), end: true, volume: 10, duration: 800 };
+        assert_eq!(event.rescaled(8000, 48_000).duration, 4800);
+        assert_eq!(event.rescaled(8000, 48_000).rescaled(48_000, 8000), event);
+        assert_eq!(TelephoneEvent { duration: 20_000, ..event }.rescaled(8000, 48_000).duration, u16::MAX);
     }
 
     #[test]

@@ -66,6 +66,16 @@ impl Reception {
         }
     }
 
+    /// The sender's time stamps run at `clock` hertz from now on; loss is counted on.
+    pub const fn set_clock(&mut self, clock: u32) {
+        if self.clock != clock {
+            self.jitter16 =
+                self.jitter16 * clock as u64 / if self.clock == 0 { 1 } else { self.clock as u64 };
+            self.clock = clock;
+            self.transit = None;
+        }
+    }
+
     /// Takes note of a packet and says where it stands.
     pub fn note(&mut self, now: Instant, ssrc: Ssrc, seq: SeqNo, timestamp: RtpTime) -> Arrival {
         let newest = SeqNo((self.highest & 0xffff) as u16);
@@ -248,6 +258,23 @@ mod tests {
         }
         let jitter = reception.jitter().as_millis();
         assert!((9..=10).contains(&jitter), "{jitter}");
+    }
+
+    #[test]
+    fn another_clock_keeps_loss_and_the_time_that_jitter_is() {
+        let start = Instant::now();
+        let mut reception = Reception::new(8000);
+        let note = |reception: &mut Reception, n: u32, clock: u32| {
+            let late = Duration::from_millis(if n.is_multiple_of(2) { 0 } else { 10 });
+            let at = start + Duration::from_millis(20) * n + late;
+            reception.note(at, SSRC, SeqNo(n as u16), RtpTime(n * (clock / 50)));
+        };
+        (0..400).filter(|n| n % 100 != 7).for_each(|n| note(&mut reception, n, 8000));
+        let before = reception.jitter();
+        reception.set_clock(48_000);
+        (400..410).for_each(|n| note(&mut reception, n, 48_000));
+        assert_eq!(reception.lost(), 4);
+        assert!(reception.jitter().abs_diff(before) < Duration::from_millis(1), "{:?}", reception.jitter());
     }
 
     #[test]

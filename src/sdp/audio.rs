@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::session::{Attribute, Connection, Media, Origin, Session};
+pub use crate::codec::AudioCodec;
 use crate::rtp::PayloadType;
 
 /// The payload type of our events in offers; what most phones use themselves.
@@ -16,51 +17,25 @@ const PTIME: Duration = Duration::from_millis(20);
 /// Packet lengths that we are willing to send.
 const PTIME_RANGE: std::ops::RangeInclusive<u64> = 10..=60;
 
-/// A codec of the SIP leg.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AudioCodec {
-    /// G.711 µ-law, static payload type 0.
-    Pcmu,
-    /// G.711 A-law, static payload type 8.
-    Pcma,
+const fn static_type(codec: AudioCodec) -> PayloadType {
+    match codec {
+        AudioCodec::Pcmu => PayloadType(0),
+        AudioCodec::Pcma => PayloadType(8),
+        AudioCodec::G722 => PayloadType(9),
+        AudioCodec::Opus => PayloadType(107),
+    }
 }
 
-impl AudioCodec {
-    /// The encoding name of `a=rtpmap` (RFC 3551 §6).
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pcmu => "PCMU",
-            Self::Pcma => "PCMA",
+/// The codec of a payload type: by its `rtpmap`, or by RFC 3551's table where there is none.
+fn codec_of(media: &Media, format: PayloadType) -> Option<AudioCodec> {
+    [AudioCodec::Pcmu, AudioCodec::Pcma].into_iter().find(|codec| match media.rtpmap(format) {
+        Some(map) => {
+            map.encoding.eq_ignore_ascii_case(codec.name())
+                && map.clock == codec.clock()
+                && map.channels == codec.channels()
         }
-    }
-
-    /// RTP clock in Hz.
-    #[must_use]
-    pub const fn clock(self) -> u32 {
-        match self {
-            Self::Pcmu | Self::Pcma => 8000,
-        }
-    }
-
-    const fn static_type(self) -> PayloadType {
-        match self {
-            Self::Pcmu => PayloadType(0),
-            Self::Pcma => PayloadType(8),
-        }
-    }
-
-    /// The codec of a payload type: by its `rtpmap`, or by RFC 3551's table where there is none.
-    fn of(media: &Media, format: PayloadType) -> Option<Self> {
-        [Self::Pcmu, Self::Pcma].into_iter().find(|codec| match media.rtpmap(format) {
-            Some(map) => {
-                map.encoding.eq_ignore_ascii_case(codec.name())
-                    && map.clock == codec.clock()
-                    && map.channels == 1
-            }
-            None => format == codec.static_type(),
-        })
-    }
+        None => format == static_type(*codec),
+    })
 }
 
 /// Which way audio flows, seen by the side that says so (RFC 3264 §5.1).
@@ -225,7 +200,7 @@ impl RemoteAudio {
             rtcp,
             rtcp_mux,
             direction: if ip.is_unspecified() { direction.deaf() } else { direction },
-            formats: media.payload_types().filter_map(|pt| Some((pt, AudioCodec::of(media, pt)?))).collect(),
+            formats: media.payload_types().filter_map(|pt| Some((pt, codec_of(media, pt)?))).collect(),
             telephone_event: media.payload_types().find(|&format| is_events(media, format)),
             ptime,
             origin: session.origin,
@@ -236,7 +211,7 @@ impl RemoteAudio {
 /// Our offer.
 #[must_use]
 pub fn write_offer(local: &LocalAudio) -> String {
-    let formats: Vec<_> = local.codecs.iter().map(|&codec| (codec.static_type(), codec)).collect();
+    let formats: Vec<_> = local.codecs.iter().map(|&codec| (static_type(codec), codec)).collect();
     let ours = Ours {
         formats: &formats,
         events: Some(OUR_EVENTS),
@@ -261,7 +236,7 @@ pub fn read_answer(local: &LocalAudio, sdp: &str) -> Result<Negotiated, AudioRef
     Ok(Negotiated {
         codec,
         payload_type,
-        receive_payload_type: codec.static_type(),
+        receive_payload_type: static_type(codec),
         telephone_event: remote.telephone_event,
         receive_telephone_event: remote.telephone_event.map(|_| OUR_EVENTS),
         remote_rtp: remote.rtp,

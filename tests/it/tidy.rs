@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // protocols: bytes and `now` in, values out
     ("rtp", &[]),
     ("codec", &["rtp"]),
-    ("sdp", &["rtp"]),
+    ("sdp", &["rtp", "codec"]),
     ("sip", &[]),
     ("whatsapp", &[]),
     // domain: what the product decides; `call` and `media` meet in io::signalling only
@@ -86,6 +86,7 @@ const WORLD_EXCEPTIONS: &[(&str, &str, &str)] = &[
 /// Where each library is named. A second place is a decision: it goes into this table.
 const NAMED_IN: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["src/sip/digest.rs", "src/media/dtls.rs", "src/whatsapp/", "src/io/", "src/simulator/"]),
+    ("audio_codec", &["src/codec/g722.rs"]),
     ("axum", &["src/io/admin.rs", "src/io/webhook/", "src/simulator/"]),
     ("axum_server", &["src/io/webhook/", "src/io/listeners.rs"]),
     ("base64", &["src/media/", "src/simulator/"]),

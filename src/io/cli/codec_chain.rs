@@ -8,9 +8,9 @@ use clap::{Args, ValueEnum};
 
 use super::{Exit, complain};
 use crate::codec::{
-    FRAME_SAMPLES, G711, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder, OpusEncoder, OpusError,
+    CodecError, EncoderSettings, FRAME_SAMPLES, G711, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder,
+    OpusEncoder, SampleRate,
 };
-use crate::media::{bridge::BITRATE, to_meta::EXPECTED_LOSS};
 use crate::simulator::voice::{Clip, Ear, HEARD_RATE, VoiceError, load};
 
 /// The rate of a phone.
@@ -42,15 +42,15 @@ enum ChainError {
     #[error(transparent)]
     Voice(#[from] VoiceError),
     #[error("libopus: {0:?}")]
-    Codec(OpusError),
+    Codec(CodecError),
     #[error("{path}: {source}", path = path.display())]
     File { path: PathBuf, source: hound::Error },
     #[error("{path}: {rate} Hz, {channels} channel(s), {bits} bit; a phone's file is mono, 16 bit, 8000 Hz", path = path.display())]
     Format { path: PathBuf, rate: u32, channels: u16, bits: u16 },
 }
 
-impl From<OpusError> for ChainError {
-    fn from(error: OpusError) -> Self {
+impl From<CodecError> for ChainError {
+    fn from(error: CodecError) -> Self {
         Self::Codec(error)
     }
 }
@@ -75,7 +75,7 @@ pub(super) fn codec_chain(args: &CodecChainArgs) -> Exit {
 
 /// What the user said, as the gateway decodes it and the phone hears it.
 fn to_phone(clip: &Clip) -> Result<Vec<i16>, ChainError> {
-    let (mut decoder, mut pcm) = (OpusDecoder::new()?, [0; MAX_OPUS_SAMPLES]);
+    let (mut decoder, mut pcm) = (OpusDecoder::new(SampleRate::Narrow)?, [0; MAX_OPUS_SAMPLES]);
     let mut heard = Vec::with_capacity(clip.len() * FRAME_SAMPLES);
     for packet in (0..clip.len()).filter_map(|at| clip.frame(at)) {
         let count = decoder.decode(packet, &mut pcm)?;
@@ -86,7 +86,8 @@ fn to_phone(clip: &Clip) -> Result<Vec<i16>, ChainError> {
 
 /// What the phone said, as the gateway encodes it and the user hears it.
 fn to_user(samples: &[i16]) -> Result<Vec<i16>, ChainError> {
-    let (mut encoder, mut ear) = (OpusEncoder::new(BITRATE, EXPECTED_LOSS)?, Ear::new()?);
+    let mut encoder = OpusEncoder::new(SampleRate::Narrow, &EncoderSettings::default())?;
+    let mut ear = Ear::new()?;
     let mut packet = [0; MAX_OPUS_PACKET];
     let mut heard = Vec::with_capacity(samples.len() * 2);
     for chunk in samples.chunks(FRAME_SAMPLES) {
@@ -95,7 +96,7 @@ fn to_user(samples: &[i16]) -> Result<Vec<i16>, ChainError> {
             *to = through_pcmu(*from);
         }
         let length = encoder.encode(&frame, &mut packet)?;
-        let (_, pcm) = ear.hear(packet.get(..length).unwrap_or_default()).ok_or(OpusError::Packet)?;
+        let (_, pcm) = ear.hear(packet.get(..length).unwrap_or_default()).ok_or(CodecError::Packet)?;
         heard.extend_from_slice(pcm);
     }
     Ok(heard)

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::codec::{MAX_OPUS_PACKET, OpusEncoder};
+use crate::codec::{EncoderSettings, MAX_OPUS_PACKET, OpusEncoder, SampleRate};
 use crate::media::webrtc_leg::{Received, WebRtcLeg, WebRtcSettings};
 use crate::media::{LegFailure, MetaSide, PhoneSide, Side, Stage};
 use crate::rtp::{PayloadType, RtpHeader, RtpTime, SeqNo, Ssrc};
@@ -75,7 +75,7 @@ impl Ends {
             heard_by_phone: 0,
             sent: 0,
             next: Instant::now(),
-            encoder: OpusEncoder::new(20_000, 5).unwrap(),
+            encoder: OpusEncoder::new(SampleRate::Narrow, &EncoderSettings::default()).unwrap(),
         };
         (ends, answer, phone_answer)
     }

@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use cordboard::codec::{G711, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder, OpusEncoder, level_dbov};
+use cordboard::codec::{
+    EncoderSettings, G711, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder, OpusEncoder, SampleRate,
+    level_dbov,
+};
 use cordboard::rtp::{Event, PayloadType, RtpHeader, RtpPacket, RtpTime, SeqNo, Ssrc, TelephoneEvent};
 
 pub const TICK: Duration = Duration::from_millis(20);
@@ -53,7 +56,8 @@ impl Voice {
     }
 
     pub fn of_user(ssrc: u32) -> Self {
-        let encoder = OpusEncoder::new(20_000, 10).expect("memory");
+        let settings = EncoderSettings { expected_loss: 10, ..EncoderSettings::default() };
+        let encoder = OpusEncoder::new(SampleRate::Narrow, &settings).expect("memory");
         Self::new(Codec::Opus(Box::new(encoder)), OPUS, KEYS_TO_META, ssrc)
     }
 
@@ -155,7 +159,7 @@ fn speech(at: usize) -> i16 {
 
 /// How loud a WhatsApp user hears it.
 pub fn opus_level(heard: &[Heard]) -> f32 {
-    let mut decoder = OpusDecoder::new().expect("memory");
+    let mut decoder = OpusDecoder::new(SampleRate::Narrow).expect("memory");
     let mut out = [0; MAX_OPUS_SAMPLES];
     let mut samples = Vec::new();
     for it in heard.iter().filter(|it| it.header.payload_type == OPUS) {

@@ -1,0 +1,167 @@
+//! The one stream towards the phone: sequence +1 exactly, time stamps on the clock of the phone's codec.
+
+use std::time::{Duration, Instant};
+
+use super::frames::Frames;
+use crate::rtp::{NtpTime, PayloadType, RtpHeader, RtpTime, SenderFacts, SeqNo, Ssrc};
+
+/// Where the stream stands.
+#[derive(Debug)]
+pub struct Stream {
+    ssrc: Ssrc,
+    seq: SeqNo,
+    clock: u32,
+    /// The time stamp of the next sample.
+    next: RtpTime,
+    marker: bool,
+    last_sent: Option<Instant>,
+    /// Packets and bytes under this source, for sender reports.
+    packets: u64,
+    bytes: u64,
+    /// Those under earlier sources.
+    before: (u64, u64),
+    longest_gap: Duration,
+}
+
+impl Stream {
+    /// A stream that has not begun; the marker is set on its first packet.
+    #[must_use]
+    pub const fn new(ssrc: Ssrc, seq: SeqNo, first: RtpTime) -> Self {
+        Self {
+            ssrc,
+            seq,
+            clock: 8000,
+            next: first,
+            marker: true,
+            last_sent: None,
+            packets: 0,
+            bytes: 0,
+            before: (0, 0),
+            longest_gap: Duration::ZERO,
+        }
+    }
+
+    /// Time stamps run at `clock` hertz from now on. A stream that has begun goes on under another
+    /// source, because time stamps of two rates cannot be compared (RFC 7160 §4.1).
+    pub const fn set_clock(&mut self, clock: u32) {
+        if self.clock == clock {
+            return;
+        }
+        self.clock = clock;
+        self.marker = true;
+        if self.packets > 0 {
+            self.ssrc = Ssrc(self.ssrc.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+            self.before = (self.before.0 + self.packets, self.before.1 + self.bytes);
+            (self.packets, self.bytes) = (0, 0);
+        }
+    }
+
+    /// Leaves out so many ticks; the next packet carries the marker.
+    pub const fn leave_out(&mut self, ticks: u32) {
+        self.next = self.next.plus(ticks);
+        self.marker = true;
+    }
+
+    /// Ticks of our clock in `span`.
+    #[must_use]
+    pub fn ticks(&self, span: Duration) -> u32 {
+        u32::try_from(span.as_micros() * u128::from(self.clock) / 1_000_000).unwrap_or(u32::MAX)
+    }
+
+    /// Sends a packet of sound that lasts `ticks`.
+    pub fn speak(
+        &mut self,
+        now: Instant,
+        arrived: Instant,
+        payload_type: PayloadType,
+        payload: &[u8],
+        ticks: u32,
+        out: &mut Frames,
+    ) {
+        let header = RtpHeader {
+            marker: std::mem::take(&mut self.marker),
+            payload_type,
+            seq: self.seq,
+            timestamp: self.next,
+            ssrc: self.ssrc,
+        };
+        self.next = self.next.plus(ticks);
+        self.send(now, &header, payload, Some(arrived), out);
+    }
+
+    /// Sends a report of a key that began at `start`; what follows the key is a new piece of sound.
+    pub fn say(
+        &mut self,
+        now: Instant,
+        payload_type: PayloadType,
+        start: RtpTime,
+        first: bool,
+        report: [u8; 4],
+        out: &mut Frames,
+    ) {
+        let header =
+            RtpHeader { marker: first, payload_type, seq: self.seq, timestamp: start, ssrc: self.ssrc };
+        self.marker = true;
+        self.send(now, &header, &report, None, out);
+    }
+
+    fn send(
+        &mut self,
+        now: Instant,
+        header: &RtpHeader,
+        payload: &[u8],
+        arrived: Option<Instant>,
+        out: &mut Frames,
+    ) {
+        out.push(header, payload, arrived);
+        self.seq = self.seq.next();
+        self.packets += 1;
+        self.bytes += payload.len() as u64;
+        if let Some(before) = self.last_sent.replace(now) {
+            self.longest_gap = self.longest_gap.max(now.saturating_duration_since(before));
+        }
+    }
+
+    /// The time stamp of the next sample.
+    #[must_use]
+    pub const fn timestamp(&self) -> RtpTime {
+        self.next
+    }
+
+    /// When the last packet left.
+    #[must_use]
+    pub const fn last_sent(&self) -> Option<Instant> {
+        self.last_sent
+    }
+
+    /// Ticks a second.
+    #[must_use]
+    pub const fn clock(&self) -> u32 {
+        self.clock
+    }
+
+    /// Our source towards the phone.
+    #[must_use]
+    pub const fn ssrc(&self) -> Ssrc {
+        self.ssrc
+    }
+
+    /// What a sender report says now; `None` before the first packet of this source.
+    #[must_use]
+    pub fn facts(&self, now: Instant, ntp: NtpTime) -> Option<SenderFacts> {
+        let before = self.last_sent.filter(|_| self.packets > 0)?;
+        let since = self.ticks(now.saturating_duration_since(before));
+        Some(SenderFacts {
+            ntp,
+            rtp: self.next.plus(since),
+            packets: (self.packets & u64::from(u32::MAX)) as u32,
+            octets: (self.bytes & u64::from(u32::MAX)) as u32,
+        })
+    }
+
+    /// Packets, payload bytes and the longest time between two packets.
+    #[must_use]
+    pub const fn figures(&self) -> (u64, u64, Duration) {
+        (self.before.0 + self.packets, self.before.1 + self.bytes, self.longest_gap)
+    }
+}
