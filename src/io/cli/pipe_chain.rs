@@ -12,13 +12,16 @@ use serde::Deserialize;
 
 use super::codec_chain::write;
 use super::{Exit, complain, say};
-use crate::codec::{FRAME_SAMPLES, G711, MAX_OPUS_SAMPLES, OpusDecoder, OpusError};
+use crate::codec::{
+    AudioCodec, CodecError, EncoderSettings, FRAME_SAMPLES, G711, MAX_OPUS_SAMPLES, OpusDecoder, SampleRate,
+};
 use crate::media::DirectionSummary;
-use crate::media::bridge::BITRATE;
 use crate::media::concealer::Concealer;
+use crate::media::format::{PhoneFormat, PhoneLine};
 use crate::media::frames::Frames;
-use crate::media::to_meta::{LineSettings, PhoneFormat, ToMeta};
-use crate::media::to_phone::{PhoneLine, ToPhone};
+use crate::media::stream::Stream;
+use crate::media::to_meta::{LineSettings, ToMeta};
+use crate::media::to_phone::ToPhone;
 use crate::rtp::{PayloadType, RtpHeader, RtpPacket, RtpTime, SeqNo, Ssrc};
 
 /// The rate of both listeners.
@@ -71,13 +74,13 @@ enum PipeError {
     #[error("{path}: no packet arrives", path = path.display())]
     Empty { path: PathBuf },
     #[error("libopus: {0:?}")]
-    Codec(OpusError),
+    Codec(CodecError),
     #[error(transparent)]
     Wav(#[from] super::codec_chain::ChainError),
 }
 
-impl From<OpusError> for PipeError {
-    fn from(error: OpusError) -> Self {
+impl From<CodecError> for PipeError {
+    fn from(error: CodecError) -> Self {
         Self::Codec(error)
     }
 }
@@ -192,12 +195,17 @@ enum Pipe {
 }
 
 impl Pipe {
-    fn new(direction: ChainDirection) -> Result<Self, OpusError> {
-        let format = PhoneFormat { codec: G711::MuLaw, payload_type: PCMU, telephone_event: None };
+    fn new(direction: ChainDirection) -> Result<Self, CodecError> {
+        let format = PhoneFormat { codec: AudioCodec::Pcmu, payload_type: PCMU, telephone_event: None };
         match direction {
             ChainDirection::ToPhone => {
-                let mut pipe = ToPhone::new(OPUS, None, Ssrc(2), SeqNo(0), RtpTime(0))?;
-                pipe.set_out(PhoneLine::new(format, Duration::from_millis(20)), true);
+                let mut pipe = ToPhone::new(
+                    OPUS,
+                    None,
+                    Stream::new(Ssrc(2), SeqNo(0), RtpTime(0)),
+                    EncoderSettings::default(),
+                )?;
+                pipe.set_out(PhoneLine::new(format, Duration::from_millis(20)), true)?;
                 Ok(Self::ToPhone(Box::new(pipe)))
             }
             ChainDirection::ToMeta => {
@@ -205,13 +213,13 @@ impl Pipe {
                     ssrc: Ssrc(2),
                     opus: OPUS,
                     telephone_event: PayloadType(126),
-                    bitrate: BITRATE,
+                    encoder: EncoderSettings::default(),
                     comfort_after: Duration::from_millis(60),
                     first_seq: SeqNo(0),
                     first_timestamp: RtpTime(0),
                     noise: 1,
                 })?;
-                pipe.set_format(format);
+                pipe.set_format(format)?;
                 pipe.set_open(true);
                 Ok(Self::ToMeta(Box::new(pipe)))
             }
@@ -254,7 +262,7 @@ impl Pipe {
 }
 
 impl Chain {
-    fn new(args: &PipeChainArgs) -> Result<Self, OpusError> {
+    fn new(args: &PipeChainArgs) -> Result<Self, CodecError> {
         let pipe = Pipe::new(args.direction)?;
         Ok(Self { pipe, start: Instant::now(), frames: Frames::default(), left: Vec::new() })
     }
@@ -315,7 +323,7 @@ fn places(left: &[Left], clock: u32) -> impl Iterator<Item = (u64, &Left)> {
 fn hear_g711(left: &[Left]) -> HeardSound {
     let mut placed: Vec<_> = places(left, HEARD_RATE).collect();
     placed.sort_by_key(|(ticks, _)| *ticks);
-    let mut concealer = Concealer::new(1);
+    let mut concealer = Concealer::new(1, SampleRate::Narrow);
     let mut heard = HeardSound { samples: Vec::new(), missing: 0 };
     for (ticks, packet) in placed {
         let start = usize::try_from(ticks).unwrap_or(usize::MAX);
@@ -337,7 +345,7 @@ fn hear_g711(left: &[Left]) -> HeardSound {
 fn hear_opus(left: &[Left]) -> Result<HeardSound, PipeError> {
     let mut placed: Vec<_> = places(left, 48_000).collect();
     placed.sort_by_key(|(ticks, _)| *ticks);
-    let (mut decoder, mut out) = (OpusDecoder::new()?, [0; MAX_OPUS_SAMPLES]);
+    let (mut decoder, mut out) = (OpusDecoder::new(SampleRate::Narrow)?, [0; MAX_OPUS_SAMPLES]);
     let mut heard = HeardSound { samples: Vec::new(), missing: 0 };
     for (ticks, packet) in placed {
         let slot = usize::try_from(ticks / 960).unwrap_or(usize::MAX);
@@ -371,7 +379,7 @@ mod tests {
 
     /// Packets of a tone; `arrive` says when the packet of a number does.
     fn packets(direction: ChainDirection, arrive: impl Fn(usize) -> Option<f64>) -> String {
-        let mut encoder = OpusEncoder::new(BITRATE, 10).unwrap();
+        let mut encoder = OpusEncoder::new(SampleRate::Narrow, &EncoderSettings::default()).unwrap();
         let mut lines = String::new();
         for n in 0..FRAMES {
             let frame: [i16; FRAME_SAMPLES] = std::array::from_fn(|at| tone(n * FRAME_SAMPLES + at));
