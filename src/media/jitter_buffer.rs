@@ -135,6 +135,13 @@ impl JitterBuffer {
         self.held = 0;
     }
 
+    /// The packets here continue what was played by somebody else: their first does not wait.
+    pub const fn follow_on(&mut self) {
+        if self.next.is_none() {
+            self.next = self.highest;
+        }
+    }
+
     /// Puts a packet in.
     pub fn insert(
         &mut self,

@@ -21,6 +21,7 @@ pub mod line;
 pub mod outbox;
 pub mod packetizer;
 pub mod player;
+pub mod playout;
 pub mod reorder;
 pub mod rtcp;
 pub mod rtp_leg;
@@ -36,6 +37,7 @@ mod stories;
 mod world;
 
 pub use bridge::{Bridge, BridgeSettings};
+pub use jitter::Timing;
 pub use order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
 pub use outbox::{BridgePort, Transmit};
 pub use summary::{DirectionSummary, Histogram, Summary};

@@ -125,6 +125,11 @@ impl Player {
         done
     }
 
+    /// The first packet does not wait for the target: the speech before it was played already.
+    pub const fn follow_on(&mut self) {
+        self.buffer.follow_on();
+    }
+
     /// Forgets what waits: what comes next is a new piece of sound.
     pub fn reset(&mut self) {
         self.buffer.reset();

@@ -3,6 +3,7 @@
 //! For those who judge the gateway under loss and jitter: the same packets with the same arrival times can be
 //! given to another receiver. What leaves the pipe is heard behind a phone's fixed buffer of 60 ms (rule 13).
 
+use std::fmt::Write as _;
 use std::io::BufRead as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,13 +16,13 @@ use super::{Exit, complain, say};
 use crate::codec::{
     AudioCodec, CodecError, EncoderSettings, FRAME_SAMPLES, G711, MAX_OPUS_SAMPLES, OpusDecoder, SampleRate,
 };
-use crate::media::DirectionSummary;
 use crate::media::concealer::Concealer;
 use crate::media::format::{PhoneFormat, PhoneLine};
 use crate::media::frames::Frames;
 use crate::media::stream::Stream;
 use crate::media::to_meta::{LineSettings, ToMeta};
 use crate::media::to_phone::ToPhone;
+use crate::media::{DirectionSummary, Timing};
 use crate::rtp::{PayloadType, RtpHeader, RtpPacket, RtpTime, SeqNo, Ssrc};
 
 /// The rate of both listeners.
@@ -49,11 +50,26 @@ pub struct PipeChainArgs {
     /// What the far end hears.
     #[arg(long, value_name = "OUT.wav")]
     out: PathBuf,
+    /// Writes the depth of the buffer over time, a line every 20 ms: seconds, depth and target in milliseconds.
+    #[arg(long, value_name = "DEPTH.csv")]
+    depth: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ChainTiming {
     Relay,
+    Playout,
+    Auto,
+}
+
+impl From<ChainTiming> for Timing {
+    fn from(timing: ChainTiming) -> Self {
+        match timing {
+            ChainTiming::Relay => Self::Relay,
+            ChainTiming::Playout => Self::Playout,
+            ChainTiming::Auto => Self::Auto,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -130,15 +146,27 @@ fn run(args: &PipeChainArgs) -> Result<String, PipeError> {
         ChainDirection::ToMeta => hear_opus(&chain.left)?,
     };
     write(&args.out, HEARD_RATE, &heard.samples)?;
+    if let Some(path) = &args.depth {
+        std::fs::write(path, &chain.depths)
+            .map_err(|source| PipeError::Unreadable { path: path.clone(), source })?;
+    }
     let figures = chain.pipe.figures();
     Ok(serde_json::json!({
         "packets_in": figures.packets_in, "packets_out": figures.packets_out,
         "lost": figures.lost, "late": figures.late, "concealed": figures.concealed,
         "recovered": figures.recovered, "comfort": figures.comfort, "skipped": figures.skipped,
         "listener_missing_ms": heard.missing / 8,
-        "longest_gap_ms": figures.longest_gap.as_secs_f64() * 1000.0,
+        "jitter_p95_ms": millis(figures.playout.jitter_p95),
+        "depth_ms": figures.playout.depth.map(millis), "target_ms": figures.playout.target.map(millis),
+        "deepest_ms": figures.playout.deepest.map(millis),
+        "shortened": figures.playout.shortened, "lengthened": figures.playout.lengthened,
+        "longest_gap_ms": millis(figures.longest_gap),
     })
     .to_string())
+}
+
+fn millis(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1e6).round() / 1000.0
 }
 
 fn read(args: &PipeChainArgs) -> Result<Vec<Sent>, PipeError> {
@@ -187,6 +215,7 @@ struct Chain {
     start: Instant,
     frames: Frames,
     left: Vec<Left>,
+    depths: String,
 }
 
 enum Pipe {
@@ -239,6 +268,13 @@ impl Pipe {
         }
     }
 
+    const fn set_timing(&mut self, timing: Timing) {
+        match self {
+            Self::ToPhone(pipe) => pipe.set_timing(timing),
+            Self::ToMeta(pipe) => pipe.set_timing(timing),
+        }
+    }
+
     fn poll_timeout(&self) -> Option<Instant> {
         match self {
             Self::ToPhone(pipe) => pipe.poll_timeout(),
@@ -263,8 +299,10 @@ impl Pipe {
 
 impl Chain {
     fn new(args: &PipeChainArgs) -> Result<Self, CodecError> {
-        let pipe = Pipe::new(args.direction)?;
-        Ok(Self { pipe, start: Instant::now(), frames: Frames::default(), left: Vec::new() })
+        let mut pipe = Pipe::new(args.direction)?;
+        pipe.set_timing(args.timing.into());
+        let depths = "seconds,depth_ms,target_ms\n".to_owned();
+        Ok(Self { pipe, start: Instant::now(), frames: Frames::default(), left: Vec::new(), depths })
     }
 
     fn run(&mut self, sent: &[Sent]) {
@@ -292,6 +330,13 @@ impl Chain {
     }
 
     fn drain(&mut self, at: Duration) {
+        if self.frames.is_empty() {
+            return;
+        }
+        let playout = self.pipe.figures().playout;
+        if let (Some(depth), Some(target)) = (playout.depth, playout.target) {
+            let _ = writeln!(self.depths, "{:.3},{},{}", at.as_secs_f64(), millis(depth), millis(target));
+        }
         for (bytes, _) in self.frames.iter() {
             if let Ok(packet) = RtpPacket::parse(bytes) {
                 let timestamp = packet.header.timestamp;
@@ -369,7 +414,6 @@ fn hear_opus(left: &[Left]) -> Result<HeardSound, PipeError> {
 mod tests {
     use super::*;
     use crate::codec::{MAX_OPUS_PACKET, OpusEncoder, level_dbov};
-    use std::fmt::Write as _;
 
     const FRAMES: usize = 100;
 
@@ -407,7 +451,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (input, out) = (folder.path().join("in.jsonl"), folder.path().join("out.wav"));
         std::fs::write(&input, lines).unwrap();
-        let args = PipeChainArgs { input, timing, direction, out: out.clone() };
+        let args = PipeChainArgs { input, timing, direction, out: out.clone(), depth: None };
         let report = run(&args).map_err(|error| error.to_string());
         let samples = hound::WavReader::open(&out)
             .map(|mut wav| wav.samples::<i16>().map(Result::unwrap).collect())
