@@ -32,6 +32,8 @@ pub mod to_meta;
 pub mod to_phone;
 
 #[cfg(test)]
+mod playout_stories;
+#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod world;

@@ -10,11 +10,12 @@ use super::jitter_buffer::{Carries, Inserted, JitterBuffer, Popped};
 use super::stretch::{Care, Stretch};
 use crate::rtp::RtpPacket;
 
-/// The delay may be so far off, in microseconds, before anything is done: less than half of the shortest delay
-/// that an ear can tell, and more than most pitch periods.
-const TOLERANCE: i64 = 6_000;
-/// A change may overshoot by this.
-const OVERSHOOT: i64 = 3_000;
+/// The delay may be so far above the target, in microseconds, before anything is done: most pitch periods fit.
+const ABOVE: i64 = 8_000;
+/// It may hardly be below: packets would come late.
+const BELOW: i64 = 2_000;
+/// What is put in may overshoot by this; what is taken out may not.
+const OVERSHOOT: i64 = 6_000;
 /// So much surplus is worked off quickly, ...
 const FAR_ABOVE: i64 = 60_000;
 /// ... and so much lack is made good quickly.
@@ -73,6 +74,8 @@ pub struct PlayerFigures {
     pub recovered: u64,
     /// Invented while nothing was there to play.
     pub waited: u64,
+    /// Of those, frames that turned out to be lost.
+    pub bridged: u64,
     /// Left out after an outage.
     pub skipped: u64,
     /// Times a piece was taken out.
@@ -232,6 +235,7 @@ impl Player {
             }
         }
         self.figures.skipped = self.buffer.skipped;
+        self.figures.bridged = u64::try_from(self.buffer.bridged / self.ticks(frame)).unwrap_or(0);
         invented
     }
 
@@ -247,16 +251,16 @@ impl Player {
     /// Takes a piece out of the waiting sound or puts one in, if the delay asks for it.
     fn change(&mut self, now: Instant, frame: usize) {
         let Some(surplus) = self.buffer.surplus(self.end(now)) else { return };
-        if surplus > TOLERANCE {
+        if surplus > ABOVE {
             let (care, rest) = if surplus > FAR_ABOVE { (Care::Quick, 0) } else { (Care::Unheard, REST) };
             let queued = self.samples(i64::try_from(self.buffer.queued().as_micros()).unwrap_or(0));
             let spare = (self.pending() + queued).saturating_sub(frame);
-            let most = self.samples(surplus + OVERSHOOT).min(spare);
+            let most = self.samples(surplus).min(spare);
             if self.since_change > rest && self.stretch.shorten(&mut self.sound, self.place, most, care) > 0 {
                 self.figures.shortened += 1;
                 self.since_change = 0;
             }
-        } else if surplus < -TOLERANCE {
+        } else if surplus < -BELOW {
             let rest = if surplus < -FAR_BELOW { SHORT_REST } else { REST };
             let most = self.samples(OVERSHOOT - surplus);
             if self.since_change > rest

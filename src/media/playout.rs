@@ -15,7 +15,8 @@ use crate::rtp::RtpPacket;
 
 /// Frames that are overdue leave at this distance, so that what waits in the socket can be read between them.
 pub const PACE: Duration = Duration::from_millis(5);
-/// Redundancy for a frame comes with the next one, 20 ms later: less delay would leave it unused.
+/// The least delay: redundancy for a frame of Opus comes with the next one, 20 ms later, and frames are whole.
+const OPUS_FLOOR: Duration = Duration::from_millis(45);
 const FLOOR: Duration = Duration::from_millis(30);
 
 /// What a pipe has to do with a packet of speech.
@@ -44,7 +45,12 @@ impl Playout {
     #[must_use]
     pub fn of_user(rate: SampleRate) -> Self {
         // libopus conceals in steps of 10 ms.
-        Self::new(PlayerSettings { rate: rate.hz(), clock: 48_000, grain: rate.samples(10), floor: FLOOR })
+        Self::new(PlayerSettings {
+            rate: rate.hz(),
+            clock: 48_000,
+            grain: rate.samples(10),
+            floor: OPUS_FLOOR,
+        })
     }
 
     /// Of a pipe from a phone.
@@ -54,7 +60,7 @@ impl Playout {
             rate: codec.rate().hz(),
             clock: codec.clock(),
             grain: codec.rate().samples(1),
-            floor: FLOOR,
+            floor: if codec == AudioCodec::Opus { OPUS_FLOOR } else { FLOOR },
         })
     }
 
