@@ -183,12 +183,13 @@ impl OpusDecoder {
         self.decoder.decode(next, out, true).map(|_| ()).map_err(|_| CodecError::Packet)
     }
 
-    /// Invents 20 ms that were lost; fades by itself when called again and again.
+    /// Invents what was lost, 20 ms or 10 ms if `out` has no room for more; fades when called again and again.
     ///
     /// # Errors
-    /// [`CodecError::Frame`] if `out` is shorter than 20 ms.
+    /// [`CodecError::Frame`] if `out` is shorter than 20 ms and not 10 ms.
     pub fn conceal(&mut self, out: &mut [i16]) -> Result<(), CodecError> {
-        let out = out.get_mut(..self.frame).ok_or(CodecError::Frame)?;
+        let length = out.len().min(self.frame);
+        let out = out.get_mut(..length).ok_or(CodecError::Frame)?;
         self.decoder.decode(&[], out, false).map(|_| ()).map_err(|_| CodecError::Frame)
     }
 

@@ -14,24 +14,32 @@ pub mod concealer;
 pub mod digits;
 pub mod format;
 pub mod frames;
+pub mod jitter;
+pub mod jitter_buffer;
 pub mod latch;
 pub mod line;
 pub mod outbox;
 pub mod packetizer;
+pub mod player;
+pub mod playout;
 pub mod reorder;
 pub mod rtcp;
 pub mod rtp_leg;
 pub mod stream;
+pub mod stretch;
 pub mod summary;
 pub mod to_meta;
 pub mod to_phone;
 
+#[cfg(test)]
+mod playout_stories;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod world;
 
 pub use bridge::{Bridge, BridgeSettings};
+pub use jitter::Timing;
 pub use order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
 pub use outbox::{BridgePort, Transmit};
 pub use summary::{DirectionSummary, Histogram, Summary};

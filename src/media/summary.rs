@@ -78,6 +78,34 @@ impl Histogram {
     }
 }
 
+/// How one direction kept time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PlayoutSummary {
+    /// The delay against the quickest packet that 95 % of the last 300 stayed within.
+    pub jitter_p95: Duration,
+    /// How much delay the buffer adds now; `None` while there is none.
+    pub depth: Option<Duration>,
+    /// How much it aims at.
+    pub target: Option<Duration>,
+    /// The most it added.
+    pub deepest: Option<Duration>,
+    /// Times a piece of speech was taken out to get there, ...
+    pub shortened: u64,
+    /// ... and put in.
+    pub lengthened: u64,
+}
+
+impl PlayoutSummary {
+    fn to_json(self) -> Value {
+        let millis = |span: Duration| span.as_secs_f64() * 1000.0;
+        json!({
+            "jitter_p95_ms": millis(self.jitter_p95), "depth_ms": self.depth.map(millis),
+            "target_ms": self.target.map(millis), "deepest_ms": self.deepest.map(millis),
+            "shortened": self.shortened, "lengthened": self.lengthened,
+        })
+    }
+}
+
 /// One direction of a call: what came in on one leg and what went out on the other.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct DirectionSummary {
@@ -111,6 +139,8 @@ pub struct DirectionSummary {
     pub longest_gap: Duration,
     /// Interarrival jitter of what came in, at the end.
     pub jitter: Duration,
+    /// Who kept time, and how.
+    pub playout: PlayoutSummary,
     /// The receiver's round trip to us, from its last report.
     pub round_trip: Option<Duration>,
     /// Loss the receiver reported, over the whole call, in packets.
@@ -132,6 +162,7 @@ impl DirectionSummary {
             "concealed": self.concealed, "recovered": self.recovered, "comfort": self.comfort,
             "skipped": self.skipped, "digits": self.digits,
             "longest_gap_ms": millis(self.longest_gap), "jitter_ms": millis(self.jitter),
+            "playout": self.playout.to_json(),
             "round_trip_ms": self.round_trip.map(millis),
             "reported_lost": self.reported_lost,
             "reported_jitter_ms": self.reported_jitter.map(millis),

@@ -14,7 +14,9 @@ use super::concealer::Concealer;
 use super::digits::Digits;
 use super::format::PhoneFormat;
 use super::frames::Frames;
+use super::jitter::Timing;
 use super::line::{Line, SLOT};
+use super::playout::Playout;
 use super::reorder::{Place, Reorder};
 use super::summary::DirectionSummary;
 use crate::codec::{
@@ -45,6 +47,8 @@ const LAG_WINDOW: u32 = 50;
 const MOST_INSERTED: Duration = Duration::from_millis(200);
 /// After a stop longer than this, slots are skipped, not filled.
 const LONGEST_FILL: Duration = Duration::from_millis(500);
+mod played;
+
 /// What the stream towards Meta looks like.
 #[derive(Clone, Copy, Debug)]
 pub struct LineSettings {
@@ -78,6 +82,7 @@ pub struct ToMeta {
     decoder: SpeechDecoder,
     reception: Reception,
     reorder: Reorder,
+    playout: Playout,
     concealer: Concealer,
     digits: Digits,
     /// Speech not sent yet; whole frames have an entry in `due`.
@@ -113,6 +118,7 @@ impl ToMeta {
             decoder: SpeechDecoder::new(AudioCodec::Pcmu)?,
             reception: Reception::new(8000),
             reorder: Reorder::default(),
+            playout: Playout::of_phone(AudioCodec::Pcmu),
             concealer: Concealer::new(settings.noise, rate),
             digits: Digits::default(),
             pcm: Vec::with_capacity(2 * LONGEST_PACKET),
@@ -129,6 +135,11 @@ impl ToMeta {
             spoke: false,
             settings,
         })
+    }
+
+    /// Who keeps the time of what the user hears.
+    pub const fn set_timing(&mut self, timing: Timing) {
+        self.playout.set_timing(timing);
     }
 
     /// What Meta's description says; without effect once the line has begun.
@@ -190,6 +201,7 @@ impl ToMeta {
                 self.rate = rate;
             }
             self.reception.set_clock(format.codec.clock());
+            self.playout.restart(Playout::of_phone(format.codec));
         }
         self.format = Some(format);
         self.drop_speech();
@@ -209,6 +221,7 @@ impl ToMeta {
     }
 
     fn drop_speech(&mut self) {
+        self.playout.reset();
         self.pcm.clear();
         self.due.clear();
         self.next = None;
@@ -238,6 +251,9 @@ impl ToMeta {
                 self.next = None;
             }
             Arrival::Ahead { .. } | Arrival::Behind => {}
+        }
+        if self.is_buffered(now, arrived, &packet, format, out) {
+            return;
         }
         loop {
             match self.reorder.place(now, arrived, header.seq, bytes) {
@@ -474,6 +490,9 @@ impl ToMeta {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let generator = if self.digits.is_active() {
             self.line.due()
+        } else if self.playout.is_playing() && self.plays() {
+            // Overdue frames are paced, so that what waits in the socket can be read between them.
+            self.line.due().map(|due| self.line.last_sent().map_or(due, |sent| due.max(sent + PACE)))
         } else if let Some((due, _)) = self.due.front() {
             Some(*due)
         } else {
@@ -502,6 +521,9 @@ impl ToMeta {
         }
         if self.digits.is_active() && self.line.due().is_some_and(|due| due <= now) {
             self.say(now, out);
+        }
+        if self.playout.is_playing() && self.plays() {
+            return self.play(now, out);
         }
         self.flush(now, out);
         if self.due.is_empty() && !self.digits.is_active() && self.generator_due().is_some_and(|at| at <= now)
@@ -540,10 +562,17 @@ impl ToMeta {
     #[must_use]
     pub fn figures(&self) -> DirectionSummary {
         let (packets_out, bytes_out, longest_gap) = self.line.figures();
+        let played = self.playout.figures();
         DirectionSummary {
             packets_out,
             bytes_out,
             longest_gap,
+            playout: self.playout.summary(),
+            late: self.figures.late + played.late,
+            refused: self.figures.refused + played.refused,
+            concealed: self.figures.concealed + played.concealed + played.bridged,
+            recovered: self.figures.recovered + played.recovered,
+            skipped: self.figures.skipped + played.skipped,
             lost: self.reception.lost(),
             duplicates: self.reception.duplicates(),
             jitter: self.reception.jitter(),

@@ -4,13 +4,16 @@
 //! for the phone passes. Loss is repaired from the redundancy of the next packet or concealed, for as
 //! long as the phone can still play it; the phone's own jitter buffer does the rest.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::digits::Digits;
 use super::format::PhoneLine;
 use super::frames::Frames;
+use super::jitter::Timing;
 use super::line::SLOT;
 use super::packetizer::Packetizer;
+use super::player::Played;
+use super::playout::{PACE, Playout, UserVoice, Way, carries};
 use super::reorder::{Place, Reorder};
 use super::stream::Stream;
 use super::summary::DirectionSummary;
@@ -27,6 +30,8 @@ const FRAME_TICKS: i32 = 960;
 const REPAIRED: i32 = 3;
 /// A jump of the sender's clock beyond this is a new start.
 const LONGEST_JUMP: i32 = 48_000;
+/// After a stop longer than this, playout begins anew.
+const LONGEST_STOP: Duration = Duration::from_millis(500);
 /// Louder than this is a voice, not a room.
 const VOICED_DBOV: f32 = -45.0;
 /// So many voiced frames more than quiet ones: the user speaks (200 ms).
@@ -44,6 +49,9 @@ pub struct ToPhone {
     reorder: Reorder,
     digits: Digits,
     next_report: Option<Instant>,
+    playout: Playout,
+    /// When the next frame is to be played from the buffer.
+    due: Option<Instant>,
     /// The sender's time of the next sample.
     next: Option<RtpTime>,
     settings: EncoderSettings,
@@ -77,6 +85,8 @@ impl ToPhone {
             reorder: Reorder::default(),
             digits: Digits::default(),
             next_report: None,
+            playout: Playout::of_user(rate),
+            due: None,
             next: None,
             settings,
             out: None,
@@ -86,6 +96,11 @@ impl ToPhone {
             user_spoke: false,
             figures: DirectionSummary::default(),
         })
+    }
+
+    /// Who keeps the time of what the phone hears.
+    pub const fn set_timing(&mut self, timing: Timing) {
+        self.playout.set_timing(timing);
     }
 
     /// What Meta sends, once its answer is known.
@@ -119,6 +134,7 @@ impl ToPhone {
         if self.rate != codec.rate() {
             self.decoder = OpusDecoder::new(codec.rate())?;
             self.rate = codec.rate();
+            self.playout.restart(Playout::of_user(self.rate));
         }
         if self.sending != sending {
             self.sending = sending;
@@ -162,6 +178,9 @@ impl ToPhone {
             }
             Arrival::Ahead { .. } | Arrival::Behind => {}
         }
+        if self.is_buffered(now, arrived, &packet, out) {
+            return;
+        }
         loop {
             match self.reorder.place(now, arrived, header.seq, bytes) {
                 Place::Now { missing } => self.deliver(now, arrived, &packet, missing, out),
@@ -175,6 +194,71 @@ impl ToPhone {
             break;
         }
         self.deliver_ready(now, out);
+    }
+
+    /// Takes the packet into the buffer, if one stands in the way.
+    fn is_buffered(
+        &mut self,
+        now: Instant,
+        arrived: Instant,
+        packet: &RtpPacket<'_>,
+        out: &mut Frames,
+    ) -> bool {
+        if !self.plays() {
+            return false;
+        }
+        if packet.header.payload_type != self.opus {
+            if self.playout.is_playing() {
+                self.deliver(now, arrived, packet, 0, out);
+            }
+            return self.playout.is_playing();
+        }
+        match self.playout.hear(arrived, packet, carries(packet.payload)) {
+            Way::Relay => return false,
+            Way::Buffered => {}
+            Way::BufferedFirst => {
+                self.deliver_held(now, out);
+                self.reorder.reset();
+                self.next = None;
+            }
+        }
+        if self.due.is_none() {
+            let next = self.stream.last_sent().map_or(now, |sent| sent + SLOT);
+            if next + SLOT < now {
+                self.catch_up(now);
+            }
+            self.due = Some(next.max(now));
+        }
+        true
+    }
+
+    /// True if the user's speech goes to the phone now.
+    fn plays(&self) -> bool {
+        self.sending && self.out.is_some() && !self.digits.is_active()
+    }
+
+    /// Plays the frame that is due.
+    fn play(&mut self, now: Instant, out: &mut Frames) {
+        let Some(due) = self.due.filter(|due| *due <= now) else { return };
+        let plays = self.plays();
+        let Some(player) = self.playout.player().filter(|_| plays) else {
+            self.due = None;
+            self.playout.reset();
+            return;
+        };
+        let mut storage = [0; MAX_FRAME_SAMPLES];
+        let frame = &mut storage[..self.rate.frame()];
+        let mut voice = UserVoice { decoder: &mut self.decoder, frame: frame.len() };
+        let played = player.play(due, &mut voice, frame);
+        if played == Played::Speech {
+            self.watch_voice(frame);
+        }
+        self.push(now, now, frame, out);
+        self.due = Some(due + SLOT);
+        if now.saturating_duration_since(due) > LONGEST_STOP {
+            self.catch_up(now);
+            self.due = Some(now + SLOT);
+        }
     }
 
     fn deliver_held(&mut self, now: Instant, out: &mut Frames) {
@@ -207,6 +291,7 @@ impl ToPhone {
         if Some(packet.header.payload_type) == self.telephone_event {
             if let Ok(report) = TelephoneEvent::parse(packet.payload) {
                 let idle = !self.digits.is_active();
+                self.playout.reset();
                 self.digits.hear(now, packet.header.timestamp, report);
                 // The key stands on the sender's audio clock; speech after it is a new piece.
                 self.next = None;
@@ -331,7 +416,10 @@ impl ToPhone {
     /// When the pipe wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.reorder.deadline(), self.next_report].into_iter().flatten().min()
+        // Overdue frames are paced.
+        let paced = self.stream.last_sent().map(|sent| sent + PACE);
+        let play = self.due.map(|due| paced.map_or(due, |paced| due.max(paced)));
+        [self.reorder.deadline(), self.next_report, play].into_iter().flatten().min()
     }
 
     /// Does what is due; an early or extra call does nothing.
@@ -339,6 +427,7 @@ impl ToPhone {
         if self.reorder.deadline().is_some_and(|deadline| deadline <= now) {
             self.deliver_held(now, out);
         }
+        self.play(now, out);
         self.say(now, out);
     }
 
@@ -387,10 +476,18 @@ impl ToPhone {
     #[must_use]
     pub fn figures(&self) -> DirectionSummary {
         let (packets_out, bytes_out, longest_gap) = self.stream.figures();
+        let played = self.playout.figures();
         DirectionSummary {
             packets_out,
             bytes_out,
             longest_gap,
+            playout: self.playout.summary(),
+            late: self.figures.late + played.late,
+            refused: self.figures.refused + played.refused,
+            concealed: self.figures.concealed + played.concealed + played.bridged,
+            recovered: self.figures.recovered + played.recovered,
+            comfort: self.figures.comfort + played.waited.saturating_sub(played.bridged),
+            skipped: self.figures.skipped + played.skipped,
             lost: self.reception.lost(),
             duplicates: self.reception.duplicates(),
             jitter: self.reception.jitter(),

@@ -95,7 +95,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("dimpl", &["src/media/dtls.rs"]),
     ("getrandom", &["src/io/", "src/simulator/"]),
     ("hex", &["src/"]),
-    ("hound", &["src/simulator/", "src/io/cli/codec_chain.rs"]),
+    ("hound", &["src/simulator/", "src/io/cli/codec_chain.rs", "src/io/cli/pipe_chain.rs"]),
     ("is", &["src/media/ice.rs"]),
     ("libc", &["src/io/"]),
     ("md5", &["src/sip/digest.rs", "src/io/cli/password.rs"]),

@@ -38,7 +38,7 @@ enum Direction {
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
-enum ChainError {
+pub(super) enum ChainError {
     #[error(transparent)]
     Voice(#[from] VoiceError),
     #[error("libopus: {0:?}")]
@@ -118,7 +118,7 @@ fn read_phone(path: &Path) -> Result<Vec<i16>, ChainError> {
     reader.samples::<i16>().collect::<Result<_, _>>().map_err(failed)
 }
 
-fn write(path: &Path, rate: u32, samples: &[i16]) -> Result<(), ChainError> {
+pub(super) fn write(path: &Path, rate: u32, samples: &[i16]) -> Result<(), ChainError> {
     let failed = |source| ChainError::File { path: path.to_owned(), source };
     let spec = hound::WavSpec {
         channels: 1,

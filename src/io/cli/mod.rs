@@ -5,6 +5,7 @@ pub mod check;
 pub mod codec_chain;
 pub mod password;
 pub mod permission;
+pub mod pipe_chain;
 mod records;
 pub mod serve;
 mod simulate;
@@ -34,6 +35,8 @@ enum Command {
     Simulate(crate::simulator::cli::SimulateArgs),
     #[command(hide = true)]
     CodecChain(codec_chain::CodecChainArgs),
+    #[command(hide = true)]
+    PipeChain(pipe_chain::PipeChainArgs),
 }
 
 /// How the program ends; the numbers are those of `sysexits.h`.
@@ -92,6 +95,7 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Permission(args) => records::permission(&args),
         Command::Simulate(args) => simulate::simulate(args),
         Command::CodecChain(args) => codec_chain::codec_chain(&args),
+        Command::PipeChain(args) => pipe_chain::pipe_chain(&args),
     }
 }
 
