@@ -14,15 +14,20 @@ pub mod concealer;
 pub mod digits;
 pub mod frames;
 pub mod latch;
+pub mod leg_reports;
 pub mod line;
 pub mod outbox;
+pub mod quality;
 pub mod reorder;
+pub mod reported;
 pub mod rtcp;
 pub mod rtp_leg;
 pub mod summary;
 pub mod to_meta;
 pub mod to_phone;
 
+#[cfg(test)]
+mod quality_stories;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
@@ -31,4 +36,5 @@ mod world;
 pub use bridge::{Bridge, BridgeSettings};
 pub use order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
 pub use outbox::{BridgePort, Transmit};
+pub use quality::{Rating, StreamQuality};
 pub use summary::{DirectionSummary, Histogram, Summary};

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::latch::{Latch, Source};
+use super::leg_reports::Metrics;
 use super::to_meta::PhoneFormat;
 use super::to_phone::PhoneLine;
 use crate::codec::G711;
@@ -118,6 +119,24 @@ impl RtpLeg {
     #[must_use]
     pub fn is_muxed(&self) -> bool {
         self.agreed.as_ref().is_some_and(|agreed| agreed.rtcp_mux)
+    }
+
+    /// The codec's encoding name; empty while nothing is agreed.
+    #[must_use]
+    pub fn codec_name(&self) -> &'static str {
+        self.agreed.as_ref().map_or("", |agreed| agreed.codec.name())
+    }
+
+    /// The RTP clock of both streams in hertz; for G.722 it is 8000 too (RFC 3551 §4.5.2).
+    #[must_use]
+    pub fn clock(&self) -> u32 {
+        self.agreed.as_ref().map_or(8000, |agreed| agreed.codec.clock())
+    }
+
+    /// Whether the phone takes VoIP metrics.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.agreed.as_ref().map_or(Metrics::Unwanted, |_| Metrics::Unwanted)
     }
 
     /// What the phone sends.

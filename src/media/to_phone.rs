@@ -380,9 +380,11 @@ impl ToPhone {
     pub fn facts(&self, now: Instant, ntp: NtpTime) -> Option<SenderFacts> {
         let before = self.last_sent?;
         let since = now.saturating_duration_since(before).as_micros() / 125;
+        // `next_out` is the end of what left at `before`.
+        let packet = self.out.map_or(0, |line| line.packet_samples as u32);
         Some(SenderFacts {
             ntp,
-            rtp: self.next_out.plus((since & u128::from(u32::MAX)) as u32),
+            rtp: self.next_out.plus(packet.wrapping_neg()).plus((since & u128::from(u32::MAX)) as u32),
             packets: (self.figures.packets_out & u64::from(u32::MAX)) as u32,
             octets: (self.figures.bytes_out & u64::from(u32::MAX)) as u32,
         })
@@ -391,6 +393,12 @@ impl ToPhone {
     /// How Meta's stream arrives, for our receiver reports.
     pub const fn reception(&mut self) -> &mut Reception {
         &mut self.reception
+    }
+
+    /// How it has arrived so far.
+    #[must_use]
+    pub const fn received(&self) -> &Reception {
+        &self.reception
     }
 
     /// The figures of this direction so far.
