@@ -277,7 +277,7 @@ impl Switchboard {
 
     pub(super) fn handle_report(&mut self, now: Now, id: CallId, report: Report) {
         if let Report::Closed(summary) = &report {
-            self.figures.media.add(summary);
+            self.count_quality(summary);
         }
         let Some(input) = translate::from_media(report) else {
             return tracing::debug!(call = %id, "the peer closed DTLS");
