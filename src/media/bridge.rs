@@ -128,6 +128,7 @@ impl Bridge {
             rtp: settings.rtp,
             rtcp: settings.rtcp,
             codecs: spec.codecs.clone(),
+            voip_metrics: spec.voip_metrics,
         });
         let phone_sdp = match &spec.phone {
             PhoneSide::Offer => phone.offer(),

@@ -6,8 +6,8 @@ use super::quality::StreamQuality;
 use super::world::*;
 use super::*;
 use crate::rtp::{
-    Extended, NtpClock, OurReport, PayloadType, Reception, ReportBlock, RtpTime, SenderFacts, SeqNo, Ssrc,
-    read_rtcp,
+    Extended, GMIN, NtpClock, NtpTime, OurReport, PayloadType, Reception, ReportBlock, RtpTime, SenderFacts,
+    SeqNo, Ssrc, read_rtcp,
 };
 use crate::time::{Now, Wall};
 
@@ -85,8 +85,8 @@ fn talk(world: &mut World, ends: &mut [&mut FarEnd], seconds: u64) {
     world.phone.speaking = true;
     world.user_voice.speaking = true;
     for second in 0..seconds {
-        for _ in 0..50 {
-            world.run(millis(20));
+        for _ in 0..1000 {
+            world.run(millis(1));
             for end in ends.iter_mut() {
                 end.listen(world);
             }
@@ -213,9 +213,10 @@ fn rule_12_the_encoder_prepares_for_five_per_cent_and_then_for_what_the_user_rep
 fn a_side_that_gets_nothing_from_us_gets_no_sender_report() {
     let mut world = World::up(37);
     talk(&mut world, &mut [], 6);
+    let spoken_to = world.phone_rtcp.clone();
     world.order(Order::AnswerPhoneReoffer { sdp: Some(phone_sdp("inactive", 20)) });
     world.run(Duration::from_secs(25));
-    assert_eq!(world.phone_rtcp.first().map(|it| it[1]), Some(200));
+    assert!(spoken_to.iter().any(|it| it[1] == 200));
     assert_eq!(world.phone_rtcp.last().map(|it| it[1]), Some(201), "a receiver report");
     assert!(world.user_rtcp.iter().all(|it| it[1] == 200), "the line to Meta never rests");
 }
@@ -267,4 +268,91 @@ fn nonsense_in_a_report_changes_no_figure_for_the_worse_than_it_says() {
     let after = world.bridge.summary().to_phone;
     assert_eq!((after.reported_lost, after.round_trip), (honest.reported_lost, honest.round_trip));
     assert_eq!(PayloadType(0), world.phone_heard[0].header.payload_type);
+}
+
+/// The VoIP metrics of our last report to the phone.
+fn metrics_for_the_phone(world: &World) -> Option<VoipMetrics> {
+    let facts = read_rtcp(world.phone_rtcp.last()?, Ssrc(55)).unwrap();
+    facts.extended.iter().find_map(|it| match it {
+        Extended::VoipMetrics(metrics) => Some(*metrics),
+        _ => None,
+    })
+}
+
+fn agree_on_metrics(world: &mut World) {
+    let sdp = phone_sdp("sendrecv", 20) + "a=rtcp-xr:rcvr-rtt=all voip-metrics\r\n";
+    world.order(Order::AnswerPhoneReoffer { sdp: Some(sdp) });
+}
+
+#[test]
+fn voip_metrics_go_to_a_phone_that_wants_them_and_to_no_other() {
+    let mut world = World::up(41);
+    let mut phone = FarEnd::new(&world, false);
+    talk(&mut world, &mut [&mut phone], 8);
+    assert_eq!(metrics_for_the_phone(&world), None);
+    agree_on_metrics(&mut world);
+    let answer = world.reports.iter().rev().find_map(|(_, it)| match it {
+        Report::PhoneReofferAnswered { sdp } => Some(sdp.clone()),
+        _ => None,
+    });
+    assert!(answer.unwrap().contains("a=rtcp-xr:voip-metrics\r\n"));
+    talk(&mut world, &mut [&mut phone], 12);
+    let clean = metrics_for_the_phone(&world).unwrap();
+    assert_eq!((clean.ssrc, clean.loss_rate, clean.gmin), (Ssrc(55), 0, GMIN));
+    assert!(clean.mos_cq.unwrap() >= 43 && clean.r_factor.unwrap() > 90, "{clean:?}");
+    world.phone_path.loss_percent = 25;
+    talk(&mut world, &mut [&mut phone], 30);
+    let lossy = metrics_for_the_phone(&world).unwrap();
+    assert!(lossy.loss_rate > 20 && lossy.burst_density > 40 && lossy.burst_duration > 100, "{lossy:?}");
+    assert!(lossy.mos_cq < clean.mos_cq && lossy.mos_lq < clean.mos_lq);
+    assert!(world.user_rtcp.iter().all(|it| read_rtcp(it, Ssrc(77)).unwrap().extended.is_empty()));
+}
+
+#[test]
+fn what_a_phone_says_in_voip_metrics_is_what_it_hears() {
+    let mut world = World::up(42);
+    let mut phone = FarEnd::new(&world, false);
+    talk(&mut world, &mut [&mut phone], 8);
+    let before = mos(&world.bridge.summary().to_phone.delivered.unwrap());
+    let metrics = VoipMetrics {
+        ssrc: world.phone_heard[0].header.ssrc,
+        burst_density: 100,
+        mos_cq: Some(31),
+        ..VoipMetrics::default()
+    };
+    phone.report(&mut world, &[Extended::VoipMetrics(metrics)]);
+    world.run(millis(20));
+    let delivered = world.bridge.summary().to_phone.delivered.unwrap();
+    assert!(before > 4.2 && (mos(&delivered) - 3.1).abs() < 0.05, "{before} {delivered:?}");
+    assert!(delivered.burst_percent.unwrap() > 150);
+}
+
+#[test]
+fn a_phone_that_only_listens_learns_the_round_trip_by_its_own_clock_and_we_by_ours() {
+    let mut world = World::up(43);
+    let mut phone = FarEnd::new(&world, false);
+    agree_on_metrics(&mut world);
+    let clock = Extended::ReferenceTime { ssrc: Ssrc(55), ntp: NtpTime(0x0001_0002_0003_0004) };
+    phone.report(&mut world, &[clock]);
+    world.run(Duration::from_secs(9));
+    let said = world.phone_rtcp.last().unwrap();
+    let facts = read_rtcp(said, Ssrc(55)).unwrap();
+    assert!(facts.reports[0].sender.is_none(), "nothing was sent");
+    let back = facts.extended.iter().find_map(|it| match it {
+        Extended::Returned { to, last, delay } => Some((*to, *last, *delay > 65_536)),
+        _ => None,
+    });
+    assert_eq!(back, Some((Ssrc(55), 0x0002_0003, true)));
+    let asked = facts.extended.iter().find_map(|it| match it {
+        Extended::ReferenceTime { ssrc, ntp } => Some((*ssrc, ntp.middle())),
+        _ => None,
+    });
+    let (ours, last) = asked.unwrap();
+    // Our clock comes back 250 ms after it left, kept for nothing.
+    let age = world.now - world.start;
+    phone.delay = millis(250);
+    phone.report(&mut world, &[Extended::Returned { to: ours, last, delay: 0 }]);
+    world.run(millis(300));
+    let round_trip = world.bridge.summary().to_meta.received.round_trip.unwrap();
+    assert!(round_trip >= millis(250) && round_trip < age, "{round_trip:?}");
 }

@@ -136,7 +136,8 @@ impl RtpLeg {
     /// Whether the phone takes VoIP metrics.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        self.agreed.as_ref().map_or(Metrics::Unwanted, |_| Metrics::Unwanted)
+        let agreed = self.agreed.as_ref().is_some_and(|agreed| agreed.voip_metrics);
+        if agreed { Metrics::Agreed } else { Metrics::Unwanted }
     }
 
     /// What the phone sends.

@@ -125,6 +125,7 @@ impl World {
         };
         let mut spec = OpenSpec::new(MetaSide::Offer, PhoneSide::Offer);
         spec.dead_after = Duration::from_secs(30);
+        spec.voip_metrics = true;
         let (mut bridge, opened) = Bridge::open(now, settings, &spec).unwrap();
         let Report::Opened { meta_sdp, .. } = opened else { panic!("{opened:?}") };
         let mut user = WebRtcLeg::new(

@@ -11,9 +11,6 @@ use rtc_rtcp::packet::{marshal, unmarshal};
 use rtc_rtcp::receiver_report::ReceiverReport;
 use rtc_rtcp::reception_report::ReceptionReport;
 use rtc_rtcp::sender_report::SenderReport;
-use rtc_rtcp::source_description::{
-    SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem,
-};
 
 use super::xr::{Extended, extended_report, read_extended};
 use super::{RtpTime, Ssrc};
@@ -255,24 +252,21 @@ impl OurReport<'_> {
     /// SR or RR, then SDES with the CNAME (RFC 3550 §6.1), then XR.
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
-        compound(&self.packets())
+        let mut bytes = compound(&[report(self.ssrc, self.sender, self.block)]);
+        bytes.extend(description(self.ssrc, self.cname));
+        if !self.extended.is_empty() {
+            bytes.extend(compound(&[extended_report(self.ssrc, self.extended)]));
+        }
+        bytes
     }
 
     /// The last compound of the stream: the same and BYE (RFC 3550 §6.6).
     #[must_use]
     pub fn write_bye(&self) -> Vec<u8> {
-        let mut packets = self.packets();
-        packets.push(Box::new(Goodbye { sources: vec![self.ssrc.0], ..Goodbye::default() }));
-        compound(&packets)
-    }
-
-    fn packets(&self) -> Vec<Box<dyn Packet>> {
-        let mut packets =
-            vec![report(self.ssrc, self.sender, self.block), description(self.ssrc, self.cname)];
-        if !self.extended.is_empty() {
-            packets.push(extended_report(self.ssrc, self.extended));
-        }
-        packets
+        let mut bytes = self.write();
+        let bye = Goodbye { sources: vec![self.ssrc.0], ..Goodbye::default() };
+        bytes.extend(compound(&[Box::new(bye)]));
+        bytes
     }
 }
 
@@ -318,16 +312,18 @@ fn report(ssrc: Ssrc, sender: Option<SenderFacts>, block: Option<ReportBlock>) -
     }
 }
 
-fn description(ssrc: Ssrc, cname: &str) -> Box<dyn Packet> {
-    Box::new(SourceDescription {
-        chunks: vec![SourceDescriptionChunk {
-            source: ssrc.0,
-            items: vec![SourceDescriptionItem {
-                sdes_type: SdesType::SdesCname,
-                text: cname.to_owned().into(),
-            }],
-        }],
-    })
+/// SDES with the CNAME, by hand: the library fills its end with a padding count where RFC 3550 §6.5 wants
+/// null octets.
+fn description(ssrc: Ssrc, cname: &str) -> Vec<u8> {
+    let name = &cname.as_bytes()[..cname.len().min(255)];
+    // At least one null octet ends the list of items.
+    let chunk = (4 + 2 + name.len() + 1).next_multiple_of(4);
+    let mut bytes = vec![0x81, 202, 0, u8::try_from(chunk / 4).unwrap_or(u8::MAX)];
+    bytes.extend(ssrc.0.to_be_bytes());
+    bytes.extend([1, u8::try_from(name.len()).unwrap_or(u8::MAX)]);
+    bytes.extend(name);
+    bytes.resize(4 + chunk, 0);
+    bytes
 }
 
 #[cfg(test)]

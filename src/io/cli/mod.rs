@@ -5,6 +5,7 @@ pub mod check;
 pub mod codec_chain;
 pub mod password;
 pub mod permission;
+pub mod quality;
 mod records;
 pub mod serve;
 mod simulate;

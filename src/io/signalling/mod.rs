@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use counting::Figures;
 pub use numbers::BusinessNumber;
+pub use quality::MetricPeers;
 pub use switchboard::{Parts, Switchboard};
 
 use crate::call::{ActionKind, Input};

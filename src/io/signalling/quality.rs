@@ -1,6 +1,9 @@
 //! What the figures of a call's media add to the metrics when they are known: at its end.
 
+use std::collections::BTreeSet;
+
 use super::switchboard::Switchboard;
+use crate::id::{CallId, Endpoint, PhoneName, TrunkName};
 use crate::media::{DirectionSummary, StreamQuality, Summary};
 use crate::metrics::label::{Leg, LegWay, Listener, OfLeg, OfListener, Way};
 use crate::metrics::table;
@@ -8,7 +11,36 @@ use crate::metrics::table;
 /// Calls with fewer packets than this, a second of speech, say nothing about quality.
 const LEAST_PACKETS: u64 = 50;
 
+/// The phones and trunks that are offered VoIP metrics of RTCP-XR.
+#[derive(Clone, Debug, Default)]
+pub struct MetricPeers {
+    /// Phones.
+    pub phones: BTreeSet<PhoneName>,
+    /// Trunks.
+    pub trunks: BTreeSet<TrunkName>,
+}
+
+impl MetricPeers {
+    fn has(&self, endpoint: &Endpoint) -> bool {
+        match endpoint {
+            Endpoint::Phone(name) => self.phones.contains(name),
+            Endpoint::Trunk(name, _) => self.trunks.contains(name),
+        }
+    }
+}
+
 impl Switchboard {
+    /// Whether a phone that the call may reach is offered VoIP metrics. All that ring get one offer; those
+    /// that do not know the attribute pass over it.
+    pub(super) fn wants_metrics(&self, id: CallId) -> bool {
+        let Some(live) = self.calls.get(&id) else { return false };
+        let peers = &self.parts.metric_peers;
+        match &live.call.record().endpoint {
+            Some(endpoint) => peers.has(endpoint),
+            None => self.parts.numbers[live.number].ring.iter().any(|it| peers.has(it)),
+        }
+    }
+
     /// Counts how the call sounded.
     pub(super) fn count_quality(&self, summary: &Summary) {
         let Summary { to_phone, to_meta, .. } = summary;
