@@ -7,7 +7,7 @@ use super::world::*;
 use super::*;
 use crate::rtp::{
     Extended, GMIN, NtpClock, NtpTime, OurReport, PayloadType, Reception, ReportBlock, RtpTime, SenderFacts,
-    SeqNo, Ssrc, read_rtcp,
+    SeqNo, Ssrc, VoipMetrics, read_rtcp,
 };
 use crate::time::{Now, Wall};
 
