@@ -242,6 +242,8 @@ pub struct PhoneConfig {
     pub algorithm: PasswordAlgorithm,
     /// H(name:realm:password) in lower-case hexadecimal.
     pub ha1: Secret<String>,
+    /// VoIP metrics of RTCP-XR are offered to it (RFC 3611 §4.7).
+    pub rtcp_xr: bool,
 }
 
 /// The digest algorithm of a phone (RFC 8760).
@@ -286,6 +288,8 @@ pub struct TrunkConfig {
     ///
     /// Meta: no PSTN on any leg (calling/integration-patterns, reference §16.8).
     pub voip_only: bool,
+    /// VoIP metrics of RTCP-XR are offered to it (RFC 3611 §4.7).
+    pub rtcp_xr: bool,
 }
 
 /// `[[number]]`: one WhatsApp business number.

@@ -146,10 +146,11 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
             section.fault_of("ha1", problem, remedy);
         }
     }
+    let rtcp_xr = section.or("rtcp_xr", false);
     let config = (|| {
         let name = name.clone()?;
         let display = display?.unwrap_or_else(|| name.to_string());
-        Some(PhoneConfig { name, display, algorithm: algorithm?, ha1: ha1? })
+        Some(PhoneConfig { name, display, algorithm: algorithm?, ha1: ha1?, rtcp_xr: rtcp_xr? })
     })();
     PhoneDraft { name, config }
 }
@@ -175,12 +176,14 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
             remedy,
         );
     }
+    let rtcp_xr = section.or("rtcp_xr", false);
     let config = (|| {
         Some(TrunkConfig {
             name: name.clone()?,
             address: address?,
             sources: sources.clone()?,
             voip_only: voip_only?,
+            rtcp_xr: rtcp_xr?,
         })
     })();
     TrunkDraft { name, sources, voip_only, config }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
-use super::signalling::{self, BusinessNumber, Ears, Parts, Question, Switchboard};
+use super::signalling::{self, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard};
 use super::store::{Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
 use super::webhook::TlsSetupError;
@@ -91,6 +91,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         accept_window: config.calls.accept_window,
         dead_after: config.media.dead_after,
         comfort_after: config.media.comfort_after,
+        metric_peers: metric_peers(&config),
         metrics: Arc::clone(&metrics),
         random,
     });
@@ -284,6 +285,13 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
         },
     };
     config.numbers.iter().map(number).collect()
+}
+
+/// The phones and trunks that are offered VoIP metrics.
+fn metric_peers(config: &Config) -> MetricPeers {
+    let phones = config.phones.iter().filter(|it| it.rtcp_xr).map(|it| it.name.clone());
+    let trunks = config.trunks.iter().filter(|it| it.rtcp_xr).map(|it| it.name.clone());
+    MetricPeers { phones: phones.collect(), trunks: trunks.collect() }
 }
 
 /// Meta counts initiations in 24 hours (reference §8).

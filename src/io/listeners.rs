@@ -9,18 +9,19 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::admin::{self, AdminState, Health};
 use super::app::{AppError, bind_tcp};
-use super::media::{MediaEngine, MediaFigures};
-use super::signalling::{EndedMedia, Figures, Question};
-use super::store::Store;
+use super::media::{Flow, MediaEngine, MediaFigures};
+use super::signalling::{Figures, Question};
+use super::spans::Spans;
+use super::store::{Operation, Store};
 use super::webhook::{self, Delivery, WebhookCounters, WebhookServer, WebhookState};
 use crate::config::{Config, NumberConfig};
 use crate::masked::Secret;
 use crate::media::Histogram;
 use crate::metrics::label::{
-    Leg, LegWay, NumberDirection, OfKind, OfLeg, OfNumber, OfPhone, OfRealm, OfWay, OfWebhook, OfWorker,
-    Realm, Way, Word, WorkerIndex,
+    Labels, Leg, LegWay, NumberDirection, OfKind, OfLeg, OfNumber, OfOperation, OfPhone, OfRealm, OfWay,
+    OfWebhook, OfWorker, Realm, StoreOperation, Way, Word, WorkerIndex,
 };
-use crate::metrics::table;
+use crate::metrics::table::{self, Distribution};
 use crate::metrics::{Registry, Scrape};
 
 /// The running webhook listener.
@@ -152,7 +153,9 @@ async fn scrape(sources: Sources) -> Scrape {
         signalling_figures(&mut scrape, &figures, &sources);
     }
     media_figures(&mut scrape, &sources.media.figures(), sources.ports);
-    for (outcome, count) in sources.webhook.figures().outcomes {
+    let webhooks = sources.webhook.figures();
+    spans(&mut scrape, &table::WEBHOOK_DURATION, &(), &webhooks.times);
+    for (outcome, count) in webhooks.outcomes {
         scrape.total(&table::WEBHOOKS, &OfWebhook { outcome: Word(outcome.label()) }, count as f64);
     }
     store_figures(&mut scrape, &sources).await;
@@ -194,16 +197,15 @@ fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources)
     for (kind, count) in figures.refused_dials.iter().chain(&figures.dropped_events) {
         scrape.total(&table::REFUSED, &OfKind { kind: Word(kind) }, *count as f64);
     }
-    ended_media(scrape, &figures.media);
     scrape.gauge(&table::SIP_REGISTERED, &(), sip.bindings as f64);
     scrape.gauge(&table::SIP_LEGS, &(), sip.legs as f64);
     scrape.gauge(&table::SIP_TRANSACTIONS, &(), sip.transactions as f64);
 }
 
-/// Packets of the calls that have ended; `to_phone` came from the WhatsApp leg.
-fn ended_media(scrape: &mut Scrape, media: &EndedMedia) {
-    let ways = [(Leg::WhatsApp, Leg::Phone, &media.to_phone), (Leg::Phone, Leg::WhatsApp, &media.to_meta)];
-    for (from, to, direction) in ways {
+/// The packets of all calls; what goes to phones came from the WhatsApp leg.
+fn packets(scrape: &mut Scrape, to_phone: &Flow, to_meta: &Flow) {
+    for (from, to, direction) in [(Leg::WhatsApp, Leg::Phone, to_phone), (Leg::Phone, Leg::WhatsApp, to_meta)]
+    {
         let (came, went) = (LegWay { leg: from, way: Way::In }, LegWay { leg: to, way: Way::Out });
         scrape.total(&table::MEDIA_PACKETS, &came, direction.packets_in as f64);
         scrape.total(&table::MEDIA_PACKETS, &went, direction.packets_out as f64);
@@ -215,6 +217,7 @@ fn ended_media(scrape: &mut Scrape, media: &EndedMedia) {
             (&table::MEDIA_DUPLICATE, direction.duplicates),
             (&table::MEDIA_RECOVERED, direction.recovered),
             (&table::MEDIA_CONCEALED, direction.concealed),
+            (&table::MEDIA_REFUSED, direction.refused),
         ] {
             scrape.total(total, &OfLeg { leg: from }, count as f64);
         }
@@ -227,6 +230,11 @@ fn media_figures(scrape: &mut Scrape, figures: &MediaFigures, ports: (usize, usi
         let labels = OfWorker { worker: WorkerIndex(worker) };
         scrape.gauge(&table::MEDIA_CALLS, &labels, *calls as f64);
     }
+    for (worker, lag) in figures.lag.iter().enumerate() {
+        let labels = OfWorker { worker: WorkerIndex(worker) };
+        scrape.gauge(&table::MEDIA_LAG, &labels, lag.as_secs_f64());
+    }
+    packets(scrape, &figures.flow_to_phone, &figures.flow_to_meta);
     for (way, count) in [(Way::In, figures.received), (Way::Out, figures.sent)] {
         scrape.total(&table::MEDIA_DATAGRAMS, &OfWay { way }, count as f64);
     }
@@ -252,8 +260,27 @@ fn transit(scrape: &mut Scrape, leg: Leg, histogram: &Histogram) {
     scrape.distribution(&table::MEDIA_TRANSIT, &OfLeg { leg }, &buckets, histogram.sum());
 }
 
+fn spans<L: Labels>(scrape: &mut Scrape, distribution: &Distribution<L>, labels: &L, spans: &Spans) {
+    let buckets: Vec<_> = spans.buckets().collect();
+    scrape.distribution(distribution, labels, &buckets, spans.sum);
+}
+
+/// The label of an operation.
+const fn operation(operation: Operation) -> StoreOperation {
+    match operation {
+        Operation::Receive => StoreOperation::Receive,
+        Operation::Open => StoreOperation::Open,
+        Operation::Close => StoreOperation::Close,
+        Operation::Reserve => StoreOperation::Reserve,
+        Operation::Other => StoreOperation::Other,
+    }
+}
+
 async fn store_figures(scrape: &mut Scrape, sources: &Sources) {
     let figures = sources.store.figures();
+    for (kind, times) in Operation::ALL.into_iter().zip(&figures.times) {
+        spans(scrape, &table::STORE_DURATION, &OfOperation { operation: operation(kind) }, times);
+    }
     scrape.gauge(&table::STORE_QUEUE, &(), figures.queued as f64);
     scrape.total(&table::STORE_WRITES, &(), figures.writes as f64);
     scrape.total(&table::STORE_COMMITS, &(), figures.commits as f64);

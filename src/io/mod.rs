@@ -7,6 +7,7 @@ pub mod graph;
 mod listeners;
 pub mod media;
 pub mod signalling;
+pub mod spans;
 pub mod store;
 pub mod systemd;
 pub mod webhook;

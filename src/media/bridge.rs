@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use super::dtls::Identity;
 use super::frames::Frames;
 use super::latch::Source;
+use super::leg_reports::{LegReports, Metrics, Moment};
 use super::order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
 use super::outbox::{BridgePort, Outbox, Transmit};
-use super::rtcp::ReportClock;
 use super::rtp_leg::RtpLeg;
 use super::stream::Stream;
 use super::summary::{DirectionSummary, Histogram, Summary};
@@ -20,8 +20,7 @@ use super::webrtc_leg::{LegEvent, Received, WebRtcLeg, WebRtcSettings};
 use crate::codec::EncoderSettings;
 use crate::random::Random;
 use crate::rtp::{
-    Event, NtpTime, PacketKind, PayloadType, RtcpFacts, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind,
-    read_rtcp, write_bye, write_report,
+    Event, NtpClock, PacketKind, PayloadType, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind, read_rtcp,
 };
 use crate::sdp::audio::LocalAudio;
 use crate::sdp::webrtc::{FingerprintCase, RemoteWebRtc};
@@ -31,6 +30,9 @@ use crate::time::Now;
 const OUR_OPUS: PayloadType = PayloadType(111);
 /// Telephone events in our own offers, and what Meta uses when nobody names one (reference §12.3).
 const OUR_EVENTS: PayloadType = PayloadType(126);
+/// Meta's only codec, and its clock (RFC 7587 §4.1).
+const OPUS: &str = "opus";
+const OPUS_CLOCK: u32 = 48_000;
 /// Meta's `maxaveragebitrate`, for descriptions that name none.
 pub const BITRATE: u32 = 20_000;
 /// What a phone may ask of us without harm.
@@ -62,8 +64,9 @@ pub struct Bridge {
     phone: RtpLeg,
     to_meta: ToMeta,
     to_phone: ToPhone,
-    meta_reports: ReportClock,
-    phone_reports: ReportClock,
+    meta_reports: LegReports,
+    phone_reports: LegReports,
+    ntp: NtpClock,
     cname: String,
     stage: Stage,
     dtls_up: bool,
@@ -79,6 +82,17 @@ pub struct Bridge {
     foreign: u64,
     codecs: String,
     closed: bool,
+}
+
+/// Whether a report is followed by others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Words {
+    More,
+    Last,
+}
+
+fn moment(clock: &NtpClock, now: Now) -> Moment {
+    Moment { mono: now.mono, ntp: clock.at(now.mono) }
 }
 
 /// Reports that are made once.
@@ -116,6 +130,7 @@ impl Bridge {
             rtp: settings.rtp,
             rtcp: settings.rtcp,
             codecs: spec.codecs.clone(),
+            voip_metrics: spec.voip_metrics,
         });
         let phone_sdp = match &spec.phone {
             PhoneSide::Offer => phone.offer(),
@@ -152,8 +167,9 @@ impl Bridge {
             phone,
             to_meta,
             to_phone,
-            meta_reports: ReportClock::new(random.split()),
-            phone_reports: ReportClock::new(random.split()),
+            meta_reports: LegReports::new(random.split()),
+            phone_reports: LegReports::new(random.split()),
+            ntp: NtpClock::new(now),
             cname,
             stage: Stage::Shut,
             dtls_up: false,
@@ -192,7 +208,8 @@ impl Bridge {
             self.reports.push_back(Report::Refused(OpenRefusal::NoResources));
         }
         self.to_meta.set_open(self.stage == Stage::Open && self.phone.hears());
-        self.phone_reports.start(now.mono);
+        self.to_meta.reception().set_clock(self.phone.clock());
+        self.phone_reports.clock.start(now.mono);
         self.note_media(now.mono);
         self.codecs = format!(
             "opus/48000 → redundancy, plc → {0}/{1} {2} ms; {0}/{1} → relay, comfort → opus/48000 20 ms",
@@ -262,7 +279,7 @@ impl Bridge {
         if self.dtls_up && self.stage != Stage::Shut {
             self.to_meta.begin(now.mono, &mut self.frames);
             self.send_to_meta();
-            self.meta_reports.start(now.mono);
+            self.meta_reports.clock.start(now.mono);
         }
     }
 
@@ -296,8 +313,11 @@ impl Bridge {
                 }
                 Received::Rtcp(packet) => {
                     self.quiet_since = Some(now.mono);
-                    if let Ok(facts) = read_rtcp(packet, self.to_meta.line().ssrc()) {
-                        self.hear_meta_report(now, &facts);
+                    let line = self.to_meta.line();
+                    if let Ok(facts) = read_rtcp(packet, line.ssrc()) {
+                        let (at, stream) = (moment(&self.ntp, now), (OPUS_CLOCK, line.figures().0));
+                        self.meta_reports.hear(at, &facts, line.ssrc(), stream, self.to_phone.reception());
+                        self.to_meta.expect_loss(self.meta_reports.reported.expected_loss());
                     }
                 }
                 Received::Nothing => {}
@@ -328,30 +348,13 @@ impl Bridge {
         self.send_to_meta();
     }
 
-    fn hear_meta_report(&mut self, now: Now, facts: &RtcpFacts) {
-        for report in &facts.reports {
-            if let Some(ntp) = report.sender {
-                self.to_phone.reception().note_sender_report(now.mono, report.ssrc, ntp.middle());
-            }
-            if let Some(block) = &report.block {
-                self.meta_reports.note(NtpTime::from_wall(now.wall), block, 48_000);
-                if let Some(percent) = self.meta_reports.expected_loss() {
-                    self.to_meta.expect_loss(percent);
-                }
-            }
-        }
-    }
-
     fn hear_phone_report(&mut self, now: Now, bytes: &[u8]) {
-        let Ok(facts) = read_rtcp(bytes, self.to_phone.ssrc()) else { return };
-        for report in &facts.reports {
-            if let Some(ntp) = report.sender {
-                self.to_meta.reception().note_sender_report(now.mono, report.ssrc, ntp.middle());
-            }
-            if let Some(block) = &report.block {
-                self.phone_reports.note(NtpTime::from_wall(now.wall), block, self.to_phone.clock());
-            }
-        }
+        let ssrc = self.to_phone.ssrc();
+        let Ok(facts) = read_rtcp(bytes, ssrc) else { return };
+        let at = moment(&self.ntp, now);
+        let sent = self.to_phone.facts(now.mono, at.ntp).map_or(0, |facts| facts.packets.into());
+        let stream = (self.phone.clock(), sent);
+        self.phone_reports.hear(at, &facts, ssrc, stream, self.to_meta.reception());
     }
 
     /// Moves what the legs and pipes have to say into the outbox and the reports.
@@ -414,22 +417,38 @@ impl Bridge {
         self.frames.clear();
     }
 
-    fn send_meta_report(&mut self, now: Now, bye: bool) {
-        let write = if bye { write_bye } else { write_report };
+    fn send_meta_report(&mut self, now: Now, last: Words) {
+        let at = moment(&self.ntp, now);
         let line = self.to_meta.line();
-        let (ssrc, facts) = (line.ssrc(), line.facts(now.mono, NtpTime::from_wall(now.wall)));
-        let block = self.to_phone.reception().report(now.mono);
-        let compound = write(ssrc, facts, block, &self.cname);
+        let (ssrc, facts) = (line.ssrc(), line.facts(at.mono, at.ntp));
+        let figures = self.to_phone.figures();
+        let reception = self.to_phone.reception();
+        let received = self.meta_reports.received(OPUS, reception, &figures);
+        let compound = match last {
+            Words::Last => self.meta_reports.write_bye(at, ssrc, facts, reception, &self.cname),
+            Words::More => {
+                let heard = (reception, &received);
+                self.meta_reports.write(at, ssrc, facts, heard, (&self.cname, Metrics::Unwanted))
+            }
+        };
         if let Some((to, sealed)) = self.webrtc.protect_rtcp(&compound) {
             self.outbox.push(BridgePort::WebRtc, to, sealed, None);
         }
     }
 
-    fn send_phone_report(&mut self, now: Now, bye: bool) {
-        let write = if bye { write_bye } else { write_report };
-        let facts = self.to_phone.facts(now.mono, NtpTime::from_wall(now.wall));
-        let block = self.to_meta.reception().report(now.mono);
-        let compound = write(self.to_phone.ssrc(), facts, block, &self.cname);
+    fn send_phone_report(&mut self, now: Now, last: Words) {
+        let at = moment(&self.ntp, now);
+        let (ssrc, facts) = (self.to_phone.ssrc(), self.to_phone.facts(at.mono, at.ntp));
+        let figures = self.to_meta.figures();
+        let reception = self.to_meta.reception();
+        let received = self.phone_reports.received(self.phone.codec_name(), reception, &figures);
+        let compound = match last {
+            Words::Last => self.phone_reports.write_bye(at, ssrc, facts, reception, &self.cname),
+            Words::More => {
+                let heard = (reception, &received);
+                self.phone_reports.write(at, ssrc, facts, heard, (&self.cname, self.phone.metrics()))
+            }
+        };
         if let Some(to) = self.phone.rtcp_target() {
             let port = if self.phone.is_muxed() { BridgePort::Rtp } else { BridgePort::Rtcp };
             self.outbox.push(port, to, &compound, None);
@@ -439,10 +458,10 @@ impl Bridge {
     fn close(&mut self, now: Now) {
         // Rule 4: before the line began, nothing has told Meta of us, and nothing does now.
         if self.to_meta.line().has_begun() {
-            self.send_meta_report(now, true);
+            self.send_meta_report(now, Words::Last);
         }
-        if self.phone_reports.has_sent() || self.to_phone.has_sent() {
-            self.send_phone_report(now, true);
+        if self.phone_reports.clock.has_sent() || self.to_phone.has_sent() {
+            self.send_phone_report(now, Words::Last);
         }
         self.closed = true;
         self.reports.push_back(Report::Closed(Box::new(self.summary())));
@@ -451,14 +470,31 @@ impl Bridge {
     /// The figures so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let mut to_meta = self.to_meta.figures();
-        self.meta_reports.fill(&mut to_meta);
+        let (mut to_phone, mut to_meta) = self.directions();
+        let phone = self.phone.codec_name();
+        to_phone.received = self.meta_reports.received(OPUS, self.to_phone.received(), &to_phone);
+        to_meta.received = self.phone_reports.received(phone, self.to_meta.received(), &to_meta);
+        self.phone_reports.fill(&mut to_phone, phone);
+        self.meta_reports.fill(&mut to_meta, OPUS);
+        to_phone.rate();
+        to_meta.rate();
+        Summary { codecs: self.codecs.clone(), to_phone, to_meta }
+    }
+
+    /// The counters so far, to the phone and to the user: cheap enough for every second.
+    #[must_use]
+    pub fn directions(&self) -> (DirectionSummary, DirectionSummary) {
+        let (mut to_phone, mut to_meta) = (self.to_phone.figures(), self.to_meta.figures());
+        to_phone.transit = self.transit_to_phone;
         to_meta.transit = self.transit_to_meta;
         to_meta.refused += self.foreign;
-        let mut to_phone: DirectionSummary = self.to_phone.figures();
-        self.phone_reports.fill(&mut to_phone);
-        to_phone.transit = self.transit_to_phone;
-        Summary { codecs: self.codecs.clone(), to_phone, to_meta }
+        (to_phone, to_meta)
+    }
+
+    /// The loss towards the user that the encoder prepares for, in per cent.
+    #[must_use]
+    pub const fn expected_loss(&self) -> u8 {
+        self.meta_reports.reported.expected_loss()
     }
 
     /// Notes how long a packet was in the house, from the kernel's stamp to after the send.
@@ -489,8 +525,8 @@ impl Bridge {
             self.webrtc.poll_timeout(),
             self.to_meta.poll_timeout(),
             self.to_phone.poll_timeout(),
-            self.meta_reports.due(),
-            self.phone_reports.due(),
+            self.meta_reports.clock.due(),
+            self.phone_reports.clock.due(),
             self.stall_due(),
         ]
         .into_iter()
@@ -518,11 +554,11 @@ impl Bridge {
         self.send_to_meta();
         self.to_phone.handle_timeout(now.mono, &mut self.frames);
         self.send_to_phone();
-        if self.meta_reports.take_due(now.mono) {
-            self.send_meta_report(now, false);
+        if self.meta_reports.clock.take_due(now.mono) {
+            self.send_meta_report(now, Words::More);
         }
-        if self.phone_reports.take_due(now.mono) {
-            self.send_phone_report(now, false);
+        if self.phone_reports.clock.take_due(now.mono) {
+            self.send_phone_report(now, Words::More);
         }
         if self.stall_due().is_some_and(|due| due <= now.mono) {
             self.told.stalled = true;

@@ -17,12 +17,15 @@ pub mod frames;
 pub mod jitter;
 pub mod jitter_buffer;
 pub mod latch;
+pub mod leg_reports;
 pub mod line;
 pub mod outbox;
 pub mod packetizer;
 pub mod player;
 pub mod playout;
+pub mod quality;
 pub mod reorder;
+pub mod reported;
 pub mod rtcp;
 pub mod rtp_leg;
 pub mod stream;
@@ -34,6 +37,8 @@ pub mod to_phone;
 #[cfg(test)]
 mod playout_stories;
 #[cfg(test)]
+mod quality_stories;
+#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod world;
@@ -42,4 +47,5 @@ pub use bridge::{Bridge, BridgeSettings};
 pub use jitter::Timing;
 pub use order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
 pub use outbox::{BridgePort, Transmit};
+pub use quality::{Rating, StreamQuality};
 pub use summary::{DirectionSummary, Histogram, Summary};

@@ -40,6 +40,8 @@ pub struct OpenSpec {
     pub phone: PhoneSide,
     /// What we offer or take on the SIP leg, best first.
     pub codecs: Vec<AudioCodec>,
+    /// VoIP metrics of RTCP-XR are exchanged with a phone or trunk that wants them.
+    pub voip_metrics: bool,
     /// No media from either side for this long, while the call is open and not on hold: [`Report::Stalled`].
     pub dead_after: Duration,
     /// The generator takes over towards Meta when nothing was sent for this long.
@@ -54,6 +56,7 @@ impl OpenSpec {
             meta,
             phone,
             codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
+            voip_metrics: false,
             dead_after: Duration::from_secs(60),
             comfort_after: Duration::from_millis(60),
         }

@@ -1,17 +1,15 @@
-//! Reports about a leg: when to send them and what the far end's say.
+//! Reports about a leg: when to send them, and as what.
 
 use std::time::{Duration, Instant};
 
-use super::summary::DirectionSummary;
 use crate::random::Random;
-use crate::rtp::{NtpTime, ReportBlock};
+use crate::rtp::{Extended, NtpTime, SenderFacts, Ssrc};
 
 /// The mean time between reports (RFC 3550 §6.2).
 const INTERVAL: Duration = Duration::from_secs(5);
-/// The first report comes soon, so that short calls have figures too.
+/// The first report comes soon, so that short calls have figures too; between two parties it may come at
+/// once (§6.2).
 const FIRST: Duration = Duration::from_secs(1);
-/// More redundancy than for this loss helps nobody at 20 kbit/s.
-const MOST_EXPECTED: u8 = 30;
 
 /// Reports of one leg.
 #[derive(Debug)]
@@ -19,23 +17,30 @@ pub struct ReportClock {
     random: Random,
     next: Option<Instant>,
     ever_sent: bool,
-    round_trip: Option<Duration>,
-    lost: Option<u32>,
-    jitter: Option<Duration>,
-    /// Smoothed loss in 256ths.
-    loss: Option<u16>,
+    /// Packets sent by the last report and by the one before it.
+    sent: [u64; 2],
+    /// The far end's clock, to be given back (RFC 3611 §4.5).
+    reference: Option<(Ssrc, u32, Instant)>,
 }
 
 impl ReportClock {
     /// A clock that stands.
     #[must_use]
     pub const fn new(random: Random) -> Self {
-        Self { random, next: None, ever_sent: false, round_trip: None, lost: None, jitter: None, loss: None }
+        Self { random, next: None, ever_sent: false, sent: [0; 2], reference: None }
     }
 
     /// Starts it, if it stands.
     pub fn start(&mut self, now: Instant) {
-        self.next.get_or_insert(now + FIRST);
+        if self.next.is_none() {
+            self.next = Some(now + self.spread(FIRST));
+        }
+    }
+
+    /// Between half and one and a half (RFC 3550 §6.3.1), so that calls do not report in step. Nobody
+    /// reconsiders between two parties, so nothing is divided by e - 3/2.
+    fn spread(&mut self, mean: Duration) -> Duration {
+        mean / 2 + mean * self.random.below(1000) / 1000
     }
 
     /// When the next report is due.
@@ -49,8 +54,7 @@ impl ReportClock {
         if self.next.is_none_or(|due| due > now) {
             return false;
         }
-        // Between half and one and a half (RFC 3550 §6.3.1), so that calls do not report in step.
-        self.next = Some(now + INTERVAL / 2 + INTERVAL * self.random.below(1000) / 1000);
+        self.next = Some(now + self.spread(INTERVAL));
         self.ever_sent = true;
         true
     }
@@ -61,69 +65,89 @@ impl ReportClock {
         self.ever_sent
     }
 
-    /// Takes the far end's view of our stream; `clock` is the stream's, in hertz.
-    pub fn note(&mut self, now: NtpTime, block: &ReportBlock, clock: u32) {
-        self.round_trip = block.round_trip(now).or(self.round_trip);
-        self.lost = Some(block.total_lost);
-        let micros = u64::from(block.jitter) * 1_000_000 / u64::from(clock);
-        self.jitter = Some(Duration::from_micros(micros));
-        let fresh = u16::from(block.fraction_lost);
-        self.loss = Some(self.loss.map_or(fresh, |before| (before * 3 + fresh) / 4));
+    /// The sender's part of a report that is about to leave: only who has sent something since the
+    /// report before the last one is a sender (RFC 3550 §6.4).
+    pub fn sender(&mut self, facts: Option<SenderFacts>) -> Option<SenderFacts> {
+        let sent = facts.map_or(0, |facts| facts.packets.into());
+        let lately = sent != self.sent[1];
+        self.sent = [sent, self.sent[0]];
+        facts.filter(|_| lately)
     }
 
-    /// The loss to prepare for, in per cent; `None` while nothing was reported.
+    /// Takes the clocks in an extended report.
+    pub fn note_extended(&mut self, now: Instant, blocks: &[Extended]) {
+        for block in blocks {
+            if let Extended::ReferenceTime { ssrc, ntp } = block {
+                self.reference = Some((*ssrc, ntp.middle(), now));
+            }
+        }
+    }
+
+    /// The clock to be given back, if the far end asked.
     #[must_use]
-    pub fn expected_loss(&self) -> Option<u8> {
-        let percent = (u32::from(self.loss?) * 100).div_ceil(256);
-        // Never below one: that would switch the redundancy off until it is too late.
-        Some(u8::try_from(percent).unwrap_or(MOST_EXPECTED).clamp(1, MOST_EXPECTED))
+    pub fn returned(&self, now: Instant) -> Option<Extended> {
+        let (to, last, at) = self.reference?;
+        let since = now.saturating_duration_since(at).as_micros();
+        let delay = u32::try_from((since << 16) / 1_000_000).unwrap_or(u32::MAX);
+        Some(Extended::Returned { to, last, delay })
     }
+}
 
-    /// Adds what was reported to the figures of the direction.
-    pub const fn fill(&self, figures: &mut DirectionSummary) {
-        figures.round_trip = self.round_trip;
-        figures.reported_lost = self.lost;
-        figures.reported_jitter = self.jitter;
-    }
+/// Our clock, for a far end that will not learn it from a sender report.
+#[must_use]
+pub const fn reference(ssrc: Ssrc, ntp: NtpTime) -> Extended {
+    Extended::ReferenceTime { ssrc, ntp }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtp::RtpTime;
 
     #[test]
     fn reports_come_soon_at_first_and_then_every_five_seconds_more_or_less() {
         let start = Instant::now();
-        let mut clock = ReportClock::new(Random::from_number(1));
-        assert!(!clock.take_due(start));
-        clock.start(start);
-        assert!(!clock.take_due(start + FIRST - Duration::from_nanos(1)));
-        let mut now = start + FIRST;
-        let mut spans = Vec::new();
-        for _ in 0..200 {
-            assert!(clock.take_due(now));
-            spans.push(clock.due().unwrap() - now);
-            now = clock.due().unwrap();
+        let mut firsts = std::collections::BTreeSet::new();
+        for seed in 0..20 {
+            let mut clock = ReportClock::new(Random::from_number(seed));
+            assert!(!clock.take_due(start));
+            clock.start(start);
+            let first = clock.due().unwrap();
+            assert!((500..=1500).contains(&(first - start).as_millis()));
+            firsts.insert(first);
+            assert!(!clock.take_due(first - Duration::from_nanos(1)));
+            let mut now = first;
+            let mut spans = Vec::new();
+            for _ in 0..200 {
+                assert!(clock.take_due(now));
+                spans.push(clock.due().unwrap() - now);
+                now = clock.due().unwrap();
+            }
+            assert!(spans.iter().all(|it| (2500..=7500).contains(&it.as_millis())));
+            let mean = spans.iter().sum::<Duration>() / 200;
+            assert!((4500..5500).contains(&mean.as_millis()), "{mean:?}");
         }
-        assert!(spans.iter().all(|it| (2500..=7500).contains(&it.as_millis())));
-        let mean = spans.iter().sum::<Duration>() / 200;
-        assert!((4500..5500).contains(&mean.as_millis()), "{mean:?}");
+        assert!(firsts.len() > 15, "calls that begin together do not report together");
     }
 
     #[test]
-    fn rule_12_the_expected_loss_follows_the_reports_and_never_reaches_zero() {
+    fn who_has_sent_nothing_for_two_reports_is_no_sender() {
         let mut clock = ReportClock::new(Random::from_number(1));
-        assert_eq!(clock.expected_loss(), None);
-        let report = |fraction_lost| ReportBlock { fraction_lost, ..ReportBlock::default() };
-        clock.note(NtpTime::default(), &report(51), 48_000);
-        assert_eq!(clock.expected_loss(), Some(20));
-        clock.note(NtpTime::default(), &report(0), 48_000);
-        assert_eq!(clock.expected_loss(), Some(15));
-        for _ in 0..40 {
-            clock.note(NtpTime::default(), &report(0), 48_000);
-        }
-        assert_eq!(clock.expected_loss(), Some(1));
-        clock.note(NtpTime::default(), &report(255), 48_000);
-        assert_eq!(clock.expected_loss(), Some(25));
+        let facts = |packets| Some(SenderFacts { ntp: NtpTime(1), rtp: RtpTime(1), packets, octets: 1 });
+        assert_eq!(clock.sender(None), None);
+        assert!(clock.sender(facts(50)).is_some());
+        assert!(clock.sender(facts(50)).is_some(), "something was sent before the last report");
+        assert!(clock.sender(facts(50)).is_none());
+        assert!(clock.sender(facts(51)).is_some());
+    }
+
+    #[test]
+    fn a_clock_is_given_back_with_the_time_it_was_kept() {
+        let start = Instant::now();
+        let mut clock = ReportClock::new(Random::from_number(1));
+        assert_eq!(clock.returned(start), None);
+        clock.note_extended(start, &[reference(Ssrc(7), NtpTime(0x0001_0002_0003_0004))]);
+        let back = clock.returned(start + Duration::from_millis(500));
+        assert_eq!(back, Some(Extended::Returned { to: Ssrc(7), last: 0x0002_0003, delay: 32_768 }));
     }
 }

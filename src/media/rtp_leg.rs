@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::format::{EventFormat, PhoneFormat, PhoneLine};
 use super::latch::{Latch, Source};
+use super::leg_reports::Metrics;
 use crate::rtp::{PayloadType, RtpPacket};
 use crate::sdp::audio::{self, AudioRefusal, LocalAudio, Negotiated};
 
@@ -116,6 +117,25 @@ impl RtpLeg {
     #[must_use]
     pub fn is_muxed(&self) -> bool {
         self.agreed.as_ref().is_some_and(|agreed| agreed.rtcp_mux)
+    }
+
+    /// The codec's encoding name; empty while nothing is agreed.
+    #[must_use]
+    pub fn codec_name(&self) -> &'static str {
+        self.agreed.as_ref().map_or("", |agreed| agreed.codec.name())
+    }
+
+    /// The RTP clock of both streams in hertz; for G.722 it is 8000 too (RFC 3551 §4.5.2).
+    #[must_use]
+    pub fn clock(&self) -> u32 {
+        self.agreed.as_ref().map_or(8000, |agreed| agreed.codec.clock())
+    }
+
+    /// Whether the phone takes VoIP metrics.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let agreed = self.agreed.as_ref().is_some_and(|agreed| agreed.voip_metrics);
+        if agreed { Metrics::Agreed } else { Metrics::Unwanted }
     }
 
     /// What the phone sends.

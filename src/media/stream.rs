@@ -21,6 +21,8 @@ pub struct Stream {
     /// Those under earlier sources.
     before: (u64, u64),
     longest_gap: Duration,
+    /// What the last packet lasts: `next` is its end.
+    last_ticks: u32,
 }
 
 impl Stream {
@@ -38,6 +40,7 @@ impl Stream {
             bytes: 0,
             before: (0, 0),
             longest_gap: Duration::ZERO,
+            last_ticks: 0,
         }
     }
 
@@ -86,6 +89,7 @@ impl Stream {
             ssrc: self.ssrc,
         };
         self.next = self.next.plus(ticks);
+        self.last_ticks = ticks;
         self.send(now, &header, payload, Some(arrived), out);
     }
 
@@ -102,6 +106,7 @@ impl Stream {
         let header =
             RtpHeader { marker: first, payload_type, seq: self.seq, timestamp: start, ssrc: self.ssrc };
         self.marker = true;
+        self.last_ticks = 0;
         self.send(now, &header, &report, None, out);
     }
 
@@ -153,7 +158,7 @@ impl Stream {
         let since = self.ticks(now.saturating_duration_since(before));
         Some(SenderFacts {
             ntp,
-            rtp: self.next.plus(since),
+            rtp: self.next.plus(self.last_ticks.wrapping_neg()).plus(since),
             packets: (self.packets & u64::from(u32::MAX)) as u32,
             octets: (self.bytes & u64::from(u32::MAX)) as u32,
         })

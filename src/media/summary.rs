@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::quality::{Rating, StreamQuality};
+
 /// A histogram of delays with fixed bounds; adding to it neither allocates nor locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Histogram {
@@ -149,9 +151,22 @@ pub struct DirectionSummary {
     pub reported_jitter: Option<Duration>,
     /// From the kernel's receive stamp to after the send, for packets that came in and went out.
     pub transit: Histogram,
+    /// The incoming stream as we have it.
+    pub received: StreamQuality,
+    /// The outgoing stream as its receiver reports it; `None` without a report (rule 19).
+    pub delivered: Option<StreamQuality>,
+    /// What the listener at the end of both hears; `None` unless both far ends report.
+    pub heard: Option<Rating>,
 }
 
 impl DirectionSummary {
+    /// Rates what is heard at the end, once both streams are known.
+    pub fn rate(&mut self) {
+        let inside = self.transit.quantile(0.5).unwrap_or_default();
+        let delivered = self.delivered.as_ref();
+        self.heard = delivered.and_then(|delivered| self.received.heard_after(inside, delivered));
+    }
+
     fn to_json(&self) -> Value {
         let micros = |share| self.transit.quantile(share).map(|it| it.as_micros().min(1 << 40) as u64);
         let millis = |span: Duration| span.as_secs_f64() * 1000.0;
@@ -166,9 +181,37 @@ impl DirectionSummary {
             "round_trip_ms": self.round_trip.map(millis),
             "reported_lost": self.reported_lost,
             "reported_jitter_ms": self.reported_jitter.map(millis),
+            "received": stream(&self.received),
+            "delivered": self.delivered.as_ref().map(stream),
+            "heard": self.heard.map(rating),
             "transit_p50_us": micros(0.5), "transit_p99_us": micros(0.99), "transit_count": self.transit.count(),
         })
     }
+}
+
+/// Two digits behind the point are more than anybody can hear.
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+fn rating(rating: Rating) -> Value {
+    json!({ "r": rounded(rating.r()), "mos": rounded(rating.mos()) })
+}
+
+fn stream(quality: &StreamQuality) -> Value {
+    let millis = |span: Duration| rounded(span.as_secs_f64() * 1000.0);
+    json!({
+        "codec": quality.codec, "packets": quality.packets,
+        "loss_percent": rounded(quality.loss.percent()),
+        "discard_percent": rounded(quality.discarded.percent()),
+        "recovered_percent": rounded(quality.recovered.percent()),
+        "burst_ratio": quality.burst_percent.map(|it| f64::from(it) / 100.0),
+        "jitter_ms": quality.jitter.map(millis),
+        "round_trip_ms": quality.round_trip.map(millis),
+        "delay_ms": quality.delay().map(millis),
+        "listening": quality.listening().map(rating),
+        "conversational": quality.conversational().map(rating),
+    })
 }
 
 /// The media of one call, told once when it is closed.
@@ -224,5 +267,7 @@ mod tests {
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["to_meta"]["lost"], 0);
         assert!(value["to_phone"]["round_trip_ms"].is_null());
+        assert!(value["to_phone"]["delivered"].is_null() && value["to_phone"]["heard"].is_null());
+        assert!(value["to_phone"]["received"]["conversational"].is_null(), "rule 19");
     }
 }

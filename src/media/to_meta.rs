@@ -558,6 +558,12 @@ impl ToMeta {
         &mut self.reception
     }
 
+    /// How it has arrived so far.
+    #[must_use]
+    pub const fn received(&self) -> &Reception {
+        &self.reception
+    }
+
     /// The figures of this direction so far.
     #[must_use]
     pub fn figures(&self) -> DirectionSummary {

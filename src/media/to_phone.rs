@@ -472,6 +472,12 @@ impl ToPhone {
         &mut self.reception
     }
 
+    /// How it has arrived so far.
+    #[must_use]
+    pub const fn received(&self) -> &Reception {
+        &self.reception
+    }
+
     /// The figures of this direction so far.
     #[must_use]
     pub fn figures(&self) -> DirectionSummary {

@@ -133,6 +133,7 @@ impl World {
         };
         let mut spec = OpenSpec::new(MetaSide::Offer, PhoneSide::Offer);
         spec.dead_after = Duration::from_secs(30);
+        spec.voip_metrics = true;
         let (mut bridge, opened) = Bridge::open(now, settings, &spec).unwrap();
         let Report::Opened { meta_sdp, .. } = opened else { panic!("{opened:?}") };
         let mut user = WebRtcLeg::new(
@@ -276,9 +277,14 @@ impl World {
         let copies = 1 + u32::from(self.random.below(100) < path.duplicate_percent);
         for _ in 0..copies {
             let late = millis(self.random.below(path.jitter_ms.max(1)).into());
-            self.count += 1;
-            self.under_way.insert((self.now + late, self.count), (port, from, bytes.to_vec()));
+            self.post_after(late, port, from, bytes);
         }
+    }
+
+    /// Something that takes its time.
+    pub(super) fn post_after(&mut self, late: Duration, port: BridgePort, from: SocketAddr, bytes: &[u8]) {
+        self.count += 1;
+        self.under_way.insert((self.now + late, self.count), (port, from, bytes.to_vec()));
     }
 
     fn drain(&mut self) {

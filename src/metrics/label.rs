@@ -173,6 +173,13 @@ closed! {
         /// It was sent.
         Out = "out",
     }
+    /// Who hears a call.
+    Listener {
+        /// The WhatsApp user.
+        User = "user",
+        /// The phone or trunk.
+        Phone = "phone",
+    }
     /// One side of the gateway.
     Realm {
         /// Towards WhatsApp.
@@ -311,6 +318,11 @@ labels! {
     OfLeg {
         /// Which leg.
         leg: Leg,
+    }
+    /// Who hears a call.
+    OfListener {
+        /// Who.
+        listener: Listener,
     }
     /// A media worker.
     OfWorker {

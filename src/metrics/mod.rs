@@ -112,8 +112,13 @@ impl Registry {
 
     /// A span.
     pub fn observe<L: Labels>(&self, histogram: &Histogram<L>, labels: &L, span: Duration) {
+        self.measure(histogram, labels, span.as_secs_f64());
+    }
+
+    /// Anything else that has buckets: a score, a share.
+    pub fn measure<L: Labels>(&self, histogram: &Histogram<L>, labels: &L, value: f64) {
         if let Some(family) = self.histograms.get(histogram.metric.name) {
-            family.get_or_create(&Series::of(labels)).observe(span.as_secs_f64());
+            family.get_or_create(&Series::of(labels)).observe(value);
         }
     }
 

@@ -7,7 +7,8 @@ use std::marker::PhantomData;
 
 use super::label::{
     Build, CallEnd, Denied, GraphRequest, Labels, LegWay, NumberDirection, OfAction, OfKind, OfLeg,
-    OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm, OfStage, OfWay, OfWebhook, OfWorker, Space,
+    OfListener, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm, OfStage, OfWay, OfWebhook,
+    OfWorker, Space,
 };
 
 /// How a metric is counted and printed.
@@ -74,8 +75,14 @@ handles! {
 
 /// Spans of set-up and of requests, in seconds: from a webhook's few milliseconds to Meta's 30 s.
 const SETUP: &[f64] = &[0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0];
-/// Spans of our own work, in seconds.
-const WORK: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Mean opinion scores: the limits of table B.1 of ITU-T G.107, and some between.
+const MOS: &[f64] = &[2.0, 2.58, 3.1, 3.6, 3.8, 4.03, 4.2, 4.34, 4.5];
+/// Shares of lost packets: from what nobody hears to what nobody bears.
+const LOSS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2];
+/// Jitter in seconds; playout begins at 40 ms.
+const JITTER: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2];
+/// Round trips in seconds; beyond 400 ms people talk at the same time.
+const ROUND_TRIP: &[f64] = &[0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0];
 /// Lengths of conversations, in seconds; Meta charges by 6 s.
 const TALK: &[f64] = &[6.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0];
 
@@ -96,6 +103,10 @@ table! {
     CALLS_ACTIVE: Gauge<NumberDirection> = "cordboard_calls_active", "Calls that are up or being set up";
     CALL_TALK: Histogram<NumberDirection> = "cordboard_call_talk_seconds",
         "Time from answer to end of answered calls", TALK;
+    CALL_MOS: Histogram<OfListener> = "cordboard_call_mos",
+        "Conversational MOS (ITU-T G.107) of ended calls as the listener had them, both legs together", MOS;
+    CALLS_UNRATED: Counter<OfListener> = "cordboard_calls_unrated",
+        "Ended calls whose MOS is unknown because a far end sent no receiver reports";
     CALL_SETUP: Histogram<OfStage> = "cordboard_call_setup_seconds",
         "Time from the webhook or the phone's INVITE to each stage of set-up", SETUP;
     DENIALS: Counter<Denied> = "cordboard_call_denials", "Business-initiated calls refused before dialling";
@@ -104,8 +115,8 @@ table! {
     RESERVATIONS: Gauge<OfNumber> = "cordboard_cap_reserved", "Places of the cap held by calls that are not answered yet";
 
     WEBHOOKS: Total<OfWebhook> = "cordboard_webhooks", "Webhook requests by what became of them";
-    WEBHOOK_DURATION: Histogram<()> = "cordboard_webhook_duration_seconds",
-        "Time from the last byte of a webhook to our answer", WORK;
+    WEBHOOK_DURATION: Distribution<()> = "cordboard_webhook_duration_seconds",
+        "Time from the headers of a signed webhook to our answer";
     WEBHOOK_AGE: Histogram<()> = "cordboard_webhook_age_seconds",
         "Time from Meta's time stamp to the arrival of a call event", SETUP;
     GRAPH: Counter<GraphRequest> = "cordboard_graph_requests", "Requests to the Graph API by their end";
@@ -127,7 +138,7 @@ table! {
     MEDIA_DATAGRAMS: Total<OfWay> = "cordboard_media_datagrams", "Datagrams of the media threads, STUN and DTLS included";
     MEDIA_TROUBLE: Total<OfKind> = "cordboard_media_trouble",
         "Sends that failed, timers served more than 10 ms late, panics caught";
-    MEDIA_PACKETS: Total<LegWay> = "cordboard_media_packets", "RTP packets of ended calls";
+    MEDIA_PACKETS: Total<LegWay> = "cordboard_media_packets", "RTP packets, to within a second";
     MEDIA_BYTES: Total<LegWay> = "cordboard_media_bytes", "Bytes of RTP packets without UDP and IP";
     MEDIA_LOST: Total<OfLeg> = "cordboard_media_packets_lost", "RTP packets that never came from a leg";
     MEDIA_LATE: Total<OfLeg> = "cordboard_media_packets_late", "RTP packets that came too late to be played";
@@ -136,7 +147,16 @@ table! {
         "Lost frames of a leg that forward error correction brought back";
     MEDIA_CONCEALED: Total<OfLeg> = "cordboard_media_frames_concealed", "Lost frames of a leg that were guessed";
     MEDIA_COMFORT: Total<OfLeg> = "cordboard_media_frames_comfort", "Comfort frames sent to a leg because the other was silent";
-    MEDIA_REFUSED: Total<OfKind> = "cordboard_media_datagrams_refused", "Datagrams on media ports that were not usable";
+    MEDIA_REFUSED: Total<OfLeg> = "cordboard_media_packets_refused",
+        "RTP packets of a leg that were not usable: foreign source, unknown payload type, broken payload";
+    MEDIA_MOS: Histogram<LegWay> = "cordboard_media_mos",
+        "Conversational MOS (ITU-T G.107) of each stream of ended calls, where reports make it known", MOS;
+    MEDIA_LOSS: Histogram<LegWay> = "cordboard_media_loss_ratio",
+        "Share of a stream's packets that were lost, per ended call", LOSS;
+    MEDIA_JITTER: Histogram<LegWay> = "cordboard_media_jitter_seconds",
+        "Mean interarrival jitter of a stream, per ended call", JITTER;
+    MEDIA_ROUND_TRIP: Histogram<OfLeg> = "cordboard_media_round_trip_seconds",
+        "Mean round trip to a leg's far end by RTCP, per ended call", ROUND_TRIP;
     MEDIA_TRANSIT: Distribution<OfLeg> = "cordboard_media_transit_seconds",
         "Time inside the gateway of a packet that a leg sent";
     MEDIA_LAG: Gauge<OfWorker> = "cordboard_media_worker_lag_seconds",
@@ -146,8 +166,8 @@ table! {
     PORTS: Gauge<OfRealm> = "cordboard_media_ports", "UDP ports of the configuration";
 
     STORE_UP: Gauge<()> = "cordboard_store_up", "Whether the store took its last write";
-    STORE_DURATION: Histogram<OfOperation> = "cordboard_store_duration_seconds",
-        "Time an operation of the store took, waiting included", WORK;
+    STORE_DURATION: Distribution<OfOperation> = "cordboard_store_duration_seconds",
+        "Time a write took, waiting included, whatever became of it";
     STORE_WRITES: Total<()> = "cordboard_store_writes", "Writes that were committed";
     STORE_COMMITS: Total<()> = "cordboard_store_commits", "Transactions that the writes took";
     STORE_FAILURES: Total<OfKind> = "cordboard_store_failures", "Writes that did not succeed";

@@ -4,11 +4,12 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use super::label::{
-    CallEnd, GraphAction, GraphOutcome, GraphRequest, Leg, LegWay, OfLeg, OfNumber, OfWebhook, Way, Word,
+    CallEnd, GraphAction, GraphOutcome, GraphRequest, Leg, LegWay, OfAction, OfLeg, OfNumber, OfWebhook, Way,
+    Word,
 };
 use super::table::{
-    BUILD_INFO, CALL_TALK, CALLS, CAP_USED, CPU, GRAPH, MEDIA_PACKETS, MEDIA_TRANSIT, WEBHOOK_DURATION,
-    WEBHOOKS,
+    BUILD_INFO, CALL_TALK, CALLS, CAP_USED, CPU, GRAPH, GRAPH_DURATION, MEDIA_MOS, MEDIA_PACKETS,
+    MEDIA_TRANSIT, WEBHOOKS,
 };
 use super::*;
 use crate::call::Fault;
@@ -45,7 +46,9 @@ fn filled() -> Registry {
     registry.count(&CALLS, &end("user_hung_up"));
     registry.count(&CALLS, &end("user_hung_up"));
     registry.count(&CALLS, &end("missed"));
-    registry.observe(&WEBHOOK_DURATION, &(), Duration::from_millis(3));
+    let accept = OfAction { action: GraphAction::Accept };
+    registry.observe(&GRAPH_DURATION, &accept, Duration::from_millis(3));
+    registry.measure(&MEDIA_MOS, &LegWay { leg: Leg::Phone, way: Way::Out }, 4.31);
     let request = GraphRequest { action: GraphAction::Accept, outcome: GraphOutcome::TimedOut };
     registry.count(&GRAPH, &request);
     registry
@@ -61,8 +64,10 @@ fn events_and_figures_stand_in_one_scrape() {
         r#"cordboard_calls_total{number="support",direction="user_initiated",cause="missed",fault="user"} 1"#,
         "# TYPE cordboard_cap_used gauge",
         r#"cordboard_cap_used{number="support"} 12.0"#,
-        r#"cordboard_webhook_duration_seconds_bucket{le="0.005"} 1"#,
-        r#"cordboard_webhook_duration_seconds_bucket{le="0.002"} 0"#,
+        r#"cordboard_graph_request_duration_seconds_bucket{le="0.005",action="accept"} 1"#,
+        r#"cordboard_graph_request_duration_seconds_bucket{le="0.002",action="accept"} 0"#,
+        r#"cordboard_media_mos_bucket{le="4.34",leg="phone",way="out"} 1"#,
+        r#"cordboard_media_mos_bucket{le="4.2",leg="phone",way="out"} 0"#,
         r#"cordboard_graph_requests_total{action="accept",outcome="timed_out"} 1"#,
     ] {
         assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
@@ -111,7 +116,8 @@ fn the_table_keeps_prometheus_conventions() {
             "{name}: the library adds the full stop"
         );
         if matches!(metric.kind, Kind::Histogram(_) | Kind::Distribution) {
-            assert!(name.ends_with("_seconds"), "{name}: spans are in seconds");
+            let units = ["_seconds", "_ratio", "_mos"];
+            assert!(units.iter().any(|it| name.ends_with(it)), "{name}: spans are in seconds");
         }
         if let Kind::Histogram(bounds) = metric.kind {
             assert!(bounds.is_sorted(), "{name}");

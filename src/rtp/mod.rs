@@ -1,17 +1,23 @@
 //! RTP and RTCP as bytes and values (RFC 3550, RFC 4733): no clock, no socket, no allocation per packet.
 
+mod bursts;
 mod dtmf;
+#[doc(hidden)]
+pub mod fuzz;
 mod packet;
 mod reception;
 mod rtcp;
+mod xr;
 
+pub use bursts::{BurstFigures, Bursts, GMIN};
 pub use dtmf::{Event, EventError, TelephoneEvent};
 pub use packet::{PacketKind, RtpError, RtpHeader, RtpPacket, packet_kind};
 pub use reception::{Arrival, Reception};
 pub use rtcp::{
-    NtpTime, ReceivedReport, ReportBlock, RtcpError, RtcpFacts, SenderFacts, read_rtcp, write_bye,
+    NtpClock, NtpTime, OurReport, ReceivedReport, ReportBlock, RtcpError, RtcpFacts, SenderFacts, read_rtcp,
     write_report,
 };
+pub use xr::{Extended, VoipMetrics};
 
 /// The synchronisation source of one RTP stream (RFC 3550 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ReportBlock, RtpTime, SeqNo, Ssrc};
+use super::{Bursts, ReportBlock, RtpTime, SeqNo, Ssrc};
 
 /// Where a packet stands in its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +36,14 @@ pub struct Reception {
     seen: u64,
     received: u64,
     duplicates: u64,
+    /// Duplicates of this source.
+    repeated: u64,
     prior_expected: u64,
     prior_received: u64,
     lost_before_restart: u64,
+    expected_before_restart: u64,
+    /// The fates of the packets that have left `seen`.
+    bursts: Bursts,
     transit: Option<(Instant, RtpTime)>,
     /// Jitter times 16, in ticks of the clock (A.8).
     jitter16: u64,
@@ -48,7 +53,7 @@ pub struct Reception {
 impl Reception {
     /// Of a stream whose time stamps run at `clock` hertz.
     #[must_use]
-    pub const fn new(clock: u32) -> Self {
+    pub fn new(clock: u32) -> Self {
         Self {
             clock,
             ssrc: None,
@@ -57,22 +62,15 @@ impl Reception {
             seen: 0,
             received: 0,
             duplicates: 0,
+            repeated: 0,
             prior_expected: 0,
             prior_received: 0,
             lost_before_restart: 0,
+            expected_before_restart: 0,
+            bursts: Bursts::default(),
             transit: None,
             jitter16: 0,
             last_report: None,
-        }
-    }
-
-    /// The sender's time stamps run at `clock` hertz from now on; loss is counted on.
-    pub const fn set_clock(&mut self, clock: u32) {
-        if self.clock != clock {
-            self.jitter16 =
-                self.jitter16 * clock as u64 / if self.clock == 0 { 1 } else { self.clock as u64 };
-            self.clock = clock;
-            self.transit = None;
         }
     }
 
@@ -85,6 +83,7 @@ impl Reception {
             Arrival::Restarted
         } else if step > 0 {
             let step = step.unsigned_abs();
+            Self::settle(&mut self.bursts, self.seen, self.highest.wrapping_sub(self.base), step);
             self.highest = self.highest.wrapping_add(u32::from(step));
             self.seen = self.seen.checked_shl(u32::from(step)).unwrap_or(0) | 1;
             Arrival::Ahead { missing: step - 1 }
@@ -92,6 +91,7 @@ impl Reception {
             let bit = 1_u64.checked_shl(u32::from(step.unsigned_abs())).unwrap_or(0);
             if self.seen & bit != 0 {
                 self.duplicates += 1;
+                self.repeated += 1;
                 return Arrival::Duplicate;
             }
             self.seen |= bit;
@@ -102,14 +102,54 @@ impl Reception {
         arrival
     }
 
+    /// Notes the fates of what `step` newer packets push out of `seen`; `known`: the newest packet's
+    /// number since the first one.
+    fn settle(bursts: &mut Bursts, seen: u64, known: u32, step: u16) {
+        for gone in 0..step {
+            // Bit 63 goes first; beyond the window nothing has come at all.
+            let came = 63_u32.checked_sub(gone.into()).map(|bit| (bit, seen >> bit & 1 == 1));
+            match came {
+                Some((bit, came)) if bit <= known => bursts.note(came),
+                Some(_) => {}
+                None => bursts.note(false),
+            }
+        }
+    }
+
+    /// How loss clusters, of all sources so far.
+    #[must_use]
+    pub fn bursts(&self) -> Bursts {
+        let mut bursts = self.bursts;
+        if self.ssrc.is_some() {
+            Self::settle(&mut bursts, self.seen, self.highest.wrapping_sub(self.base), 64);
+        }
+        bursts
+    }
+
+    /// The stream's time stamps run at `clock` hertz from now on.
+    pub fn set_clock(&mut self, clock: u32) {
+        if clock != self.clock && clock > 0 {
+            self.jitter16 = self.jitter16 * u64::from(clock) / u64::from(self.clock.max(1));
+            self.clock = clock;
+            self.transit = None;
+        }
+    }
+
     fn restart(&mut self, ssrc: Ssrc, seq: SeqNo) {
         self.lost_before_restart = self.lost();
+        self.expected_before_restart += self.expected();
+        self.bursts = self.bursts();
+        if self.ssrc != Some(ssrc) {
+            // Another source has another path and another clock.
+            self.jitter16 = 0;
+        }
         self.ssrc = Some(ssrc);
         // One cycle up, so that packets before the first one do not run below zero.
         self.base = 0x1_0000 | u32::from(seq.0);
         self.highest = self.base;
         self.seen = 1;
         self.received = 0;
+        self.repeated = 0;
         self.prior_expected = 0;
         self.prior_received = 0;
         self.transit = None;
@@ -143,6 +183,12 @@ impl Reception {
         self.lost_before_restart + self.expected().saturating_sub(self.received)
     }
 
+    /// Packets that were sent, as far as the sequence numbers tell.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.expected_before_restart + self.expected()
+    }
+
     /// Packets that came more than once.
     #[must_use]
     pub const fn duplicates(&self) -> u64 {
@@ -172,9 +218,11 @@ impl Reception {
         let ssrc = self.ssrc?;
         let expected = self.expected();
         let expected_since = expected.saturating_sub(self.prior_expected);
-        let received_since = self.received.saturating_sub(self.prior_received);
+        // A.3 counts what came twice as received, so that the sum of both ends' counters agrees.
+        let received = self.received + self.repeated;
+        let received_since = received.saturating_sub(self.prior_received);
         self.prior_expected = expected;
-        self.prior_received = self.received;
+        self.prior_received = received;
         let lost_since = expected_since.saturating_sub(received_since);
         let fraction = (lost_since * 256).checked_div(expected_since).unwrap_or(0);
         let (last_sr, delay) = self.last_report.map_or((0, 0), |(middle, at)| {
@@ -184,9 +232,7 @@ impl Reception {
         Some(ReportBlock {
             ssrc,
             fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
-            total_lost: u32::try_from(expected.saturating_sub(self.received))
-                .unwrap_or(u32::MAX)
-                .min(0x7f_ffff),
+            total_lost: i32::try_from(expected.cast_signed() - received.cast_signed()).unwrap_or(i32::MAX),
             highest_seq: self.highest.wrapping_sub(0x1_0000),
             jitter: u32::try_from(self.jitter16 >> 4).unwrap_or(u32::MAX),
             last_sr,
@@ -275,6 +321,50 @@ mod tests {
         (400..410).for_each(|n| note(&mut reception, n, 48_000));
         assert_eq!(reception.lost(), 4);
         assert!(reception.jitter().abs_diff(before) < Duration::from_millis(1), "{:?}", reception.jitter());
+    }
+
+    #[test]
+    fn duplicates_make_the_reported_loss_negative_and_our_own_never() {
+        let start = Instant::now();
+        let mut reception = Reception::new(8000);
+        feed(&mut reception, start, [1, 2, 3, 3, 3, 4]);
+        let block = reception.report(start).unwrap();
+        assert_eq!((block.total_lost, block.fraction_lost), (-2, 0));
+        assert_eq!((reception.lost(), reception.sent()), (0, 4));
+    }
+
+    #[test]
+    fn the_fate_of_every_packet_is_known_once_and_late_ones_are_not_lost() {
+        let mut reception = Reception::new(8000);
+        // 10 comes late, 20 to 22 never, and the wrap is in the middle.
+        let first = 65_530_u16;
+        let order = (0..10).chain([11, 10]).chain(12..20).chain(23..200);
+        feed(&mut reception, Instant::now(), order.map(|n| first.wrapping_add(n)));
+        let bursts = reception.bursts();
+        assert_eq!((bursts.counts(), reception.sent()), ((200, 3), 200));
+        assert_eq!(bursts.figures().burst_length, 3);
+        // A jump beyond the window, then another source.
+        feed(&mut reception, Instant::now(), [first.wrapping_add(299)]);
+        assert_eq!((reception.bursts().counts(), reception.lost()), ((300, 102), 102));
+        reception.note(Instant::now(), Ssrc(8), SeqNo(3), RtpTime(0));
+        assert_eq!((reception.bursts().counts(), reception.sent()), ((301, 102), 301));
+    }
+
+    #[test]
+    fn jitter_is_counted_in_ticks_of_the_streams_own_clock() {
+        let start = Instant::now();
+        for clock in [8000_u32, 48_000] {
+            let mut reception = Reception::new(8000);
+            reception.set_clock(clock);
+            for n in 0..400_u32 {
+                let late = Duration::from_millis(if n % 2 == 0 { 0 } else { 10 });
+                let at = start + Duration::from_millis(20) * n + late;
+                reception.note(at, SSRC, SeqNo(n as u16), RtpTime(n * clock / 50));
+            }
+            let block = reception.report(start).unwrap();
+            let millis = block.jitter * 1000 / clock;
+            assert!((9..=10).contains(&millis) && (9..=10).contains(&reception.jitter().as_millis()));
+        }
     }
 
     #[test]

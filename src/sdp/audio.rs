@@ -128,6 +128,8 @@ pub struct RemoteAudio {
     pub telephone_event: Option<PayloadType>,
     /// The packet length that it wants to receive.
     pub ptime: Duration,
+    /// It takes VoIP metrics (RFC 3611 §5.1, `a=rtcp-xr:voip-metrics`).
+    pub voip_metrics: bool,
     /// The session's id and version, to tell a changed offer from a refresh.
     pub origin: Origin,
 }
@@ -145,6 +147,8 @@ pub struct LocalAudio {
     pub rtcp: SocketAddr,
     /// What we can code, best first.
     pub codecs: Vec<AudioCodec>,
+    /// We want VoIP metrics, and send them to who wants them too.
+    pub voip_metrics: bool,
 }
 
 /// What both sides have agreed on, seen from our side.
@@ -170,6 +174,8 @@ pub struct Negotiated {
     pub direction: Direction,
     /// The packet length that we send.
     pub ptime: Duration,
+    /// Both sides want VoIP metrics.
+    pub voip_metrics: bool,
 }
 
 impl RemoteAudio {
@@ -203,6 +209,7 @@ impl RemoteAudio {
             formats: media.payload_types().filter_map(|pt| Some((pt, codec_of(media, pt)?))).collect(),
             telephone_event: media.payload_types().find(|&format| is_events(media, format)),
             ptime,
+            voip_metrics: wants_metrics(session, media),
             origin: session.origin,
         })
     }
@@ -218,6 +225,7 @@ pub fn write_offer(local: &LocalAudio) -> String {
         direction: Direction::SendRecv,
         protocol: "RTP/AVP",
         mux: local.rtp == local.rtcp,
+        voip_metrics: local.voip_metrics,
     };
     session(local, vec![section(local, &ours)]).to_string()
 }
@@ -244,6 +252,7 @@ pub fn read_answer(local: &LocalAudio, sdp: &str) -> Result<Negotiated, AudioRef
         rtcp_mux,
         direction: remote.direction.reversed(),
         ptime: remote.ptime,
+        voip_metrics: local.voip_metrics && remote.voip_metrics,
     })
 }
 
@@ -264,6 +273,7 @@ pub fn answer_offer(local: &LocalAudio, offer: &str) -> Result<(String, Negotiat
         direction,
         protocol: &theirs.media[chosen].protocol,
         mux: remote.rtcp_mux,
+        voip_metrics: local.voip_metrics && remote.voip_metrics,
     };
     let sections = theirs
         .media
@@ -282,6 +292,7 @@ pub fn answer_offer(local: &LocalAudio, offer: &str) -> Result<(String, Negotiat
         rtcp_mux: remote.rtcp_mux,
         direction,
         ptime: remote.ptime,
+        voip_metrics: ours.voip_metrics,
     };
     Ok((answer, negotiated))
 }
@@ -293,6 +304,7 @@ struct Ours<'a> {
     direction: Direction,
     protocol: &'a str,
     mux: bool,
+    voip_metrics: bool,
 }
 
 fn section(local: &LocalAudio, ours: &Ours<'_>) -> Media {
@@ -310,6 +322,9 @@ fn section(local: &LocalAudio, ours: &Ours<'_>) -> Media {
         media.flag("rtcp-mux");
     } else if local.rtcp != SocketAddr::new(local.rtp.ip(), local.rtp.port().saturating_add(1)) {
         media.set("rtcp", format_args!("{} {}", local.rtcp.port(), Connection(local.rtcp.ip())));
+    }
+    if ours.voip_metrics {
+        media.set("rtcp-xr", "voip-metrics");
     }
     media.attributes.push(Attribute { name: ours.direction.word().to_owned(), value: None });
     media
@@ -336,6 +351,18 @@ fn usable_section(session: &Session) -> Result<usize, AudioRefusal> {
         }
     }
     Err(refusal)
+}
+
+/// The attribute may stand for the session or for the section, with other formats beside it.
+fn wants_metrics(session: &Session, media: &Media) -> bool {
+    let lists = |line: &Attribute| {
+        line.name.eq_ignore_ascii_case("rtcp-xr")
+            && line
+                .value
+                .as_ref()
+                .is_some_and(|it| it.split_ascii_whitespace().any(|it| it == "voip-metrics"))
+    };
+    media.attributes.iter().chain(&session.attributes).any(lists)
 }
 
 fn is_events(media: &Media, format: PayloadType) -> bool {

@@ -6,6 +6,7 @@ mod calls_random;
 mod calls_user;
 mod config;
 mod media_stories;
+mod metrics;
 mod privacy;
 mod readme;
 mod sources;

@@ -105,7 +105,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("rand_chacha", &["src/random.rs"]),
     ("reqwest", &["src/io/graph/", "src/simulator/"]),
     ("rtc_dtls", &["src/simulator/"]),
-    ("rtc_rtcp", &["src/rtp/rtcp.rs", "src/simulator/"]),
+    ("rtc_rtcp", &["src/rtp/rtcp.rs", "src/rtp/xr.rs", "src/simulator/"]),
     ("rtc_srtp", &["src/media/srtp.rs", "src/simulator/"]),
     ("rtc_stun", &["src/simulator/"]),
     ("rustls", &["src/io/", "src/simulator/"]),

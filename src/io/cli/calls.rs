@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::quality::{align, heard};
 use crate::call::record::CallRecord;
 use crate::id::Endpoint;
 use crate::masked::Masked;
@@ -24,6 +25,9 @@ pub struct CallsArgs {
     /// One JSON array instead of a table.
     #[arg(long)]
     pub json: bool,
+    /// How the calls sounded, per leg and way, instead: MOS by ITU-T G.107, "?" where nobody reported.
+    #[arg(long, conflicts_with = "json")]
+    pub quality: bool,
     /// Shows users' numbers and names in full.
     #[arg(long)]
     pub unmasked: bool,
@@ -120,28 +124,20 @@ fn talk(record: &CallRecord) -> Option<Duration> {
     Some(record.ended?.since(record.answered?))
 }
 
-const HEADINGS: [&str; 8] = ["CALL", "OPENED (UTC)", "", "NUMBER", "USER", "SIP SIDE", "TALK", "ENDED BY"];
+/// The MOS is what the user and what the phone heard.
+const HEADINGS: [&str; 9] =
+    ["CALL", "OPENED (UTC)", "", "NUMBER", "USER", "SIP SIDE", "TALK", "MOS", "ENDED BY"];
 
 fn table(records: &[CallRecord], cover: Cover) -> String {
     if records.is_empty() {
         return "no calls yet".to_owned();
     }
-    let rows: Vec<[String; 8]> = records.iter().map(|record| row(record, cover)).collect();
-    let mut widths = HEADINGS.map(|it| it.chars().count());
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let line = |cells: &[String; 8]| {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
     let headings = HEADINGS.map(str::to_owned);
-    std::iter::once(&headings).chain(&rows).map(line).collect::<Vec<_>>().join("\n")
+    let rows = records.iter().map(|record| row(record, cover));
+    align(&std::iter::once(headings).chain(rows).collect::<Vec<_>>())
 }
 
-fn row(record: &CallRecord, cover: Cover) -> [String; 8] {
+fn row(record: &CallRecord, cover: Cover) -> [String; 9] {
     use crate::call::record::CallDirection;
     let arrow = match record.direction {
         CallDirection::UserInitiated => "<-",
@@ -165,6 +161,7 @@ fn row(record: &CallRecord, cover: Cover) -> [String; 8] {
         user + &name,
         record.endpoint.as_ref().map_or_else(|| "-".to_owned(), |it| cover.endpoint(it)),
         talk(record).map_or_else(|| "-".to_owned(), clock),
+        heard(record),
         ended,
     ]
 }
@@ -223,9 +220,9 @@ mod tests {
             ..record()
         };
         let expected = "\
-CALL              OPENED (UTC)             NUMBER   USER         SIP SIDE    TALK  ENDED BY
-0000000000007f3a  2026-10-13 14:00:00  <-  support  ***23 ***za  phone 1001  2:04  user: user_hung_up
-0000000000000001  2026-10-13 14:00:00  ->  support  ***23        -           -     still up";
+CALL              OPENED (UTC)             NUMBER   USER         SIP SIDE    TALK  MOS  ENDED BY
+0000000000007f3a  2026-10-13 14:00:00  <-  support  ***23 ***za  phone 1001  2:04  -    user: user_hung_up
+0000000000000001  2026-10-13 14:00:00  ->  support  ***23        -           -     -    still up";
         assert_eq!(table(&[record(), missed], Cover::Masked), expected);
     }
 

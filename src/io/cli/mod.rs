@@ -6,6 +6,7 @@ pub mod codec_chain;
 pub mod password;
 pub mod permission;
 pub mod pipe_chain;
+pub mod quality;
 mod records;
 pub mod serve;
 mod simulate;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::calls::{CallsArgs, present};
 use super::check::load_records;
 use super::permission::{PermissionAction, PermissionArgs, PermissionOf, State, find_number, line};
-use super::{Exit, complain, say};
+use super::{Exit, complain, quality, say};
 use crate::config::Records;
 use crate::id::PhoneNumberId;
 use crate::io::signalling::now;
@@ -19,7 +19,7 @@ struct Trouble(String);
 pub(super) fn calls(args: &CallsArgs) -> Exit {
     with_store(&args.config, async |_, store| {
         let records = store.calls(args.limit, &CallFilter::default()).await?;
-        say(present(&records, args.json, args.into()));
+        say(if args.quality { quality::table(&records) } else { present(&records, args.json, args.into()) });
         Ok(())
     })
 }

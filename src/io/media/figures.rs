@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::flow::{Flow, SharedFlow};
 use crate::media::Histogram;
 
 const BUCKETS: usize = Histogram::BOUNDS.len() + 1;
@@ -41,6 +42,10 @@ pub(super) struct WorkerFigures {
     pub(super) send_errors: AtomicU64,
     pub(super) to_meta: SharedHistogram,
     pub(super) to_phone: SharedHistogram,
+    /// The worst delay of a timer in the last whole second, in microseconds.
+    pub(super) lag: AtomicU64,
+    pub(super) flow_to_meta: SharedFlow,
+    pub(super) flow_to_phone: SharedFlow,
 }
 
 /// The engine's figures at one moment, all workers together.
@@ -66,6 +71,12 @@ pub struct MediaFigures {
     pub to_meta: Histogram,
     /// The same, user to phone.
     pub to_phone: Histogram,
+    /// How late each worker served its timers at worst, in the last second.
+    pub lag: Vec<Duration>,
+    /// Packets from phones to users, live calls included.
+    pub flow_to_meta: Flow,
+    /// Packets from users to phones, live calls included.
+    pub flow_to_phone: Flow,
     /// WhatsApp-leg ports free and resting.
     pub outside_ports: (usize, usize),
     /// SIP-leg port pairs free and resting.
@@ -85,5 +96,8 @@ impl MediaFigures {
         self.send_errors += read(&worker.send_errors);
         self.to_meta.merge(&worker.to_meta.read());
         self.to_phone.merge(&worker.to_phone.read());
+        self.lag.push(Duration::from_micros(read(&worker.lag)));
+        self.flow_to_meta.merge(&worker.flow_to_meta.read());
+        self.flow_to_phone.merge(&worker.flow_to_phone.read());
     }
 }

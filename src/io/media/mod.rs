@@ -4,6 +4,7 @@
 //! lock, write no log and allocate nothing here. Orders come by channel, reports leave by channel.
 
 mod figures;
+mod flow;
 mod ports;
 mod sys;
 mod worker;
@@ -33,6 +34,7 @@ use crate::sdp::webrtc::FingerprintCase;
 mod loopback;
 
 pub use self::figures::MediaFigures;
+pub use self::flow::Flow;
 pub use self::ports::Realm;
 
 /// Calls that one worker takes before the next one gets any, about a third of a processor.

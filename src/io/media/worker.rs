@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::error;
 
 use super::figures::WorkerFigures;
+use super::flow::Flow;
 use super::ports::Ports;
 use super::sys::Batch;
 use crate::id::CallId;
@@ -36,6 +37,8 @@ const MANY: usize = 8;
 const GATHER: Duration = Duration::from_millis(1);
 /// Batches read from one socket before the others have their turn.
 const TURNS: usize = 4;
+/// How often the counters learn of live calls.
+const TELL: Duration = Duration::from_secs(1);
 const PORTS: [BridgePort; 3] = [BridgePort::WebRtc, BridgePort::Rtp, BridgePort::Rtcp];
 
 /// What a worker is told.
@@ -72,6 +75,8 @@ struct Slot {
     ports: (u16, u16),
     /// The earliest entry in the heap that is for this bridge.
     armed: Option<Instant>,
+    /// What the counters know of it, to the phone and to the user.
+    told: [Flow; 2],
 }
 
 /// One media thread.
@@ -90,6 +95,9 @@ struct House {
     slots: Slab<Slot>,
     keys: BTreeMap<CallId, usize>,
     timers: BinaryHeap<Reverse<(Instant, usize, CallId)>>,
+    /// When the counters learn of the calls next; `None` while there are none.
+    tell_at: Option<Instant>,
+    worst_lag: Duration,
 }
 
 /// What is left of a bridge after it was called.
@@ -121,7 +129,8 @@ impl Worker {
                 std::thread::sleep(pause);
             }
             let now = Instant::now();
-            let timeout = house.timers.peek().map(|Reverse((at, ..))| at.saturating_duration_since(now));
+            let due = house.timers.peek().map(|Reverse((at, ..))| *at).into_iter().chain(house.tell_at).min();
+            let timeout = due.map(|at| at.saturating_duration_since(now));
             if let Err(failure) = self.poll.poll(&mut events, timeout) {
                 if failure.kind() != std::io::ErrorKind::Interrupted {
                     error!(%failure, "the media thread cannot wait for its sockets");
@@ -136,6 +145,7 @@ impl Worker {
                 }
             }
             self.run_timers(&mut house);
+            self.tell(&mut house, woken);
             if !self.obey(&mut house) {
                 return;
             }
@@ -182,13 +192,34 @@ impl Worker {
             slot.armed = None;
             let mut calm = true;
             if slot.bridge.poll_timeout().is_some_and(|due| due <= now.mono) {
-                if now.mono.saturating_duration_since(at) > BEHIND {
+                let lag = now.mono.saturating_duration_since(at);
+                house.worst_lag = house.worst_lag.max(lag);
+                if lag > BEHIND {
                     self.figures.behind.fetch_add(1, Ordering::Relaxed);
                 }
                 calm = catch_unwind(AssertUnwindSafe(|| slot.bridge.handle_timeout(now))).is_ok();
             }
             self.finish(house, key, calm);
         }
+    }
+
+    /// Lets the counters know of the calls, once a second.
+    fn tell(&self, house: &mut House, now: Instant) {
+        if house.tell_at.is_some_and(|at| at > now) {
+            return;
+        }
+        for (_, slot) in &mut house.slots {
+            self.tell_of(slot);
+        }
+        let lag = u64::try_from(std::mem::take(&mut house.worst_lag).as_micros()).unwrap_or(u64::MAX);
+        self.figures.lag.store(lag, Ordering::Relaxed);
+        house.tell_at = (!house.slots.is_empty()).then(|| now + TELL);
+    }
+
+    fn tell_of(&self, slot: &mut Slot) {
+        let (to_phone, to_meta) = slot.bridge.directions();
+        self.figures.flow_to_phone.add(&mut slot.told[0], &Flow::from(&to_phone));
+        self.figures.flow_to_meta.add(&mut slot.told[1], &Flow::from(&to_meta));
     }
 
     /// Does what was asked for; false when the worker is to stop.
@@ -273,7 +304,7 @@ impl Worker {
                 .register(socket, token, Interest::READABLE)
                 .map_err(|_| OpenRefusal::NoResources)?;
         }
-        entry.insert(Slot { call, bridge, sockets, ports, armed: None });
+        entry.insert(Slot { call, bridge, sockets, ports, armed: None, told: [Flow::default(); 2] });
         house.keys.insert(call, key);
         Ok((key, report))
     }
@@ -335,7 +366,10 @@ impl Worker {
                 }
                 return;
             }
-            After::Closed(summary) => summary,
+            After::Closed(summary) => {
+                self.tell_of(slot);
+                summary
+            }
             After::Panicked => {
                 error!(%call, "the media of a call panicked; the call is lost");
                 self.figures.panics.fetch_add(1, Ordering::Relaxed);

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::switchboard::Switchboard;
 use crate::call::{ActionKind, CallDirection, CallRecord, HangupCause, Input};
 use crate::id::{CallId, NumberLabel, PhoneName};
-use crate::media::{DirectionSummary, Summary};
 use crate::metrics::label::{
     CallEnd, Denied, GraphAction, GraphOutcome, GraphRequest, NumberDirection, OfAction, OfMeaning, OfStage,
     Stage, Word,
@@ -28,38 +27,10 @@ pub struct Figures {
     pub unsent: u64,
     /// The user agent's figures.
     pub sip: SipFigures,
-    /// The media of calls that have ended, added up.
-    pub media: EndedMedia,
     /// Phones with a live binding.
     pub registered: Vec<PhoneName>,
     /// No new calls are taken.
     pub closing: bool,
-}
-
-/// The media of calls that have ended, added up.
-#[derive(Clone, Debug, Default)]
-pub struct EndedMedia {
-    /// From users to phones.
-    pub to_phone: DirectionSummary,
-    /// From phones to users.
-    pub to_meta: DirectionSummary,
-}
-
-impl EndedMedia {
-    pub(super) fn add(&mut self, summary: &Summary) {
-        for (sum, one) in [(&mut self.to_phone, &summary.to_phone), (&mut self.to_meta, &summary.to_meta)] {
-            sum.packets_in += one.packets_in;
-            sum.bytes_in += one.bytes_in;
-            sum.packets_out += one.packets_out;
-            sum.bytes_out += one.bytes_out;
-            sum.lost += one.lost;
-            sum.late += one.late;
-            sum.duplicates += one.duplicates;
-            sum.recovered += one.recovered;
-            sum.concealed += one.concealed;
-            sum.comfort += one.comfort;
-        }
-    }
 }
 
 impl Switchboard {

@@ -11,6 +11,7 @@ mod graveyard;
 mod lane;
 mod numbers;
 mod outputs;
+mod quality;
 mod registrations;
 mod restart;
 mod switchboard;
@@ -23,8 +24,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
-pub use counting::{EndedMedia, Figures};
+pub use counting::Figures;
 pub use numbers::BusinessNumber;
+pub use quality::MetricPeers;
 pub use switchboard::{Parts, Switchboard};
 
 use crate::call::{ActionKind, Input};

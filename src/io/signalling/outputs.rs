@@ -109,6 +109,7 @@ impl Switchboard {
         let mut spec = translate::open_spec(meta, phone);
         spec.dead_after = self.parts.dead_after;
         spec.comfort_after = self.parts.comfort_after;
+        spec.voip_metrics = self.wants_metrics(id);
         self.parts.media.open(id, spec);
     }
 

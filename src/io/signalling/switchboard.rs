@@ -11,6 +11,7 @@ use super::counting::Figures;
 use super::graveyard::{Graveyard, Tomb};
 use super::lane::{self, Lane, Write};
 use super::numbers::AcceptTimes;
+use super::quality::MetricPeers;
 use super::registrations::{self, Keeper};
 use super::{BusinessNumber, Question, Reply, translate};
 use crate::call::{Call, CallTimes, Fork, HangupCause, Input, Order};
@@ -49,6 +50,8 @@ pub struct Parts {
     pub dead_after: Duration,
     /// When comfort noise towards Meta begins (rule 11).
     pub comfort_after: Duration,
+    /// Who is offered VoIP metrics.
+    pub metric_peers: MetricPeers,
     /// Where events are counted.
     pub metrics: Arc<Registry>,
     /// The next free call id's generator.
@@ -277,7 +280,7 @@ impl Switchboard {
 
     pub(super) fn handle_report(&mut self, now: Now, id: CallId, report: Report) {
         if let Report::Closed(summary) = &report {
-            self.figures.media.add(summary);
+            self.count_quality(summary);
         }
         let Some(input) = translate::from_media(report) else {
             return tracing::debug!(call = %id, "the peer closed DTLS");

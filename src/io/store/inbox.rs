@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use super::writer::Write;
+use super::writer::{Operation, Write};
 use super::{Store, StoreError, users};
 use crate::id::WaCallId;
 use crate::time::Wall;
@@ -112,6 +112,7 @@ struct Receive {
 
 impl Write for Receive {
     type Output = Vec<(InboxId, Event)>;
+    const OPERATION: Operation = Operation::Receive;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<Self::Output, sqlx::Error> {
         let mut new = Vec::new();

@@ -36,7 +36,7 @@ pub use inbox::InboxId;
 pub use permissions::PermissionLine;
 pub use records::{CallFilter, Closed};
 pub use reservations::CapUse;
-pub use writer::StoreFigures;
+pub use writer::{Operation, StoreFigures};
 
 /// When a commit counts as done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

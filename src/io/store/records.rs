@@ -5,7 +5,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 
 use super::users::{self, Ids};
-use super::writer::{Outlives, Write};
+use super::writer::{Operation, Outlives, Write};
 use super::{Store, StoreError, reservations};
 use crate::call::{CallDirection, CallRecord};
 use crate::id::{CallId, Endpoint, NumberLabel, WaCallId};
@@ -277,6 +277,7 @@ struct OpenRecord(Box<CallRecord>);
 
 impl Write for OpenRecord {
     type Output = ();
+    const OPERATION: Operation = Operation::Open;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         upsert(db, &self.0, None).await.map(drop)
@@ -287,6 +288,7 @@ struct OpenRecordOfEvent(OpenRecord);
 
 impl Write for OpenRecordOfEvent {
     type Output = ();
+    const OPERATION: Operation = Operation::Open;
     const OUTLIVES: Outlives = Outlives::Process;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
@@ -298,6 +300,7 @@ struct CloseRecord(Box<CallRecord>);
 
 impl Write for CloseRecord {
     type Output = Closed;
+    const OPERATION: Operation = Operation::Close;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<Closed, sqlx::Error> {
         let record = &self.0;

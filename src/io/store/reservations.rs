@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::users::{self, Ids};
-use super::writer::Write;
+use super::writer::{Operation, Write};
 use super::{Store, StoreError, permissions};
 use crate::id::{CallId, PhoneNumberId};
 use crate::policy::{Attempt, Cap, Decision, Facts, InFlight, Rules, decide};
@@ -101,6 +101,7 @@ struct Reserve {
 
 impl Write for Reserve {
     type Output = Decision;
+    const OPERATION: Operation = Operation::Reserve;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<Decision, sqlx::Error> {
         users::remember(db, &self.attempt.user).await?;

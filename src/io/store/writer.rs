@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::{StoreError, StoreSettings, Synchronous};
+use crate::io::spans::{SharedSpans, Spans};
 
 /// So many writes share a transaction at most; the first of them waits for the last.
 const GROUP: usize = 256;
@@ -42,11 +43,33 @@ pub(super) enum Outlives {
     Process,
 }
 
+/// What kind of write it is, for the metric of how long it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// Webhooks become durable.
+    Receive,
+    /// A call's record opens.
+    Open,
+    /// A call's record closes.
+    Close,
+    /// An outgoing call is decided on and reserved.
+    Reserve,
+    /// Anything else.
+    Other,
+}
+
+impl Operation {
+    /// Every kind, in the order of [`StoreFigures::times`].
+    pub const ALL: [Self; 5] = [Self::Receive, Self::Open, Self::Close, Self::Reserve, Self::Other];
+}
+
 /// One thing to write. It may be applied several times, each time after a rollback of the one before.
 pub(super) trait Write: Send + Sync + 'static {
     type Output: Send + 'static;
     /// What it must outlive.
     const OUTLIVES: Outlives = Outlives::Power;
+    /// What kind it is.
+    const OPERATION: Operation = Operation::Other;
 
     /// Runs inside an IMMEDIATE transaction: nobody else writes between its first and last statement.
     fn apply(
@@ -80,6 +103,8 @@ pub struct StoreFigures {
     pub failed: u64,
     /// Writes that wait now.
     pub queued: u64,
+    /// How long writes took, waiting included, whatever became of them; by [`Operation::ALL`].
+    pub times: [Spans; Operation::ALL.len()],
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +113,7 @@ struct Counters {
     commits: AtomicU64,
     busy: AtomicU64,
     failed: AtomicU64,
+    times: [SharedSpans; Operation::ALL.len()],
 }
 
 /// The way to the writing task.
@@ -115,6 +141,7 @@ impl Writer {
 
     /// Writes, or refuses within the deadline; the outcome of what was begun is awaited.
     pub(super) async fn submit<W: Write>(&self, write: W) -> Result<W::Output, StoreError> {
+        let _timing = self.time(W::OPERATION);
         let mut reply = self.queue(write).await?;
         tokio::time::timeout(self.patience, &mut reply.outcome)
             .await
@@ -123,7 +150,13 @@ impl Writer {
 
     /// As `submit`, but however long the disk takes: for writes whose outcome must not be lost.
     pub(super) async fn submit_patiently<W: Write>(&self, write: W) -> Result<W::Output, StoreError> {
+        let _timing = self.time(W::OPERATION);
         self.queue(write).await?.outcome.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Times what is done until it is dropped, a caller that gives up included.
+    fn time(&self, operation: Operation) -> Timing<'_> {
+        Timing { spans: &self.counters.times[operation as usize], began: Instant::now() }
     }
 
     /// Returns once the task has taken the write, or refuses it at the deadline.
@@ -165,7 +198,19 @@ impl Writer {
             busy: read(&self.counters.busy),
             failed: read(&self.counters.failed),
             queued: u64::try_from(self.capacity.saturating_sub(self.queue.capacity())).unwrap_or(u64::MAX),
+            times: std::array::from_fn(|at| self.counters.times[at].read()),
         }
+    }
+}
+
+struct Timing<'a> {
+    spans: &'a SharedSpans,
+    began: Instant,
+}
+
+impl Drop for Timing<'_> {
+    fn drop(&mut self) {
+        self.spans.add(self.began.elapsed());
     }
 }
 

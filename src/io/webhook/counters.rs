@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
+use crate::io::spans::{SharedSpans, Spans};
+
 macro_rules! outcomes {
     ($($(#[$doc:meta])* $name:ident $label:literal $status:ident;)*) => {
         /// How one request ended.
@@ -51,9 +53,6 @@ outcomes! {
     StoreDown "store_down" SERVICE_UNAVAILABLE;
 }
 
-/// Upper bounds of the classes of [`WebhookFigures::times`], in milliseconds; one more class is above them.
-const BOUNDS_MS: [u64; 9] = [1, 2, 5, 10, 25, 50, 100, 250, 500];
-
 /// Counters of the endpoint.
 #[derive(Debug, Default)]
 pub struct WebhookCounters {
@@ -62,8 +61,7 @@ pub struct WebhookCounters {
     repeated: AtomicU64,
     ignored: AtomicU64,
     flawed: AtomicU64,
-    times: [AtomicU64; BOUNDS_MS.len() + 1],
-    time_us: AtomicU64,
+    times: SharedSpans,
 }
 
 /// What [`WebhookCounters`] hold at one moment.
@@ -79,11 +77,8 @@ pub struct WebhookFigures {
     pub ignored: u64,
     /// Items that were skipped because they are broken.
     pub flawed: u64,
-    /// Signed requests by the time from their headers to their answer: (upper bound, count); the last
-    /// class has no bound.
-    pub times: Vec<(Option<Duration>, u64)>,
-    /// The sum of those times.
-    pub time: Duration,
+    /// Signed requests by the time from their headers to their answer.
+    pub times: Spans,
 }
 
 impl WebhookCounters {
@@ -112,25 +107,20 @@ impl WebhookCounters {
     }
 
     pub(super) fn took(&self, time: Duration) {
-        let class =
-            BOUNDS_MS.iter().position(|it| time <= Duration::from_millis(*it)).unwrap_or(BOUNDS_MS.len());
-        self.times[class].fetch_add(1, Ordering::Relaxed);
-        self.time_us.fetch_add(u64::try_from(time.as_micros()).unwrap_or(0), Ordering::Relaxed);
+        self.times.add(time);
     }
 
     /// All of them.
     #[must_use]
     pub fn figures(&self) -> WebhookFigures {
         let read = |it: &AtomicU64| it.load(Ordering::Relaxed);
-        let bounds = BOUNDS_MS.iter().map(|it| Some(Duration::from_millis(*it))).chain([None]);
         WebhookFigures {
             outcomes: WebhookOutcome::ALL.iter().map(|it| (*it, self.of(*it))).collect(),
             new: read(&self.new),
             repeated: read(&self.repeated),
             ignored: read(&self.ignored),
             flawed: read(&self.flawed),
-            times: bounds.zip(self.times.iter().map(read)).collect(),
-            time: Duration::from_micros(read(&self.time_us)),
+            times: self.times.read(),
         }
     }
 }
@@ -144,18 +134,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_outcome_and_every_class_of_time_has_its_own_counter() {
+    fn every_outcome_has_its_own_counter_and_every_signed_request_a_time() {
         let counters = WebhookCounters::default();
         for outcome in WebhookOutcome::ALL {
             counters.count(*outcome);
         }
         counters.took(Duration::from_millis(1));
-        counters.took(Duration::from_micros(1001));
         counters.took(Duration::from_secs(9));
         let figures = counters.figures();
         assert!(figures.outcomes.iter().all(|(_, count)| *count == 1));
-        let counts: Vec<u64> = figures.times.iter().map(|(_, count)| *count).collect();
-        assert_eq!(counts, [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(figures.time, Duration::from_micros(9_002_001));
+        assert_eq!((figures.times.count(), figures.times.sum), (2, Duration::from_millis(9001)));
     }
 }

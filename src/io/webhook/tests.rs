@@ -100,7 +100,7 @@ async fn a_signed_event_is_durable_and_passed_on_once_however_often_it_comes() {
     assert_eq!(bench.store.unhandled().await.expect("read").len(), 1);
     let figures = bench.counters.figures();
     assert_eq!((figures.new, figures.repeated, bench.count(WebhookOutcome::Accepted)), (1, 2, 3));
-    assert_eq!(figures.times.iter().map(|it| it.1).sum::<u64>(), 3);
+    assert_eq!(figures.times.count(), 3);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ fn local() -> LocalAudio {
         rtp: "192.0.2.10:30000".parse().unwrap(),
         rtcp: "192.0.2.10:30001".parse().unwrap(),
         codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
+        voip_metrics: false,
     }
 }
 
@@ -174,4 +175,24 @@ fn a_new_version_changes_the_origin_line_only() {
     let next = LocalAudio { version: 2, ..local() };
     assert_eq!(write_offer(&next), write_offer(&local()).replacen("42 1", "42 2", 1));
     assert_eq!(RemoteAudio::read(&write_offer(&next)).unwrap().origin.version, 2);
+}
+
+#[test]
+fn voip_metrics_are_agreed_on_only_if_both_sides_name_them() {
+    let wanting = LocalAudio { voip_metrics: true, ..local() };
+    let offer = write_offer(&wanting);
+    assert!(offer.contains("a=rtcp-xr:voip-metrics\r\n") && !write_offer(&local()).contains("rtcp-xr"));
+    let plain = sdp("IP4 192.0.2.99", PHONE);
+    let naming = plain.clone() + "a=rtcp-xr:rcvr-rtt=all:10000 stat-summary=loss,jitt voip-metrics\r\n";
+    let other = plain.clone() + "a=rtcp-xr:stat-summary\r\n";
+    for (local, remote, agreed) in [
+        (wanting.clone(), &naming, true),
+        (wanting.clone(), &plain, false),
+        (wanting, &other, false),
+        (local(), &naming, false),
+    ] {
+        assert_eq!(read_answer(&local, remote).unwrap().voip_metrics, agreed);
+        let (answer, negotiated) = answer_offer(&local, remote).unwrap();
+        assert_eq!((negotiated.voip_metrics, answer.contains("a=rtcp-xr:voip-metrics")), (agreed, agreed));
+    }
 }

@@ -12,6 +12,7 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         rtp: ([10, 0, 0, 1], 30_000).into(),
         rtcp: ([10, 0, 0, 1], 30_001).into(),
         codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
+        voip_metrics: true,
     };
     let _ = Session::parse(text);
     let _ = read_webrtc(text);
