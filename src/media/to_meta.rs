@@ -98,6 +98,7 @@ pub struct ToMeta {
     lag_count: u32,
     figures: DirectionSummary,
     spoke: bool,
+    expected_loss: u8,
 }
 
 impl ToMeta {
@@ -126,6 +127,7 @@ impl ToMeta {
             lag_count: 0,
             figures: DirectionSummary::default(),
             spoke: false,
+            expected_loss: EXPECTED_LOSS,
             settings,
         })
     }
@@ -181,7 +183,14 @@ impl ToMeta {
 
     /// The user's side reports loss: libopus prepares for it.
     pub fn expect_loss(&mut self, percent: u8) {
+        self.expected_loss = percent;
         self.encoder.expect_loss(percent);
+    }
+
+    /// The loss that libopus prepares for, in per cent.
+    #[must_use]
+    pub const fn expected_loss(&self) -> u8 {
+        self.expected_loss
     }
 
     fn drop_speech(&mut self) {
