@@ -494,7 +494,7 @@ impl Bridge {
     /// The loss towards the user that the encoder prepares for, in per cent.
     #[must_use]
     pub const fn expected_loss(&self) -> u8 {
-        self.meta_reports.reported.expected_loss()
+        self.to_meta.expected_loss()
     }
 
     /// Notes how long a packet was in the house, from the kernel's stamp to after the send.

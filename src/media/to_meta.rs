@@ -220,6 +220,12 @@ impl ToMeta {
         self.encoder.set_complexity(complexity);
     }
 
+    /// The loss that libopus prepares for, in per cent.
+    #[must_use]
+    pub const fn expected_loss(&self) -> u8 {
+        self.settings.encoder.expected_loss
+    }
+
     fn drop_speech(&mut self) {
         self.playout.reset();
         self.pcm.clear();

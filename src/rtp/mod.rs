@@ -2,7 +2,6 @@
 
 mod bursts;
 mod dtmf;
-#[doc(hidden)]
 pub mod fuzz;
 mod packet;
 mod reception;

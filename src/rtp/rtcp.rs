@@ -188,7 +188,10 @@ fn read_one(
         201 => 8 + count * BLOCK,
         203 => 4 + count * 4,
         // An extra: one that cannot be read does not cost the report beside it.
-        207 => return Ok(read_extended(packet, &mut facts.extended)),
+        207 => {
+            read_extended(packet, &mut facts.extended);
+            return Ok(());
+        }
         _ => return Ok(()),
     };
     // The library's readers take the count on trust.

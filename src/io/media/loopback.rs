@@ -166,9 +166,17 @@ fn a_call_runs_on_real_sockets_and_leaves_nothing_behind() {
     while Instant::now() < end {
         ends.turn();
     }
+    let end = Instant::now() + Duration::from_secs(10);
+    while engine.figures().flow_to_phone.packets_in == 0 {
+        assert!(Instant::now() < end, "the counters know nothing of a live call");
+        ends.turn();
+    }
+    assert_eq!(engine.figures().calls, [1]);
     engine.order(CALL, Order::Close);
     let closed = ends.until(&mut reports, |it| matches!(it, Report::Closed(_)));
     let Report::Closed(summary) = closed else { unreachable!() };
+    let flows = (engine.figures().flow_to_phone, engine.figures().flow_to_meta);
+    assert_eq!(flows, (Flow::from(&summary.to_phone), Flow::from(&summary.to_meta)), "to the last packet");
     assert!(ends.heard_by_user > 20 && ends.heard_by_phone > 20);
     assert_eq!((summary.to_meta.lost, summary.to_phone.lost), (0, 0));
     assert!(summary.to_meta.transit.count() > 20 && summary.to_phone.transit.count() > 20);
