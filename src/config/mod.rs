@@ -148,12 +148,25 @@ pub struct MediaConfig {
     pub dead_after: Duration,
     /// Comfort noise towards WhatsApp begins after so much silence from the phone.
     pub comfort_after: Duration,
+    /// Who keeps the time of what is heard, for phones and trunks that say nothing else.
+    pub timing: MediaTiming,
     /// How long a WebRTC port rests after a call.
     pub quarantine: Duration,
     /// Towards WhatsApp.
     pub outside: RealmConfig,
     /// Towards phones and trunks.
     pub inside: RealmConfig,
+}
+
+/// Who keeps the time of what is heard (call-handling rule 13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaTiming {
+    /// The sender, until the path turns out to be poor; then a buffer of ours.
+    Auto,
+    /// The sender: no delay is added.
+    Relay,
+    /// A buffer of ours, from the start.
+    Playout,
 }
 
 /// `[media.outside]` and `[media.inside]`: one side of the gateway.
@@ -244,6 +257,8 @@ pub struct PhoneConfig {
     pub ha1: Secret<String>,
     /// VoIP metrics of RTCP-XR are offered to it (RFC 3611 §4.7).
     pub rtcp_xr: bool,
+    /// Who keeps time in its calls; `None`: as `[media]` says.
+    pub timing: Option<MediaTiming>,
 }
 
 /// The digest algorithm of a phone (RFC 8760).
@@ -290,6 +305,8 @@ pub struct TrunkConfig {
     pub voip_only: bool,
     /// VoIP metrics of RTCP-XR are offered to it (RFC 3611 §4.7).
     pub rtcp_xr: bool,
+    /// Who keeps time in its calls; `None`: as `[media]` says.
+    pub timing: Option<MediaTiming>,
 }
 
 /// `[[number]]`: one WhatsApp business number.

@@ -8,7 +8,8 @@ use toml::de::DeValue;
 use super::reader::Section;
 use super::setting::{Setting, words};
 use super::{
-    AnswerOn, CapConfig, DialConfig, NumberConfig, PasswordAlgorithm, PhoneConfig, PreAccept, TrunkConfig,
+    AnswerOn, CapConfig, DialConfig, MediaTiming, NumberConfig, PasswordAlgorithm, PhoneConfig, PreAccept,
+    TrunkConfig,
 };
 use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::user::Msisdn;
@@ -147,10 +148,18 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
         }
     }
     let rtcp_xr = section.or("rtcp_xr", false);
+    let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
     let config = (|| {
         let name = name.clone()?;
         let display = display?.unwrap_or_else(|| name.to_string());
-        Some(PhoneConfig { name, display, algorithm: algorithm?, ha1: ha1?, rtcp_xr: rtcp_xr? })
+        Some(PhoneConfig {
+            name,
+            display,
+            algorithm: algorithm?,
+            ha1: ha1?,
+            rtcp_xr: rtcp_xr?,
+            timing: timing?,
+        })
     })();
     PhoneDraft { name, config }
 }
@@ -177,6 +186,7 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
         );
     }
     let rtcp_xr = section.or("rtcp_xr", false);
+    let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
     let config = (|| {
         Some(TrunkConfig {
             name: name.clone()?,
@@ -184,6 +194,7 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
             sources: sources.clone()?,
             voip_only: voip_only?,
             rtcp_xr: rtcp_xr?,
+            timing: timing?,
         })
     })();
     TrunkDraft { name, sources, voip_only, config }

@@ -12,11 +12,13 @@ use super::reader::{Reader, Section};
 use super::secret::plain;
 use super::setting::{Setting, words};
 use super::{
-    AdminConfig, CallsConfig, Config, GraphConfig, LogConfig, LogFormat, LogLevel, MediaConfig, RealmConfig,
-    SipConfig, StoreConfig, Synchronous, TlsConfig, WebhookConfig,
+    AdminConfig, CallsConfig, Config, GraphConfig, LogConfig, LogFormat, LogLevel, MediaConfig, MediaTiming,
+    RealmConfig, SipConfig, StoreConfig, Synchronous, TlsConfig, WebhookConfig,
 };
 
 words!(Synchronous, "\"full\" or \"normal\"", "full" => Synchronous::Full, "normal" => Synchronous::Normal);
+words!(MediaTiming, "\"auto\", \"relay\" or \"playout\"",
+    "auto" => MediaTiming::Auto, "relay" => MediaTiming::Relay, "playout" => MediaTiming::Playout);
 words!(LogFormat, "\"text\" or \"json\"", "text" => LogFormat::Text, "json" => LogFormat::Json);
 words!(LogLevel, "error, warn, info, debug or trace, in quotes",
     "error" => LogLevel::Error, "warn" => LogLevel::Warn, "info" => LogLevel::Info,
@@ -249,6 +251,7 @@ fn media(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<Med
     let limits = Duration::from_millis(20)..=Duration::from_millis(60);
     let comfort_after =
         section.within("comfort_after", comfort, &limits, "WhatsApp should never hear a gap over 60 ms");
+    let timing = section.or("timing", MediaTiming::Auto);
     // Meta's relays know calls by our address and port: one used again at once would meet the old call.
     let quarantine = section.or("quarantine", secs(MINUTE));
     let outside = section.part("outside", |it| realm(it, 40_000..=40_999, &mut listens.outside));
@@ -257,6 +260,7 @@ fn media(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<Med
         workers: workers?,
         dead_after: dead_after?,
         comfort_after: comfort_after?,
+        timing: timing?,
         quarantine: quarantine?,
         outside: outside?,
         inside: inside?,

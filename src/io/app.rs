@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
-use super::signalling::{self, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard};
+use super::signalling::{self, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard, Timings};
 use super::store::{Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
 use super::webhook::TlsSetupError;
@@ -19,6 +19,7 @@ use crate::call::{self, CallTimes};
 use crate::config::{self, Config};
 use crate::dialplan::{DialEntry, DialPlan};
 use crate::masked::Secret;
+use crate::media::Timing;
 use crate::metrics::Registry;
 use crate::policy::{BusinessCountry, Cap, Rules};
 use crate::random::Random;
@@ -92,6 +93,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         dead_after: config.media.dead_after,
         comfort_after: config.media.comfort_after,
         metric_peers: metric_peers(&config),
+        timings: timings(&config),
         metrics: Arc::clone(&metrics),
         random,
     });
@@ -207,6 +209,20 @@ async fn forget_old_events(store: Store, keep: Duration) {
         if let Err(error) = store.forget_before(signalling::now().wall - keep).await {
             tracing::warn!(%error, "old webhook events could not be forgotten");
         }
+    }
+}
+
+fn timings(config: &Config) -> Timings {
+    let timing = |it: config::MediaTiming| match it {
+        config::MediaTiming::Auto => Timing::Auto,
+        config::MediaTiming::Relay => Timing::Relay,
+        config::MediaTiming::Playout => Timing::Playout,
+    };
+    let own = |it: Option<config::MediaTiming>| it.map(timing);
+    Timings {
+        general: timing(config.media.timing),
+        phones: config.phones.iter().filter_map(|it| Some((it.name.clone(), own(it.timing)?))).collect(),
+        trunks: config.trunks.iter().filter_map(|it| Some((it.name.clone(), own(it.timing)?))).collect(),
     }
 }
 

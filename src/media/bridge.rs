@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::dtls::Identity;
 use super::frames::Frames;
+use super::jitter::Timing;
 use super::latch::Source;
 use super::leg_reports::{LegReports, Metrics, Moment};
 use super::order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
@@ -185,6 +186,7 @@ impl Bridge {
             codecs: String::new(),
             closed: false,
         };
+        bridge.set_timing(spec.timing);
         bridge.take_remote()?;
         bridge.take_agreement(now);
         Ok((bridge, Report::Opened { meta_sdp, phone_sdp }))
@@ -232,6 +234,7 @@ impl Bridge {
             },
             Order::StartDtls => self.webrtc.start_dtls(now.mono),
             Order::SetStage(stage) => self.set_stage(now, stage),
+            Order::SetTiming(timing) => self.set_timing(timing),
             Order::ApplyPhoneAnswer { sdp } | Order::ApplyPhoneReanswer { sdp } => {
                 match self.phone.apply(&sdp) {
                     Ok(()) => self.take_agreement(now),
@@ -259,6 +262,11 @@ impl Bridge {
             Order::Close => self.close(now),
         }
         self.settle(now);
+    }
+
+    const fn set_timing(&mut self, timing: Timing) {
+        self.to_meta.set_timing(timing);
+        self.to_phone.set_timing(timing);
     }
 
     fn set_stage(&mut self, now: Now, stage: Stage) {

@@ -59,6 +59,8 @@ pub enum Popped<'a> {
     /// 20 ms at most are missing; tell the buffer how much was played for it ([`JitterBuffer::made_up`]). The
     /// packet after it, if it follows at once.
     Lost {
+        /// How much.
+        ticks: i64,
         /// May hold redundancy.
         next: Option<&'a [u8]>,
     },
@@ -264,7 +266,7 @@ impl JitterBuffer {
         let seq = if follows { first.seq } else { (next.seq + 1).min(first.seq - 1) };
         self.move_to(Place { seq, ticks: next.ticks + done + length });
         self.lost = length;
-        Popped::Lost { next: follows.then(|| self.slots[index(first.seq)].payload.as_slice()) }
+        Popped::Lost { ticks: length, next: follows.then(|| self.slots[index(first.seq)].payload.as_slice()) }
     }
 
     /// The packet with the lowest sequence number.
@@ -441,11 +443,11 @@ mod tests {
             bench.insert(n, 0);
         }
         assert_eq!(bench.pop(60), Ok(0));
-        assert_eq!(bench.buffer.pop(bench.start + millis(80)), Popped::Lost { next: None });
+        assert_eq!(bench.buffer.pop(bench.start + millis(80)), Popped::Lost { ticks: FRAME, next: None });
         bench.buffer.made_up(FRAME);
         let third = 3_u64.to_be_bytes();
         let popped = bench.buffer.pop(bench.start + millis(100));
-        assert_eq!(popped, Popped::Lost { next: Some(&third) });
+        assert_eq!(popped, Popped::Lost { ticks: FRAME, next: Some(&third) });
         bench.buffer.made_up(FRAME);
         assert_eq!(bench.pop(120), Ok(3));
     }

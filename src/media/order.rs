@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::dtls::DtlsFailure;
+use super::jitter::Timing;
 use super::summary::Summary;
 use crate::sdp::audio::{AudioCodec, AudioRefusal};
 use crate::sdp::webrtc::WebRtcRefusal;
@@ -46,6 +47,8 @@ pub struct OpenSpec {
     pub dead_after: Duration,
     /// The generator takes over towards Meta when nothing was sent for this long.
     pub comfort_after: Duration,
+    /// Who keeps the time of what goes out, both ways.
+    pub timing: Timing,
 }
 
 impl OpenSpec {
@@ -59,6 +62,7 @@ impl OpenSpec {
             voip_metrics: false,
             dead_after: Duration::from_secs(60),
             comfort_after: Duration::from_millis(60),
+            timing: Timing::Auto,
         }
     }
 }
@@ -86,6 +90,8 @@ pub enum Order {
     StartDtls,
     /// Opens the gate towards Meta.
     SetStage(Stage),
+    /// Another phone answered: who keeps time from now on. What plays from a buffer already goes on so.
+    SetTiming(Timing),
     /// The phone's answer to our offer: an early one, the final one, or another phone's.
     ApplyPhoneAnswer {
         /// The SDP.

@@ -68,14 +68,12 @@ pub struct PlayerFigures {
     pub late: u64,
     /// Packets that could not be decoded.
     pub refused: u64,
-    /// Invented in place of lost ones.
+    /// Invented in place of lost ones, those included that were known to be lost only afterwards.
     pub concealed: u64,
     /// Restored from redundancy.
     pub recovered: u64,
     /// Invented while nothing was there to play.
     pub waited: u64,
-    /// Of those, frames that turned out to be lost.
-    pub bridged: u64,
     /// Left out after an outage.
     pub skipped: u64,
     /// Times a piece was taken out.
@@ -98,6 +96,8 @@ pub struct Player {
     place: usize,
     since_change: u32,
     delay: Option<i64>,
+    /// Samples invented for what was known to be lost.
+    concealed: usize,
     figures: PlayerFigures,
 }
 
@@ -112,6 +112,7 @@ impl Player {
             place: 0,
             since_change: REST,
             delay: None,
+            concealed: 0,
             figures: PlayerFigures::default(),
             settings,
         }
@@ -209,17 +210,21 @@ impl Player {
                     let ticks = self.ticks(self.sound.len() - start);
                     self.buffer.decoded(ticks);
                 }
-                Popped::Lost { next } => {
+                Popped::Lost { ticks, next } => {
                     self.sound.resize(start + frame, 0);
                     let restored = next.is_some_and(|next| decode.restore(next, &mut self.sound[start..]));
                     if restored {
                         self.figures.recovered += 1;
                     } else {
+                        let lost =
+                            (ticks * i64::from(self.settings.rate) / i64::from(self.settings.clock)) as usize;
+                        let count = (lost.div_ceil(self.settings.grain) * self.settings.grain).min(frame);
+                        self.sound.truncate(start + count);
                         decode.invent(&mut self.sound[start..]);
-                        self.figures.concealed += 1;
-                        invented += frame;
+                        self.concealed += count;
+                        invented += count;
                     }
-                    let ticks = self.ticks(frame);
+                    let ticks = self.ticks(self.sound.len() - start);
                     self.buffer.made_up(ticks);
                 }
                 Popped::Early(wait) => {
@@ -235,7 +240,9 @@ impl Player {
             }
         }
         self.figures.skipped = self.buffer.skipped;
-        self.figures.bridged = u64::try_from(self.buffer.bridged / self.ticks(frame)).unwrap_or(0);
+        let bridged = usize::try_from(self.buffer.bridged).unwrap_or(0);
+        let concealed = self.concealed + bridged * self.settings.rate as usize / self.settings.clock as usize;
+        self.figures.concealed = (concealed / frame) as u64;
         invented
     }
 

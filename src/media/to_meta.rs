@@ -582,7 +582,7 @@ impl ToMeta {
             playout: self.playout.summary(),
             late: self.figures.late + played.late,
             refused: self.figures.refused + played.refused,
-            concealed: self.figures.concealed + played.concealed + played.bridged,
+            concealed: self.figures.concealed + played.concealed,
             recovered: self.figures.recovered + played.recovered,
             skipped: self.figures.skipped + played.skipped,
             lost: self.reception.lost(),

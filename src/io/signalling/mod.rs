@@ -15,6 +15,7 @@ mod quality;
 mod registrations;
 mod restart;
 mod switchboard;
+mod timings;
 pub mod translate;
 
 use std::io;
@@ -28,6 +29,7 @@ pub use counting::Figures;
 pub use numbers::BusinessNumber;
 pub use quality::MetricPeers;
 pub use switchboard::{Parts, Switchboard};
+pub use timings::Timings;
 
 use crate::call::{ActionKind, Input};
 use crate::id::CallId;

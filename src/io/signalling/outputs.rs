@@ -8,6 +8,7 @@ use super::{Reply, now, translate};
 use crate::call::{ActionKind, Fork, HangupCause, Input, Offer, Output};
 use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
+use crate::media::{Order, Timing};
 use crate::policy::{Attempt, Decision, Denial, DenialReason, Permission};
 use crate::sip::{CallerIdentity, Invite, Refusal};
 use crate::time::{Now, Wall};
@@ -51,7 +52,7 @@ impl Switchboard {
             Output::OpenMedia { meta, phone } => self.open_media(id, meta, phone),
             Output::Post(action) => self.post(id, action),
             other => match translate::to_media(other) {
-                Ok(order) => self.parts.media.order(id, order),
+                Ok(order) => self.order_media(id, order),
                 Err(leg_output) => self.carry_out_on_leg(now, id, leg_output),
             },
         }
@@ -110,7 +111,21 @@ impl Switchboard {
         spec.dead_after = self.parts.dead_after;
         spec.comfort_after = self.parts.comfort_after;
         spec.voip_metrics = self.wants_metrics(id);
+        spec.timing = self.timing(id);
         self.parts.media.open(id, spec);
+    }
+
+    fn order_media(&mut self, id: CallId, order: Order) {
+        // Which of several phones talks is known when its answer counts.
+        let answered = matches!(order, Order::ApplyPhoneAnswer { .. });
+        self.parts.media.order(id, order);
+        if answered {
+            self.parts.media.order(id, Order::SetTiming(self.timing(id)));
+        }
+    }
+
+    fn timing(&self, id: CallId) -> Timing {
+        self.parts.timings.of(self.calls.get(&id).and_then(|live| live.call.record().endpoint.as_ref()))
     }
 
     fn invite(&mut self, now: Now, id: CallId, fork: Fork, target: Endpoint, sdp: String) {

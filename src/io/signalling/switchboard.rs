@@ -13,7 +13,7 @@ use super::lane::{self, Lane, Write};
 use super::numbers::AcceptTimes;
 use super::quality::MetricPeers;
 use super::registrations::{self, Keeper};
-use super::{BusinessNumber, Question, Reply, translate};
+use super::{BusinessNumber, Question, Reply, Timings, translate};
 use crate::call::{Call, CallTimes, Fork, HangupCause, Input, Order};
 use crate::dialplan::DialPlan;
 use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
@@ -52,6 +52,8 @@ pub struct Parts {
     pub comfort_after: Duration,
     /// Who is offered VoIP metrics.
     pub metric_peers: MetricPeers,
+    /// Who keeps the time of what is heard, by phone and trunk (rule 13).
+    pub timings: Timings,
     /// Where events are counted.
     pub metrics: Arc<Registry>,
     /// The next free call id's generator.
