@@ -10,10 +10,11 @@ import numpy as np
 
 from rig import g711
 from rig.programs import RigError
-from rig.speech import read_at_8k, read_wav, write_wav
+from rig.speech import read_at_8k, write_wav
 from rig.traces import Arrivals
 
 TO_PHONE, TO_META = "to-phone", "to-meta"
+PLAYOUT, RELAY = "playout", "relay"
 # The gateway's own name for the codecs of a direction.
 _CHAIN = {TO_PHONE: "to-phone", TO_META: "to-user"}
 
@@ -32,7 +33,9 @@ class Gateway:
 
     def __init__(self, cordboard: Path, folder: Path):
         self._cordboard, self._folder = cordboard, folder
-        self.has_pipe = subprocess.run([cordboard, "pipe-chain", "--help"], capture_output=True, check=False).returncode == 0
+        asked = subprocess.run([cordboard, "pipe-chain", "--help"], capture_output=True, text=True, check=False)
+        # A program from before the playout timing has only one.
+        self.timings = [each for each in (PLAYOUT, RELAY) if asked.returncode == 0 and each in asked.stdout]
 
     def packets(self, said: Path, direction: str) -> tuple[list[Packet], np.ndarray]:
         """What comes to the gateway when a file is spoken, and what the far end hears with nothing but libopus between."""
@@ -73,8 +76,3 @@ def _lines(packets: list[Packet], arrivals: Arrivals) -> Iterator[str]:
     for packet, at in zip(packets, arrivals, strict=True):
         facts = {"at_ms": at, "seq": packet.seq, "ts": packet.ts, "payload": packet.payload.hex()}
         yield json.dumps(facts) + "\n"
-
-
-def narrow_band(path: Path) -> np.ndarray:
-    """A recording at 8 kHz."""
-    return read_at_8k(path) if read_wav(path)[1] != 8000 else read_wav(path)[0]

@@ -20,11 +20,11 @@ from rig import browser, material, quality, sender, sound_report, traces
 from rig.browser import Heard
 from rig.material import Material
 from rig.programs import Programs, RigError
-from rig.receivers import TO_META, TO_PHONE, Gateway, Packet
+from rig.receivers import PLAYOUT, RELAY, TO_META, TO_PHONE, Gateway, Packet
 from rig.sender import Punctuality, Stream
 from rig.traces import Condition
 
-CHROMIUM, PLAYOUT, RELAY, LIBOPUS = "chromium", "playout", "relay", "libopus"
+CHROMIUM, LIBOPUS = "chromium", "libopus"
 # How far below the yardstick, and on a clean network below the codecs alone, PESQ may be.
 BEHIND_CHROMIUM, BEHIND_LIBOPUS = 0.1, 0.05
 # Later than this, and Chromium got another trace than we did; it pulls 10 ms at a time.
@@ -129,10 +129,9 @@ class Yardstick:
             result, epoch = heard
             samples = self.gateway.behind(result.samples, result.rate, run.direction, f"{run.name}-chromium")
             made[CHROMIUM] = (samples, epoch - result.began)
-        if self.gateway.has_pipe:
-            for timing in (PLAYOUT, RELAY):
-                samples = self.gateway.pipe(packets, arrivals, run.direction, timing, f"{run.name}-{timing}")
-                made[timing] = (samples, 0.0)
+        for timing in self.gateway.timings:
+            samples = self.gateway.pipe(packets, arrivals, run.direction, timing, f"{run.name}-{timing}")
+            made[timing] = (samples, 0.0)
         return made
 
     def said(self, direction: str) -> np.ndarray:
@@ -219,8 +218,8 @@ def run(cordboard: Path, folder: Path, asked: argparse.Namespace) -> dict:
         groups.setdefault((each.direction, each.condition.name), []).append(each)
     rows = [_row(yardstick, runs, scores, heard) for runs in groups.values()]
     wrong = [f"{row.direction}, {row.condition}: {what}" for row in rows for what in row.wrong]
-    if not yardstick.gateway.has_pipe:
-        wrong.append("this cordboard has no pipe-chain: only Chromium was measured")
+    missing = {PLAYOUT, RELAY} - set(yardstick.gateway.timings)
+    wrong += [f"this cordboard has no {timing} timing" for timing in sorted(missing)]
     return {
         "good": not wrong,
         "wrong": wrong,
