@@ -15,7 +15,8 @@ import numpy as np
 from rig.programs import Programs, RigError, wait_for
 from rig.sender import Punctuality, Sender, Stream
 
-PAGE = Path(__file__).with_name("browser.html")
+SCRIPT = Path(__file__).with_name("listener.js")
+PAGE = b'<!doctype html><meta charset="utf-8"><title>Listens</title><body><script src="/listener.js"></script>'
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--mute-audio",
@@ -147,7 +148,9 @@ class _Page(BaseHTTPRequestHandler):
         told = self._told
         known = {"/count": str(len(told.streams)), "/over": "yes" if told.over else "no"}
         if self.path == "/":
-            self._answer(PAGE.read_bytes(), "text/html")
+            self._answer(PAGE, "text/html")
+        elif self.path == "/listener.js":
+            self._answer(SCRIPT.read_bytes(), "text/javascript")
         elif self.path in known:
             self._answer(known[self.path].encode())
         else:

@@ -1,7 +1,3 @@
-<!doctype html>
-<meta charset="utf-8">
-<title>A browser that listens</title>
-<script>
 // Opens as many peer connections as the rig wants, keeps every sample that WebRTC's receiver gives out, and posts
 // them when the rig says that everything was sent. `MediaStreamTrackProcessor` hands out the receiver's own frames:
 // no resampler and no second buffer stand behind it. A muted element is what makes the browser pull.
@@ -83,5 +79,3 @@ const run = async () => {
   await ask("/done", "");
 };
 addEventListener("load", () => run().catch((error) => ask("/failed", String(error.stack ?? error))));
-</script>
-<body></body>
