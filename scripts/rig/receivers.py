@@ -57,19 +57,20 @@ class Gateway:
         narrow.unlink()
         return read_at_8k(heard)
 
-    def pipe(self, packets: list[Packet], arrivals: Arrivals, direction: str, timing: str, name: str) -> np.ndarray:
-        """The same packets through the gateway's own pipe of a direction, in one of its two timings."""
+    def pipe(self, packets: list[Packet], arrivals: Arrivals, direction: str, timing: str, name: str) -> tuple[np.ndarray, float]:
+        """The same packets through the gateway's own pipe, and when its first sample is heard (milliseconds)."""
         lines, heard = self._folder / f"{name}.jsonl", self._folder / f"{name}.wav"
         lines.write_text("".join(_lines(packets, arrivals)))
-        self._run("pipe-chain", "--in", lines, "--timing", timing, "--direction", direction, "--out", heard)
+        told = self._run("pipe-chain", "--in", lines, "--timing", timing, "--direction", direction, "--out", heard)
         lines.unlink()
-        return read_at_8k(heard)
+        return read_at_8k(heard), json.loads(told)["heard_from_ms"]
 
-    def _run(self, *arguments: object) -> None:
+    def _run(self, *arguments: object) -> str:
         command = [str(self._cordboard), *(str(each) for each in arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         if done.returncode != 0:
             raise RigError(f"{' '.join(command)}\n{done.stderr}")
+        return done.stdout
 
 
 def _lines(packets: list[Packet], arrivals: Arrivals) -> Iterator[str]:

@@ -130,8 +130,8 @@ class Yardstick:
             samples = self.gateway.behind(result.samples, result.rate, run.direction, f"{run.name}-chromium")
             made[CHROMIUM] = (samples, epoch - result.began)
         for timing in self.gateway.timings:
-            samples = self.gateway.pipe(packets, arrivals, run.direction, timing, f"{run.name}-{timing}")
-            made[timing] = (samples, 0.0)
+            samples, since = self.gateway.pipe(packets, arrivals, run.direction, timing, f"{run.name}-{timing}")
+            made[timing] = (samples, -since / 1000)
         return made
 
     def said(self, direction: str) -> np.ndarray:

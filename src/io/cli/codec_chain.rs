@@ -224,7 +224,7 @@ mod tests {
                 let payload = hex::decode(line["payload"].as_str().unwrap()).unwrap();
                 match direction {
                     Direction::ToPhone if at > 10 => {
-                        assert!(crate::codec::OpusDecoder::has_redundancy(&payload), "packet {at}");
+                        assert!(OpusDecoder::has_redundancy(&payload), "packet {at}");
                     }
                     Direction::ToPhone => {}
                     _ => assert_eq!(payload.len(), 160),
