@@ -161,6 +161,8 @@ fn run(args: &PipeChainArgs) -> Result<String, PipeError> {
         "deepest_ms": figures.playout.deepest.map(millis),
         "shortened": figures.playout.shortened, "lengthened": figures.playout.lengthened,
         "longest_gap_ms": millis(figures.longest_gap),
+        // When the first sample of the file is heard, on the clock of `at_ms`.
+        "heard_from_ms": chain.left.first().map(|it| millis(it.at + PHONE_BUFFER)),
     })
     .to_string())
 }
