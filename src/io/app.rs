@@ -94,8 +94,9 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         metrics: Arc::clone(&metrics),
         random,
     });
-    let orphans = board.end_orphans().await;
-    orphans.map_err(|source| AppError::Store { path: config.store.path.clone(), source })?;
+    let unreadable = |source| AppError::Store { path: config.store.path.clone(), source };
+    board.restore_registrations().await.map_err(unreadable)?;
+    board.end_orphans().await.map_err(unreadable)?;
 
     let webhook = super::listeners::webhook(&config, store.clone(), events_in).await?;
     let admin = super::listeners::admin(

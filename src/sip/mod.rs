@@ -17,6 +17,7 @@ pub mod user_agent;
 pub use dialog::DialogSnapshot;
 pub use digest::DigestAlgorithm;
 pub use flow::Flow;
+pub use registrar::SavedBinding;
 pub use transaction::Timers;
 pub use user_agent::{
     Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, PhoneAccount, Reason,

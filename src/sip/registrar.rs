@@ -1,6 +1,8 @@
 //! Which phone is reachable where (RFC 3261 §10.3): bindings of an address of record to flows.
 
-use std::collections::BTreeMap;
+mod saved;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::id::PhoneName;
@@ -8,6 +10,8 @@ use crate::id::PhoneName;
 use super::flow::Flow;
 use super::message::uri::parse_number;
 use super::message::{Head, Name, NameAddr, Request, SipUri};
+
+pub use saved::SavedBinding;
 
 /// How long a binding may live and how many a phone may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +42,8 @@ pub struct Binding {
     instance: Option<String>,
     /// Preference in thousandths.
     q: u16,
-    refreshed: Instant,
+    /// The number of the REGISTER that made or refreshed it: what is greater is fresher.
+    refreshed: u64,
 }
 
 /// Why a REGISTER is refused.
@@ -77,6 +82,10 @@ pub enum Change {
 pub struct Registrar {
     limits: Limits,
     bindings: BTreeMap<PhoneName, Vec<Binding>>,
+    /// REGISTER requests carried out so far.
+    served: u64,
+    /// Phones whose bindings are not as they were last saved.
+    unsaved: BTreeSet<PhoneName>,
 }
 
 enum Wish {
@@ -89,7 +98,7 @@ impl Registrar {
     /// No phone is registered.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self { limits, bindings: BTreeMap::new() }
+        Self { limits, bindings: BTreeMap::new(), served: 0, unsaved: BTreeSet::new() }
     }
 
     /// Carries out an authenticated REGISTER of `phone`: wholly or not at all.
@@ -110,12 +119,14 @@ impl Registrar {
         let known = self.bindings.entry(phone.clone()).or_default();
         known.retain(|binding| binding.expires > now);
         let mut added = false;
+        self.served += 1;
         match wish {
             Wish::Query => {}
             Wish::RemoveAll => {
                 if known.iter().any(|binding| late(&binding)) {
                     return Err(Refusal::OutOfOrder);
                 }
+                self.unsaved.insert(phone.clone());
                 known.clear();
             }
             Wish::Set(contacts) => {
@@ -125,6 +136,7 @@ impl Registrar {
                 if known.iter().filter(touched).any(|binding| late(&binding)) {
                     return Err(Refusal::OutOfOrder);
                 }
+                self.unsaved.insert(phone.clone());
                 for (addr, contact, life) in contacts {
                     let instance = addr.params.unquoted("+sip.instance");
                     let fresh = !known.iter().any(|binding| binding.contact.key() == contact.key());
@@ -149,7 +161,7 @@ impl Registrar {
                         cseq: head.cseq.number,
                         instance,
                         q: preference(addr.params.get("q")),
-                        refreshed: now,
+                        refreshed: self.served,
                     });
                 }
             }

@@ -1,5 +1,6 @@
 //! The gateway dies or is stopped in the middle of a call: both sides learn of it, and the record is closed.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use cordboard::io::store::{Store, StoreSettings};
@@ -9,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::rig::baresip::{OnRing, Phone};
 use crate::rig::gateway::{Gateway, Layout, Setup};
+use crate::rig::program::{PATIENCE, wait_for};
 use crate::rig::simulator::NUMBER_ID;
-use crate::rig::{USER, World, sipp};
+use crate::rig::{USER, World, assert_record, sipp};
 
 /// Rule 27: both sides must know within this time of the restart.
 const RULE_27: Duration = Duration::from_secs(10);
@@ -137,6 +139,47 @@ fn a_call_whose_record_was_lost_with_the_power_is_ended_at_meta_after_the_restar
     call.wait_over();
     assert!(restarted.elapsed() < RULE_27, "{:?}", restarted.elapsed());
     assert!(!call.told()["terminate"].is_null(), "{}", call.told());
+    world.assert_no_violations();
+}
+
+/// Waits until the next start would find a phone's registration.
+fn wait_until_kept(layout: &Layout) {
+    let local: SocketAddr = layout.sip.parse().expect("an address");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let path = layout.folder.join("cordboard.db");
+    let store = runtime.block_on(Store::open(&path, StoreSettings::default())).expect("a store");
+    wait_for("the registration is kept", PATIENCE, || {
+        let now = cordboard::io::signalling::now().wall;
+        let kept = runtime.block_on(store.bindings(local, now)).expect("the store can be read");
+        (!kept.is_empty()).then_some(())
+    });
+    runtime.block_on(store.close());
+}
+
+/// How often the registrar has taken a phone, by its own words.
+fn registered(phone: &Phone) -> usize {
+    phone.output().matches("} 200 OK (").count()
+}
+
+#[test]
+fn a_call_right_after_kill_9_rings_the_phone_that_registered_before_it() {
+    let mut world = World::start(&Setup::default());
+    let mut phone = world.phone(OnRing::Answer);
+    wait_until_kept(&world.layout);
+    kill(&mut world.gateway);
+    let before = registered(&phone);
+    world.gateway = Gateway::start(&world.layout);
+    let id = {
+        let call = world.meta.place_call(USER);
+        phone.wait("CALL_ESTABLISHED", 0);
+        assert_eq!(registered(&phone), before, "it rang without registering again");
+        call.talk(50);
+        call.id
+    };
+    phone.order("hangup", "");
+    phone.wait("CALL_CLOSED", 0);
+    let record = world.closed_record(&id);
+    assert_record(&record, "user_initiated", true, "phone");
     world.assert_no_violations();
 }
 

@@ -11,6 +11,7 @@ mod graveyard;
 mod lane;
 mod numbers;
 mod outputs;
+mod registrations;
 mod restart;
 mod switchboard;
 pub mod translate;

@@ -11,6 +11,7 @@ use super::counting::Figures;
 use super::graveyard::{Graveyard, Tomb};
 use super::lane::{self, Lane, Write};
 use super::numbers::AcceptTimes;
+use super::registrations::{self, Keeper};
 use super::{BusinessNumber, Question, Reply, translate};
 use crate::call::{Call, CallTimes, Fork, HangupCause, Input, Order};
 use crate::dialplan::DialPlan;
@@ -77,6 +78,7 @@ pub struct Switchboard {
     pub(super) replies: mpsc::UnboundedReceiver<(CallId, Reply)>,
     pub(super) stopping: Option<Instant>,
     pub(super) draining: Option<oneshot::Sender<()>>,
+    pub(super) keeper: Option<Keeper>,
     lanes: tokio::task::JoinSet<()>,
     deadlines: BTreeSet<(Instant, CallId)>,
     touched: BTreeSet<CallId>,
@@ -91,6 +93,9 @@ impl Switchboard {
     pub fn new(parts: Parts) -> Self {
         let (replies_in, replies) = mpsc::unbounded_channel();
         let accept_times = parts.numbers.iter().map(|_| AcceptTimes::default()).collect();
+        let mut lanes = tokio::task::JoinSet::new();
+        let (keeper, work) = registrations::make(parts.store.clone(), parts.agent.local());
+        lanes.spawn(work);
         Self {
             parts,
             calls: BTreeMap::new(),
@@ -103,7 +108,8 @@ impl Switchboard {
             replies,
             stopping: None,
             draining: None,
-            lanes: tokio::task::JoinSet::new(),
+            keeper: Some(keeper),
+            lanes,
             deadlines: BTreeSet::new(),
             touched: BTreeSet::new(),
         }
@@ -143,6 +149,7 @@ impl Switchboard {
             let Some(id) = self.touched.pop_first() else { break };
             self.drain_call(now, id);
         }
+        self.keep_registrations(now);
     }
 
     pub(super) fn feed(&mut self, now: Now, id: CallId, input: Input) {
@@ -335,6 +342,7 @@ impl Switchboard {
     /// Waits for what the lanes still have to write, for a bounded time.
     pub(super) async fn write_last_words(&mut self) {
         self.calls.clear();
+        self.keeper = None;
         let written = async { while self.lanes.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_TIME, written).await.is_err() {
             tracing::error!("some records could not be closed: the next start closes them");

@@ -11,6 +11,7 @@
 //! | `records` | call records and dialog snapshots |
 //! | `reservations` | caps: facts, decision and reservation in one transaction |
 //! | `permissions` | the ledger of what users said |
+//! | `bindings` | where phones are registered |
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection};
 
+mod bindings;
 mod inbox;
 mod permissions;
 mod records;

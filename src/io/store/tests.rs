@@ -13,6 +13,7 @@ use crate::time::{Now, Wall};
 use crate::user::{Bsuid, Msisdn, UserId};
 use crate::whatsapp::{CallEvent, CallEventKind, Event, Outcome, Termination};
 
+mod bindings;
 mod ledger;
 mod model;
 mod rough;

@@ -113,6 +113,12 @@ impl UserAgent {
         }
     }
 
+    /// The socket that everything leaves from.
+    #[must_use]
+    pub const fn local(&self) -> SocketAddr {
+        self.settings.local
+    }
+
     /// A datagram came.
     pub fn handle_datagram(&mut self, now: Now, flow: Flow, datagram: &[u8]) {
         self.figures.received += 1;

@@ -5,7 +5,7 @@ use crate::time::Now;
 
 use super::super::digest::{Credentials, DigestAlgorithm, NonceVerdict, challenge};
 use super::super::message::Name;
-use super::super::registrar::{Change, Refusal};
+use super::super::registrar::{Change, Refusal, SavedBinding};
 use super::incoming::Incoming;
 use super::{Event, PhoneAccount, Timer, UserAgent};
 
@@ -13,6 +13,36 @@ use super::{Event, PhoneAccount, Timer, UserAgent};
 const NOBODY: &str = "no such phone";
 
 impl UserAgent {
+    /// A phone whose bindings have changed, with all it has now; none means that it is gone.
+    pub fn poll_unsaved(&mut self, now: Now) -> Option<(PhoneName, Vec<SavedBinding>)> {
+        let phone = self.registrar.take_unsaved()?;
+        let proof = self.account(&phone).map_or(0, PhoneAccount::proof);
+        let bindings = self.registrar.save(now, &phone, proof);
+        Some((phone, bindings))
+    }
+
+    /// Takes up what [`UserAgent::poll_unsaved`] gave in the last process, in the same order; gives how many
+    /// bindings still hold.
+    ///
+    /// A phone that is no longer configured, or whose password was changed, has to register again; so has one
+    /// that registered at another socket, for what we send from this one would not pass its NAT.
+    pub fn restore_bindings(&mut self, now: Now, saved: Vec<SavedBinding>) -> usize {
+        let mut restored = 0;
+        for binding in saved {
+            let same_password =
+                self.account(&binding.phone).is_some_and(|account| account.proof() == binding.proof);
+            if same_password && binding.flow.local == self.settings.local {
+                restored += usize::from(self.registrar.restore(now, binding));
+            }
+        }
+        self.schedule.set(&Timer::Registrar, self.registrar.poll_timeout());
+        restored
+    }
+
+    fn account(&self, phone: &PhoneName) -> Option<&PhoneAccount> {
+        self.settings.phones.iter().find(|account| account.name == *phone)
+    }
+
     /// Binds, refreshes, ends or lists where a phone is (RFC 3261 §10.3).
     pub(super) fn handle_register(&mut self, now: Now, incoming: &Incoming) {
         let Some(aor) = incoming.head.to.sip() else {

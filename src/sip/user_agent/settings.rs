@@ -23,6 +23,14 @@ pub struct PhoneAccount {
     pub ha1: Secret<String>,
 }
 
+impl PhoneAccount {
+    /// See [`super::super::registrar::SavedBinding::proof`].
+    pub(super) fn proof(&self) -> u16 {
+        let hash = DigestAlgorithm::Sha256.hash(&format!("binding:{}", self.ha1.expose()));
+        hash.get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok()).unwrap_or(0)
+    }
+}
+
 /// A PBX or provider that is known by its addresses.
 #[derive(Clone, Debug)]
 pub struct TrunkPeer {

@@ -5,6 +5,7 @@ mod calls_out;
 mod in_call;
 mod lossy;
 mod registering;
+mod restarting;
 mod torture;
 
 use std::time::{Duration, Instant};
