@@ -5,6 +5,7 @@
 
 pub mod bridge;
 pub mod dtls;
+pub mod fuzz;
 pub mod ice;
 pub mod order;
 pub mod srtp;

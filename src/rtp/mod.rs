@@ -1,6 +1,7 @@
 //! RTP and RTCP as bytes and values (RFC 3550, RFC 4733): no clock, no socket, no allocation per packet.
 
 mod dtmf;
+pub mod fuzz;
 mod packet;
 mod reception;
 mod rtcp;
