@@ -23,6 +23,7 @@ pub mod rtp_leg;
 pub mod summary;
 pub mod to_meta;
 pub mod to_phone;
+pub mod voice;
 
 #[cfg(test)]
 mod stories;

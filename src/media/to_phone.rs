@@ -11,7 +11,8 @@ use super::line::SLOT;
 use super::reorder::{Place, Reorder};
 use super::summary::DirectionSummary;
 use super::to_meta::PhoneFormat;
-use crate::codec::{FRAME_SAMPLES, MAX_OPUS_SAMPLES, OpusDecoder, OpusError, level_dbov};
+use super::voice::VoiceDetector;
+use crate::codec::{FRAME_SAMPLES, MAX_OPUS_SAMPLES, OpusDecoder, OpusError};
 use crate::rtp::{
     Arrival, NtpTime, PayloadType, Reception, RtpHeader, RtpPacket, RtpTime, SenderFacts, SeqNo, Ssrc,
     TelephoneEvent,
@@ -23,10 +24,6 @@ const FRAME_TICKS: i32 = 960;
 const REPAIRED: i32 = 3;
 /// A jump of the sender's clock beyond this is a new start.
 const LONGEST_JUMP: i32 = 48_000;
-/// Louder than this is a voice, not a room.
-const VOICED_DBOV: f32 = -45.0;
-/// So many voiced frames more than quiet ones: the user speaks (200 ms).
-const SPOKEN: u8 = 10;
 
 /// What the stream towards the phone looks like.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +67,7 @@ pub struct ToPhone {
     marker: bool,
     codes: Vec<u8>,
     last_sent: Option<Instant>,
-    voiced: u8,
-    user_spoke: bool,
+    voice: VoiceDetector,
     figures: DirectionSummary,
 }
 
@@ -104,8 +100,7 @@ impl ToPhone {
             marker: true,
             codes: Vec::with_capacity(MAX_OPUS_SAMPLES),
             last_sent: None,
-            voiced: 0,
-            user_spoke: false,
+            voice: VoiceDetector::new(),
             figures: DirectionSummary::default(),
         })
     }
@@ -219,7 +214,7 @@ impl ToPhone {
         missing: u16,
         out: &mut Frames,
     ) {
-        if self.user_spoke && (!self.sending || self.digits.is_active()) {
+        if self.voice.spoke() && (!self.sending || self.digits.is_active()) {
             self.next = None;
             return;
         }
@@ -236,7 +231,7 @@ impl ToPhone {
             return;
         };
         self.next = Some(stamp.plus(count as u32 * 6));
-        self.watch_voice(&samples[..count]);
+        self.voice.hear(&samples[..count], 8000);
         self.push(now, arrived, &samples[..count], out);
     }
 
@@ -275,15 +270,6 @@ impl ToPhone {
             let elapsed = now.saturating_duration_since(before).saturating_sub(SLOT).as_micros() / 125;
             self.leave_out(u32::try_from(elapsed).unwrap_or(0));
         }
-    }
-
-    fn watch_voice(&mut self, samples: &[i16]) {
-        if self.user_spoke {
-            return;
-        }
-        self.voiced =
-            if level_dbov(samples) >= VOICED_DBOV { self.voiced + 1 } else { self.voiced.saturating_sub(2) };
-        self.user_spoke = self.voiced >= SPOKEN;
     }
 
     fn push(&mut self, now: Instant, arrived: Instant, samples: &[i16], out: &mut Frames) {
@@ -360,7 +346,7 @@ impl ToPhone {
     /// True once the user has spoken for 200 ms.
     #[must_use]
     pub const fn user_spoke(&self) -> bool {
-        self.user_spoke
+        self.voice.spoke()
     }
 
     /// True once speech has gone out to the phone.
