@@ -11,6 +11,7 @@ PYTHON_PACKAGES=(aiortc==1.16.0 numpy==2.3.5)
 PESQ_BUILD_PACKAGES=(setuptools==80.9.0 wheel==0.45.1 cython==3.2.1)
 PESQ_PACKAGE=pesq==0.0.4
 NEXTEST_VERSION=0.9.143
+CARGO_FUZZ_VERSION=0.13.2
 
 # Says what happens next, in one line on stderr: stdout stays free for reports.
 say() {
@@ -78,6 +79,15 @@ need_cargo_tools() {
     fi
     say "installing cargo-nextest $NEXTEST_VERSION (a few minutes, once)"
     cargo install --locked --version "$NEXTEST_VERSION" cargo-nextest >&2 || say "cargo-nextest could not be installed; using cargo test"
+}
+
+# cargo-fuzz, which builds and runs the fuzz targets.
+need_fuzz_tools() {
+    if cargo fuzz --version >/dev/null 2>&1; then
+        return 0
+    fi
+    say "installing cargo-fuzz $CARGO_FUZZ_VERSION (a few minutes, once)"
+    cargo install --locked --version "$CARGO_FUZZ_VERSION" cargo-fuzz >&2
 }
 
 # Compiles the gateway with the dev profile; prints the path of the program on stdout.

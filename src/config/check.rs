@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::reader::Reader;
 use super::sections::Draft;
 use crate::id::{Endpoint, PhoneName, TrunkName};
+use crate::policy::BusinessCountry;
 
 /// Compares everything with everything.
 pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
@@ -246,13 +247,9 @@ fn advice(reader: &mut Reader<'_>, draft: &Draft) {
                 "max = 100".to_owned(),
             );
         }
-        // Meta: no business-initiated calls for numbers of US, CA, EG, VN, NG (calling, reference §16.1).
-        // +1 is shared with countries where they are allowed, so it is not judged here.
-        let barred = [("20", "Egypt"), ("84", "Vietnam"), ("234", "Nigeria")];
-        let digits = number.display_number.as_ref().map_or("", |it| it.digits());
-        let country = barred.into_iter().find(|(code, _)| digits.starts_with(code));
-        if let (Some((_, country)), Some(Some(_))) = (country, &number.dial) {
-            let problem = format!("Meta offers no business-initiated calls for numbers of {country}");
+        let country = number.display_number.as_ref().map(|it| BusinessCountry::of(it.digits()));
+        if let (Some(BusinessCountry::Unserved), Some(Some(_))) = (country, &number.dial) {
+            let problem = "Meta offers no business-initiated calls for numbers of this country".to_owned();
             let remedy = "remove dial; users can still call this number".to_owned();
             reader.warn_at(&format!("number[{}].dial.prefix", index + 1), problem, remedy);
         }

@@ -5,6 +5,7 @@
 
 pub mod bridge;
 pub mod dtls;
+pub mod fuzz;
 pub mod ice;
 pub mod order;
 pub mod srtp;
@@ -33,6 +34,7 @@ pub mod stretch;
 pub mod summary;
 pub mod to_meta;
 pub mod to_phone;
+pub mod voice;
 
 #[cfg(test)]
 mod playout_stories;

@@ -99,6 +99,24 @@ fn rule_7_two_hundred_milliseconds_of_voice_are_the_user_speaking_and_a_click_is
 }
 
 #[test]
+fn rule_7_a_ringback_tone_in_early_media_is_not_the_user_speaking() {
+    fn tone(hertz: f32, at: usize) -> f32 {
+        (at as f32 / 8000.0 * hertz * std::f32::consts::TAU).sin() * 6000.0
+    }
+    let ringback: fn(usize) -> i16 = |at| if at % 40_000 < 8000 { tone(425.0, at) as i16 } else { 0 };
+    let two_tones: fn(usize) -> i16 = |at| (tone(440.0, at) + tone(480.0, at)) as i16;
+    for sound in [ringback, two_tones] {
+        let mut world = World::new(5);
+        (world.user_voice.speaking, world.user_voice.sound) = (true, sound);
+        world.run(millis(11_000));
+        assert_eq!(world.told(&Report::UserSpoke), None);
+        world.user_voice.sound = speech;
+        world.run(millis(600));
+        assert!(world.told(&Report::UserSpoke).is_some());
+    }
+}
+
+#[test]
 fn rule_11_the_line_is_unbroken_over_loss_reordering_duplicates_silence_and_restarts() {
     for seed in 0..12 {
         let mut world = World::up(seed);

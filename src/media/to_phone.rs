@@ -17,8 +17,9 @@ use super::playout::{PACE, Playout, UserVoice, Way, carries};
 use super::reorder::{Place, Reorder};
 use super::stream::Stream;
 use super::summary::DirectionSummary;
+use super::voice::VoiceDetector;
 use crate::codec::{
-    CodecError, EncoderSettings, MAX_FRAME_SAMPLES, MAX_OPUS_SAMPLES, OpusDecoder, SampleRate, level_dbov,
+    CodecError, EncoderSettings, MAX_FRAME_SAMPLES, MAX_OPUS_SAMPLES, OpusDecoder, SampleRate,
 };
 use crate::rtp::{
     Arrival, NtpTime, PayloadType, Reception, RtpPacket, RtpTime, SenderFacts, Ssrc, TelephoneEvent,
@@ -32,10 +33,6 @@ const REPAIRED: i32 = 3;
 const LONGEST_JUMP: i32 = 48_000;
 /// After a stop longer than this, playout begins anew.
 const LONGEST_STOP: Duration = Duration::from_millis(500);
-/// Louder than this is a voice, not a room.
-const VOICED_DBOV: f32 = -45.0;
-/// So many voiced frames more than quiet ones: the user speaks (200 ms).
-const SPOKEN: u8 = 10;
 
 /// The pipe; see the module's words.
 #[derive(Debug)]
@@ -58,8 +55,7 @@ pub struct ToPhone {
     out: Option<(PhoneLine, Packetizer)>,
     sending: bool,
     stream: Stream,
-    voiced: u8,
-    user_spoke: bool,
+    voice: VoiceDetector,
     figures: DirectionSummary,
 }
 
@@ -92,8 +88,7 @@ impl ToPhone {
             out: None,
             sending: false,
             stream,
-            voiced: 0,
-            user_spoke: false,
+            voice: VoiceDetector::new(),
             figures: DirectionSummary::default(),
         })
     }
@@ -251,7 +246,7 @@ impl ToPhone {
         let mut voice = UserVoice { decoder: &mut self.decoder, frame: frame.len() };
         let played = player.play(due, &mut voice, frame);
         if played == Played::Speech {
-            self.watch_voice(frame);
+            self.voice.hear(frame, self.rate.hz() as usize);
         }
         self.push(now, now, frame, out);
         self.due = Some(due + SLOT);
@@ -315,7 +310,7 @@ impl ToPhone {
         missing: u16,
         out: &mut Frames,
     ) {
-        if self.user_spoke && (!self.sending || self.digits.is_active()) {
+        if self.voice.spoke() && (!self.sending || self.digits.is_active()) {
             self.next = None;
             return;
         }
@@ -333,7 +328,7 @@ impl ToPhone {
         };
         // Meta's clock runs at 48 kHz whatever is decoded (RFC 7587 §4.1).
         self.next = Some(stamp.plus(count as u32 * (48_000 / self.rate.hz())));
-        self.watch_voice(&samples[..count]);
+        self.voice.hear(&samples[..count], self.rate.hz() as usize);
         self.push(now, arrived, &samples[..count], out);
     }
 
@@ -374,15 +369,6 @@ impl ToPhone {
             self.drop_speech();
             self.stream.leave_out(self.stream.ticks(elapsed));
         }
-    }
-
-    fn watch_voice(&mut self, samples: &[i16]) {
-        if self.user_spoke {
-            return;
-        }
-        self.voiced =
-            if level_dbov(samples) >= VOICED_DBOV { self.voiced + 1 } else { self.voiced.saturating_sub(2) };
-        self.user_spoke = self.voiced >= SPOKEN;
     }
 
     /// Takes samples for the phone, at [`Self::rate`].
@@ -434,7 +420,7 @@ impl ToPhone {
     /// True once the user has spoken for 200 ms.
     #[must_use]
     pub const fn user_spoke(&self) -> bool {
-        self.user_spoke
+        self.voice.spoke()
     }
 
     /// True once speech has gone out to the phone.

@@ -34,6 +34,8 @@ pub(super) struct Heard {
 /// Phone and user speak by themselves as long as these say so.
 pub(super) struct Voice {
     pub(super) speaking: bool,
+    /// What it says, sample by sample at 8 kHz.
+    pub(super) sound: fn(usize) -> i16,
     pub(super) header: RtpHeader,
     pub(super) sample: usize,
     pub(super) next: Instant,
@@ -48,7 +50,7 @@ impl Voice {
             timestamp: RtpTime(u32::MAX - 20_000),
             ssrc: Ssrc(ssrc),
         };
-        Self { speaking: false, header, sample: 0, next: now }
+        Self { speaking: false, sound: speech, header, sample: 0, next: now }
     }
 }
 
@@ -225,7 +227,7 @@ impl World {
             self.phone.next += millis(self.ptime as u64);
             if self.phone.speaking {
                 let start = self.phone.sample;
-                let samples: Vec<i16> = (start..start + self.ptime * 8).map(speech).collect();
+                let samples: Vec<i16> = (start..start + self.ptime * 8).map(self.phone.sound).collect();
                 let mut codes = vec![0; samples.len()];
                 G711::MuLaw.encode(&samples, &mut codes);
                 self.phone_sends(&codes, samples.len() as u32);
@@ -236,7 +238,7 @@ impl World {
             self.user_voice.next += millis(20);
             if self.user_voice.speaking {
                 let start = self.user_voice.sample;
-                let frame: [i16; FRAME_SAMPLES] = std::array::from_fn(|at| speech(start + at));
+                let frame: [i16; FRAME_SAMPLES] = std::array::from_fn(|at| (self.user_voice.sound)(start + at));
                 let mut packet = [0; MAX_OPUS_PACKET];
                 let length = self.encoder.encode(&frame, &mut packet).unwrap();
                 self.user_sends(&packet[..length], 960);

@@ -1,6 +1,20 @@
-//! Bodies of the fuzz targets; the same code runs under proptest.
+//! Bodies of the fuzz targets for media packets; the same code replays their seeds in the tests.
 
-use super::{OurReport, SenderFacts, Ssrc, read_rtcp};
+use super::{OurReport, RtpPacket, SenderFacts, Ssrc, TelephoneEvent, packet_kind, read_rtcp};
+
+/// Reads any datagram as RTP and its payload as a telephone event.
+///
+/// # Panics
+/// If a telephone event that was read is written as another.
+pub fn packet(bytes: &[u8]) {
+    let _ = packet_kind(bytes);
+    let Ok(packet) = RtpPacket::parse(bytes) else { return };
+    assert!(packet.payload.len() + 12 <= bytes.len(), "a payload lies within its packet");
+    if let Ok(event) = TelephoneEvent::parse(packet.payload) {
+        let again = TelephoneEvent::parse(&event.to_bytes()).expect("a written event can be read");
+        assert_eq!(event, again, "writing after reading is the identity");
+    }
+}
 
 /// Reads `bytes` as RTCP; what was read must be written and read back as the same.
 ///

@@ -4,5 +4,6 @@
 //! audio section of a SIP leg and its offer/answer (RFC 3264).
 
 pub mod audio;
+pub mod fuzz;
 pub mod session;
 pub mod webrtc;

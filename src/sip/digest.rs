@@ -34,16 +34,29 @@ impl DigestAlgorithm {
     /// The hash of `text` in lower-case hexadecimal.
     #[must_use]
     pub fn hash(self, text: &str) -> String {
+        self.hash_all(&[text])
+    }
+
+    /// The hash of texts one after another, which are nowhere joined.
+    fn hash_all(self, texts: &[&str]) -> String {
         match self {
-            Self::Md5 => hex::encode(Md5::digest(text.as_bytes())),
-            Self::Sha256 => hex::encode(hashes::digest(&hashes::SHA256, text.as_bytes())),
+            Self::Md5 => {
+                let mut hash = Md5::new();
+                texts.iter().for_each(|text| hash.update(text.as_bytes()));
+                hex::encode(hash.finalize())
+            }
+            Self::Sha256 => {
+                let mut hash = hashes::Context::new(&hashes::SHA256);
+                texts.iter().for_each(|text| hash.update(text.as_bytes()));
+                hex::encode(hash.finish())
+            }
         }
     }
 
-    /// The stored form of a password: the hash of `user:realm:password`.
+    /// The stored form of a password: the hash of `user:realm:password` (RFC 7616 §3.4.2).
     #[must_use]
     pub fn ha1(self, user: &str, realm: &str, password: &str) -> String {
-        self.hash(&format!("{user}:{realm}:{password}"))
+        self.hash_all(&[user, ":", realm, ":", password])
     }
 }
 

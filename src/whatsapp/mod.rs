@@ -12,6 +12,7 @@
 pub mod action;
 pub mod error;
 pub mod event;
+pub mod fuzz;
 pub mod permission;
 pub mod print;
 pub mod webhook;

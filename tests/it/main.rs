@@ -5,6 +5,7 @@ mod calls_phone;
 mod calls_random;
 mod calls_user;
 mod config;
+mod fuzz;
 mod media_stories;
 mod metrics;
 mod privacy;

@@ -98,7 +98,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("hound", &["src/simulator/", "src/io/cli/codec_chain.rs", "src/io/cli/pipe_chain.rs"]),
     ("is", &["src/media/ice.rs"]),
     ("libc", &["src/io/"]),
-    ("md5", &["src/sip/digest.rs", "src/io/cli/password.rs"]),
+    ("md5", &["src/sip/digest.rs"]),
     ("mio", &["src/io/media/", "src/simulator/"]),
     ("opus", &["src/codec/opus.rs", "src/simulator/voice.rs"]),
     ("prometheus_client", &["src/metrics/mod.rs"]),

@@ -5,13 +5,12 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest as hashes;
 use clap::{Args, ValueEnum};
-use md5::{Digest as _, Md5};
 use zeroize::Zeroizing;
 
 use super::{Exit, complain, say};
 use crate::config::PasswordAlgorithm;
+use crate::sip::DigestAlgorithm;
 
 /// Makes the HA1 of a phone's password; the password is read from the terminal or from stdin.
 ///
@@ -67,7 +66,7 @@ pub(super) fn password(args: &PasswordArgs) -> Exit {
         return Exit::Usage;
     }
     let algorithm = PasswordAlgorithm::from(args.algorithm);
-    let ha1 = ha1(algorithm, &args.user, &args.realm, &password);
+    let ha1 = Zeroizing::new(DigestAlgorithm::from(args.algorithm).ha1(&args.user, &args.realm, &password));
     let Some(file) = &args.out else {
         say(format_args!("algorithm = \"{}\"", algorithm.as_str()));
         say(format_args!("ha1 = \"{}\"", *ha1));
@@ -91,13 +90,13 @@ fn write_secret(file: &Path, text: &str) -> io::Result<()> {
     writeln!(file, "{text}")
 }
 
-/// H(user:realm:password) in lower-case hexadecimal (RFC 7616 §3.4.2).
-fn ha1(algorithm: PasswordAlgorithm, user: &str, realm: &str, password: &str) -> Zeroizing<String> {
-    let text = Zeroizing::new(format!("{user}:{realm}:{password}"));
-    Zeroizing::new(match algorithm {
-        PasswordAlgorithm::Md5 => hex::encode(Md5::digest(text.as_bytes())),
-        PasswordAlgorithm::Sha256 => hex::encode(hashes::digest(&hashes::SHA256, text.as_bytes())),
-    })
+impl From<Algorithm> for DigestAlgorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Md5 => Self::Md5,
+            Algorithm::Sha256 => Self::Sha256,
+        }
+    }
 }
 
 /// One line of stdin without its line break; a terminal does not show what is typed.
@@ -153,12 +152,11 @@ mod tests {
     /// RFC 7616 §3.9.1 prints no HA1; these are of the same credentials, made with coreutils.
     #[test]
     fn the_ha1_is_the_hash_of_user_realm_and_password() {
-        let of = |algorithm| ha1(algorithm, "Mufasa", "http-auth@example.org", "Circle of Life").to_string();
-        assert_eq!(of(PasswordAlgorithm::Md5), "3d78807defe7de2157e2b0b6573a855f");
-        assert_eq!(
-            of(PasswordAlgorithm::Sha256),
-            "7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232"
-        );
+        let of = |algorithm| {
+            DigestAlgorithm::from(algorithm).ha1("Mufasa", "http-auth@example.org", "Circle of Life")
+        };
+        assert_eq!(of(Algorithm::Md5), "3d78807defe7de2157e2b0b6573a855f");
+        assert_eq!(of(Algorithm::Sha256), "7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232");
     }
 
     #[test]

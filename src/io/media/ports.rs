@@ -165,7 +165,9 @@ mod tests {
 
     #[test]
     fn rule_15_a_pair_is_an_even_port_and_the_odd_one_after_it() {
-        let mut ports = Ports::new(realm(free_range(40)), Width::Pair, Duration::ZERO, 3);
+        let even = free_range(42);
+        let odd = even.start() + 1..=even.start() + 41;
+        let mut ports = Ports::new(realm(odd), Width::Pair, Duration::ZERO, 3);
         assert_eq!(ports.left(Instant::now()).0, 20);
         let pair = ports.take(Instant::now()).unwrap();
         let (rtp, rtcp) = (pair[0].local_addr().unwrap().port(), pair[1].local_addr().unwrap().port());
@@ -174,16 +176,22 @@ mod tests {
 
     #[test]
     fn rule_15_a_port_rests_after_use_and_comes_back_at_the_end_of_the_queue() {
-        let now = Instant::now();
-        let mut ports = Ports::new(realm(free_range(1)), Width::One, Duration::from_secs(60), 0);
-        let Some(sockets) = ports.take(now) else { return };
-        let port = sockets[0].local_addr().unwrap().port();
-        drop(sockets);
+        let (now, minute, second) = (Instant::now(), Duration::from_secs(60), Duration::from_secs(1));
+        let both = |ports: &mut Ports, now| Some((ports.take(now)?, ports.take(now)?));
+        let both_free = (0..50).find_map(|_| {
+            let mut ports = Ports::new(realm(free_range(2)), Width::One, minute, 0);
+            let (one, two) = both(&mut ports, now)?;
+            Some((ports, one[0].local_addr().unwrap().port(), two[0].local_addr().unwrap().port()))
+        });
+        let (mut ports, one, two) = both_free.expect("no program takes two neighbours fifty times");
         assert!(ports.take(now).is_none(), "exhausted");
-        ports.give_back(now, port);
-        assert!(ports.take(now + Duration::from_secs(60) - Duration::from_nanos(1)).is_none());
-        assert_eq!(ports.left(now + Duration::from_secs(60)), (1, 0), "a scrape sees it without a call");
-        assert!(ports.take(now + Duration::from_secs(60)).is_some());
+        ports.give_back(now, two);
+        ports.give_back(now + second, one);
+        assert!(ports.take(now + minute - Duration::from_nanos(1)).is_none());
+        assert_eq!(ports.left(now + minute), (1, 1), "a scrape sees it without a call");
+        let (first, then) = both(&mut ports, now + minute + second).unwrap();
+        assert_eq!(first[0].local_addr().unwrap().port(), two, "who came first is handed out first");
+        assert_eq!(then[0].local_addr().unwrap().port(), one);
     }
 
     #[test]

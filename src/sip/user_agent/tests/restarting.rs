@@ -93,6 +93,17 @@ fn every_register_that_changes_something_is_told_once_and_the_last_end_as_an_emp
     let end = Rig::credentials(&challenge, "1001", "s3cret", "REGISTER", URI, 2);
     assert_eq!(rig.register_again(PHONE, 5, &format!("{end}Expires: 0\r\n")).what(), "200 REGISTER");
     assert_eq!(rig.ua.poll_unsaved(rig.now), Some(("1001".into(), vec![])));
+
+    rig.register("1001", OTHER);
+    assert!(rig.ua.poll_unsaved(rig.now).is_some());
+    let all = Rig::credentials(&challenge, "1001", "s3cret", "REGISTER", URI, 3);
+    let text = rig
+        .request("REGISTER", URI, "1001", 6, &format!("{all}Expires: 0\r\n"), "")
+        .replace(&format!("To: <{URI}>"), "To: <sip:1001@gw.example.com>")
+        .replace("<sip:1001@10.0.0.5:5060>", "*");
+    rig.send(PHONE, &text);
+    assert_eq!(rig.one().what(), "200 REGISTER");
+    assert_eq!(rig.ua.poll_unsaved(rig.now), Some(("1001".into(), vec![])));
 }
 
 #[test]

@@ -1,0 +1,27 @@
+//! Body of the fuzz target for session descriptions; the same code replays its seeds in the tests.
+
+use super::audio::{AudioCodec, LocalAudio, answer_offer, read_answer};
+use super::session::Session;
+use super::webrtc::read_webrtc;
+
+/// Reads any text as a description of Meta's, of a phone's offer and of a phone's answer.
+///
+/// # Panics
+/// If our answer to it cannot be read.
+pub fn description(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let local = LocalAudio {
+        session_id: 1,
+        version: 1,
+        rtp: ([10, 0, 0, 1], 30_000).into(),
+        rtcp: ([10, 0, 0, 1], 30_001).into(),
+        codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
+        voip_metrics: true,
+    };
+    let _ = Session::parse(text);
+    let _ = read_webrtc(text);
+    let _ = read_answer(&local, text);
+    if let Ok((answer, _)) = answer_offer(&local, text) {
+        Session::parse(&answer).expect("our answer can be read");
+    }
+}
