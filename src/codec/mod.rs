@@ -10,7 +10,8 @@ mod opus;
 mod speech;
 
 pub use archive::{
-    ARCHIVE_FRAME, ARCHIVE_RATE, ArchiveDecoder, ArchiveEncoder, MAX_ARCHIVE_PACKET, SideDecoder,
+    ARCHIVE_FRAME, ARCHIVE_MAPPING, ARCHIVE_RATE, ARCHIVE_STREAMS, ArchiveDecoder, ArchiveEncoder,
+    MAX_ARCHIVE_PACKET,
 };
 pub use g711::G711;
 pub use g722::{G722Decoder, G722Encoder};

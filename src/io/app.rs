@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
+use super::recording::{Format, Recorder, RecorderSettings};
 use super::signalling::{self, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard};
 use super::store::{Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
@@ -80,9 +81,13 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     })?);
     let labels: Vec<_> = config.numbers.iter().map(|number| number.label.clone()).collect();
     let metrics = Arc::new(Registry::new(&labels));
+    let (told_in, told) = mpsc::unbounded_channel();
+    let recorder = recorder_settings(&config).map(|it| Recorder::start(it, told_in)).transpose()?;
+    let kept = tokio::spawn(signalling::keep_recordings(store.clone(), told));
     let mut board = Switchboard::new(Parts {
         agent,
         media: media.clone(),
+        recorder: recorder.clone(),
         store: store.clone(),
         graph: Arc::clone(&graph),
         numbers: numbers(&config),
@@ -103,7 +108,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let admin = super::listeners::admin(
         &config,
         store.clone(),
-        media.clone(),
+        (media.clone(), recorder.clone()),
         &webhook,
         questions_in.clone(),
         Arc::clone(&metrics),
@@ -125,6 +130,12 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let ears = Ears { socket, events, reports, questions };
     signalling::run(board, ears).await?;
     media.stop();
+    if let Some(recorder) = recorder {
+        // Files are brought to the disk; the loop must not stand still meanwhile, the store still writes.
+        let stopped = tokio::task::spawn_blocking(move || recorder.stop()).await;
+        stopped.map_err(std::io::Error::other)?;
+    }
+    let _ = kept.await;
     // The lanes' last writes are queued by now; closing waits for them.
     store.close().await;
     tracing::info!("stopped");
@@ -222,6 +233,19 @@ fn media_settings(config: &Config) -> MediaSettings {
     settings
 }
 
+/// `None`: nothing is recorded.
+fn recorder_settings(config: &Config) -> Option<RecorderSettings> {
+    let config::RecordingConfig { enabled, directory, format, bitrate, min_free, .. } = &config.recording;
+    enabled.then(|| RecorderSettings {
+        directory: directory.clone(),
+        format: match format {
+            config::RecordingFormat::Opus => Format::Opus { bitrate: *bitrate },
+            config::RecordingFormat::Wav => Format::Wav,
+        },
+        min_free: *min_free,
+    })
+}
+
 fn sip_settings(config: &Config, local: SocketAddr) -> sip::Settings {
     let mut settings = sip::Settings::new(&config.sip.domain, config.sip.advertised);
     settings.realm.clone_from(&config.sip.realm);
@@ -274,6 +298,7 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
             config::AnswerOn::Accepted => call::AnswerOn::Accepted,
             config::AnswerOn::Speech => call::AnswerOn::Speech,
         },
+        record: number.record,
         rules: Rules {
             per_number: cap(&number.cap_per_number),
             per_pair: cap(&number.cap_per_pair),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::Side;
-use crate::codec::G711;
+use crate::codec::AudioCodec;
 use crate::rtp::{PayloadType, RtpPacket, RtpTime, SeqNo, Ssrc};
 
 /// The longest payload that is passed on: a datagram of an Ethernet.
@@ -19,57 +19,20 @@ pub const MAX_PAYLOAD: usize = 1500;
 /// What a packet takes in the ring beside its payload.
 const HEADER: usize = 22;
 
-/// What a payload is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeardCodec {
-    /// Opus, one packet.
-    Opus,
-    /// G.711.
-    G711(G711),
-}
-
-impl HeardCodec {
-    const fn code(self) -> u8 {
-        match self {
-            Self::Opus => 0,
-            Self::G711(G711::MuLaw) => 1,
-            Self::G711(G711::ALaw) => 2,
-        }
-    }
-
-    const fn from_code(code: u8) -> Option<Self> {
-        Some(match code {
-            0 => Self::Opus,
-            1 => Self::G711(G711::MuLaw),
-            2 => Self::G711(G711::ALaw),
-            _ => return None,
-        })
-    }
-
-    /// Ticks of its RTP clock in a second.
-    #[must_use]
-    pub const fn clock(self) -> u32 {
-        match self {
-            Self::Opus => 48_000,
-            Self::G711(_) => 8000,
-        }
-    }
-}
-
 /// One packet that a side sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard<'p> {
     /// Who sent it.
     pub side: Side,
     /// What its payload is.
-    pub codec: HeardCodec,
+    pub codec: AudioCodec,
     /// When it arrived, counted from the beginning of the recording.
     pub at: Duration,
     /// Its source.
     pub ssrc: Ssrc,
     /// Its sequence number.
     pub seq: SeqNo,
-    /// Its time stamp, in ticks of [`HeardCodec::clock`].
+    /// Its time stamp, in ticks of [`AudioCodec::clock`].
     pub timestamp: RtpTime,
     /// Its payload.
     pub payload: &'p [u8],
@@ -119,7 +82,7 @@ impl Outlet {
             let length = number(20, 2) as usize;
             let payload = buffer.get_mut(..length)?;
             self.ring.pop_entire_slice(payload).ok()?;
-            let Some(codec) = HeardCodec::from_code(header[1]) else { continue };
+            let Some(codec) = AudioCodec::ALL.get(usize::from(header[1])).copied() else { continue };
             return Some(Heard {
                 side: if header[0] == 0 { Side::Meta } else { Side::Phone },
                 codec,
@@ -157,12 +120,12 @@ impl Outlet {
 pub struct Tap {
     inlet: Option<Inlet>,
     /// What each side's audio is, the user's first.
-    formats: [Option<(PayloadType, HeardCodec)>; 2],
+    formats: [Option<(PayloadType, AudioCodec)>; 2],
 }
 
 impl Tap {
     /// What a side's audio is from now on.
-    pub const fn set_format(&mut self, side: Side, payload_type: PayloadType, codec: HeardCodec) {
+    pub const fn set_format(&mut self, side: Side, payload_type: PayloadType, codec: AudioCodec) {
         self.formats[side as usize] = Some((payload_type, codec));
     }
 
@@ -196,7 +159,7 @@ impl Inlet {
         u64::try_from(at.saturating_duration_since(self.began).as_micros()).unwrap_or(u64::MAX - 1)
     }
 
-    fn put(&mut self, side: Side, codec: HeardCodec, arrived: Instant, packet: &RtpPacket<'_>) {
+    fn put(&mut self, side: Side, codec: AudioCodec, arrived: Instant, packet: &RtpPacket<'_>) {
         let RtpPacket { header, payload } = packet;
         let length = payload.len();
         if length > MAX_PAYLOAD {
@@ -206,7 +169,7 @@ impl Inlet {
         let at = self.micros(arrived);
         let mut piece = [0; HEADER + MAX_PAYLOAD];
         piece[0] = u8::from(side == Side::Phone);
-        piece[1] = codec.code();
+        piece[1] = AudioCodec::ALL.iter().position(|it| *it == codec).unwrap_or(usize::MAX) as u8;
         piece[2..10].copy_from_slice(&at.to_be_bytes());
         piece[10..14].copy_from_slice(&header.ssrc.0.to_be_bytes());
         piece[14..16].copy_from_slice(&header.seq.0.to_be_bytes());

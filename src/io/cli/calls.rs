@@ -116,6 +116,9 @@ pub fn object(record: &CallRecord, cover: Cover) -> Value {
         "media": record.media,
         "stages": nested(&record.stages_json),
         "quality": nested(&record.quality_json),
+        "recording": record.recording.as_ref().map(|it| json!({
+            "file": it.file, "seconds": it.seconds, "ended": it.ended,
+        })),
     })
 }
 
@@ -203,6 +206,7 @@ mod tests {
             media: None,
             stages_json: Some(r#"{"ringing":650}"#.to_owned()),
             quality_json: Some("not json".to_owned()),
+            recording: None,
         }
     }
 

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use crate::codec::ARCHIVE_RATE;
-use crate::media::tap::{Heard, HeardCodec};
+use crate::codec::{ARCHIVE_RATE, AudioCodec};
+use crate::media::tap::Heard;
 use crate::rtp::{RtpTime, Ssrc};
 
 /// The quickest packet is looked for in so many seconds: at 200 ppm, the clocks part by 2 ms meanwhile.
@@ -24,7 +24,7 @@ pub(super) struct Place {
 /// One sender's clock.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
-    source: Option<(Ssrc, HeardCodec)>,
+    source: Option<(Ssrc, AudioCodec)>,
     epoch: u32,
     /// The last time stamp, and where it lies since the epoch began, in ticks.
     last: (RtpTime, i64),
@@ -85,14 +85,13 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::G711;
     use crate::media::Side;
     use crate::rtp::SeqNo;
 
     fn heard(micros: u64, timestamp: u32) -> Heard<'static> {
         Heard {
             side: Side::Phone,
-            codec: HeardCodec::G711(G711::MuLaw),
+            codec: AudioCodec::Pcmu,
             at: Duration::from_micros(micros),
             ssrc: Ssrc(7),
             seq: SeqNo(0),

@@ -128,6 +128,11 @@ impl RecordingFile {
         Ok(file)
     }
 
+    /// Bytes that are on the disk.
+    pub(super) const fn size(&self) -> u64 {
+        self.sound
+    }
+
     /// Adds a frame and tells how many bytes went to the disk.
     pub(super) fn push(&mut self, frame: &Frame) -> Result<u64, End> {
         let complete = match &mut self.form {

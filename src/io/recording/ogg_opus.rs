@@ -5,7 +5,10 @@ use std::io;
 use ogg::{PacketWriteEndInfo, PacketWriter};
 
 use super::timeline::Frame;
-use crate::codec::{ARCHIVE_FRAME, ARCHIVE_RATE, ArchiveEncoder, MAX_ARCHIVE_PACKET, OpusError};
+use crate::codec::{
+    ARCHIVE_FRAME, ARCHIVE_MAPPING, ARCHIVE_RATE, ARCHIVE_STREAMS, ArchiveEncoder, CodecError,
+    MAX_ARCHIVE_PACKET,
+};
 
 /// Granule positions count at this rate, whatever the encoder's (RFC 7845 §4).
 const GRANULES: u64 = 48_000;
@@ -72,17 +75,18 @@ impl OggOpus {
     }
 }
 
-fn no_memory(error: OpusError) -> io::Error {
-    io::Error::other(format!("libopus: {error:?}"))
+fn no_memory(error: CodecError) -> io::Error {
+    io::Error::other(format!("libopus refused: {error:?}"))
 }
 
-/// The identification header, two channels in one stream (RFC 7845 §5.1).
+/// The identification header, two channels of a stream each (RFC 7845 §5.1).
 fn head(pre_skip: u16) -> Vec<u8> {
     let mut head = b"OpusHead\x01\x02".to_vec();
     head.extend(pre_skip.to_le_bytes());
     head.extend(ARCHIVE_RATE.to_le_bytes());
-    // No gain; channel mapping family 0.
-    head.extend([0, 0, 0]);
+    // No gain; channel mapping family 1, where two channels are left and right and no pair is coupled.
+    head.extend([0, 0, 1, ARCHIVE_STREAMS, 0]);
+    head.extend(ARCHIVE_MAPPING);
     head
 }
 

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 
 use super::clock::{Clock, Place};
 use super::wide::Widener;
-use crate::codec::{ARCHIVE_RATE, G711, SideDecoder, level_dbov};
+use crate::codec::{ARCHIVE_RATE, AudioCodec, MAX_OPUS_SAMPLES, SampleRate, SpeechDecoder, level_dbov};
 use crate::media::concealer::Concealer;
-use crate::media::tap::{Heard, HeardCodec, MAX_PAYLOAD};
+use crate::media::tap::{Heard, MAX_PAYLOAD};
 use crate::rtp::SeqNo;
 
-/// 120 ms, the longest packet of Opus; of G.711 nobody sends more.
-const LONGEST: usize = 1920;
+/// 120 ms, the longest packet of Opus; of other codecs nobody sends more.
+const LONGEST: usize = MAX_OPUS_SAMPLES;
 /// Losses up to 60 ms are restored; longer ones are silence, as they were for the listener.
 const RESTORED: i64 = 960;
 /// An error of place below 1 ms is left alone.
@@ -28,7 +28,7 @@ const MOST_WAITING: usize = 250;
 
 #[derive(Debug)]
 struct Waiting {
-    codec: HeardCodec,
+    codec: AudioCodec,
     seq: SeqNo,
     payload: Vec<u8>,
 }
@@ -51,7 +51,7 @@ pub(super) struct SideLine {
     waiting: BTreeMap<Place, Waiting>,
     /// What the sender will say next, and the packet before it.
     next: Option<(Place, SeqNo)>,
-    opus: Option<SideDecoder>,
+    decoder: Option<(AudioCodec, SpeechDecoder)>,
     widener: Widener,
     concealer: Concealer,
     /// Laid and not yet taken; ends at `head`.
@@ -68,9 +68,9 @@ impl SideLine {
             clock: Clock::default(),
             waiting: BTreeMap::new(),
             next: None,
-            opus: None,
+            decoder: None,
             widener: Widener::default(),
-            concealer: Concealer::new(1),
+            concealer: Concealer::new(1, SampleRate::Wide),
             laid: Vec::with_capacity(ARCHIVE_RATE as usize),
             head: 0,
             piece: Vec::with_capacity(2 * LONGEST),
@@ -172,59 +172,49 @@ impl SideLine {
 
     /// Decodes a packet into the piece and tells the samples of it.
     fn decode(&mut self, waiting: &Waiting) -> usize {
-        match waiting.codec {
-            HeardCodec::G711(law) => {
-                let mut narrow = [0; LONGEST / 2];
-                let count = waiting.payload.len().min(narrow.len());
-                law.decode(&waiting.payload[..count], &mut narrow[..count]);
-                self.concealer.heard(&mut narrow[..count]);
-                self.widener.widen(&narrow[..count], &mut self.piece);
-            }
-            HeardCodec::Opus => {
-                let Some(decoder) = decoder(&mut self.opus) else { return 0 };
-                self.piece.resize(LONGEST, 0);
-                let count = decoder.decode(&waiting.payload, &mut self.piece).unwrap_or(0);
-                self.piece.truncate(count);
-            }
+        let Some(decoder) = decoder_of(&mut self.decoder, waiting.codec) else { return 0 };
+        let mut samples = [0; LONGEST];
+        let count = decoder.decode(&waiting.payload, &mut samples).unwrap_or(0);
+        match waiting.codec.rate() {
+            SampleRate::Narrow => self.widener.widen(&samples[..count], &mut self.piece),
+            SampleRate::Wide => self.piece.extend_from_slice(&samples[..count]),
+        }
+        // Opus has a concealer of its own.
+        if waiting.codec != AudioCodec::Opus {
+            self.concealer.heard(&mut self.piece);
         }
         self.piece.len()
     }
 
-    /// Lays what was lost before `next`.
+    /// Lays what was lost before `next`: its last 20 ms from the redundancy of `next` if there is any, the
+    /// rest invented.
     fn restore(&mut self, samples: usize, next: &Waiting) {
         self.piece.clear();
-        match next.codec {
-            HeardCodec::G711(G711::MuLaw | G711::ALaw) => {
-                let mut narrow = [0; RESTORED as usize / 2];
-                let narrow = &mut narrow[..samples / 2];
-                self.concealer.invent(narrow);
-                self.widener.widen(narrow, &mut self.piece);
+        self.piece.resize(samples, 0);
+        if let Some(SpeechDecoder::Opus(decoder)) = decoder_of(&mut self.decoder, next.codec) {
+            let mut left = samples;
+            for frame in self.piece.chunks_exact_mut(SampleRate::Wide.frame()) {
+                left -= frame.len();
+                let _ = if left == 0 { decoder.recover(&next.payload, frame) } else { decoder.conceal(frame) };
             }
-            HeardCodec::Opus => {
-                let Some(decoder) = decoder(&mut self.opus) else { return };
-                // The packet after the loss restores the last 20 ms of it.
-                const LAST: usize = ARCHIVE_RATE as usize / 50;
-                self.piece.resize(samples, 0);
-                let invented = samples.saturating_sub(LAST);
-                let (first, last) = self.piece.split_at_mut(invented);
-                if !first.is_empty() {
-                    let _ = decoder.restore(&[], first);
-                }
-                let _ = decoder.restore(&next.payload, last);
-            }
+        } else {
+            self.concealer.invent(&mut self.piece);
         }
-        self.figures.restored += self.piece.len() as u64;
+        self.figures.restored += samples as u64;
         self.laid.extend_from_slice(&self.piece);
-        self.head += self.piece.len() as i64;
+        self.head += samples as i64;
     }
 }
 
-/// The decoder of a side, made when the first packet needs it.
-fn decoder(place: &mut Option<SideDecoder>) -> Option<&mut SideDecoder> {
-    if place.is_none() {
-        *place = SideDecoder::new().ok();
+/// The decoder for `codec`, made when its first packet needs it.
+fn decoder_of(
+    place: &mut Option<(AudioCodec, SpeechDecoder)>,
+    codec: AudioCodec,
+) -> Option<&mut SpeechDecoder> {
+    if place.as_ref().is_none_or(|(of, _)| *of != codec) {
+        *place = SpeechDecoder::new(codec).ok().map(|decoder| (codec, decoder));
     }
-    place.as_mut()
+    place.as_mut().map(|(_, decoder)| decoder)
 }
 
 /// Appends `piece` made as long as `length`, by straight lines between its samples.

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,8 @@ struct Threads {
     ways: Vec<Sender<Command>>,
     turn: AtomicUsize,
     counters: Arc<Counters>,
-    told: UnboundedSender<Told>,
+    /// Gone after a stop, so that who listens knows that there is no more.
+    told: Mutex<Option<UnboundedSender<Told>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -135,6 +136,7 @@ impl Recorder {
             }
         })?);
         let threads = Mutex::new(threads);
+        let told = Mutex::new(Some(told));
         Ok(Self(Arc::new(Threads { ways, turn: AtomicUsize::new(0), counters, told, threads })))
     }
 
@@ -147,7 +149,9 @@ impl Recorder {
         let beginning = Beginning { call, opened, began: now.mono, outlet };
         if way.send(Command::Begin(beginning)).is_err() {
             error!(%call, "the recorder's thread is gone");
-            let _ = self.0.told.send(Told { call, file: None, length: Duration::ZERO, end: Some(End::Panicked) });
+            if let Some(told) = &*lock(&self.0.told) {
+                let _ = told.send(Told { call, file: None, length: Duration::ZERO, end: Some(End::Panicked) });
+            }
         }
         inlet
     }
@@ -172,13 +176,17 @@ impl Recorder {
         for way in &self.0.ways {
             let _ = way.send(Command::Stop);
         }
-        let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
+        for thread in lock(&self.0.threads).drain(..) {
             if thread.join().is_err() {
                 error!("a thread of the recorder ended by a panic");
             }
         }
+        lock(&self.0.told).take();
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -322,6 +330,7 @@ impl Writer {
         match file {
             Ok(file) => {
                 self.counters.active.fetch_add(1, Ordering::Relaxed);
+                self.counters.bytes.fetch_add(file.size(), Ordering::Relaxed);
                 let _ =
                     self.told.send(Told { call, file: Some(relative), length: Duration::ZERO, end: None });
                 let line = TimeLine::new();

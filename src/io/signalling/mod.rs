@@ -12,6 +12,7 @@ mod lane;
 mod numbers;
 mod outputs;
 mod quality;
+mod recording;
 mod registrations;
 mod restart;
 mod switchboard;
@@ -27,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use counting::Figures;
 pub use numbers::BusinessNumber;
 pub use quality::MetricPeers;
+pub(super) use recording::keep_recordings;
 pub use switchboard::{Parts, Switchboard};
 
 use crate::call::{ActionKind, Input};

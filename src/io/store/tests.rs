@@ -90,6 +90,7 @@ fn record(id: u64) -> CallRecord {
         media: None,
         stages_json: None,
         quality_json: None,
+        recording: None,
     }
 }
 
