@@ -98,13 +98,15 @@ impl SideLine {
     /// Appends the line up to sample `until` to `out`; what was taken before is not taken again.
     pub(super) fn take(&mut self, until: i64, out: &mut Vec<i16>) {
         while self.head < until {
-            let due = self.waiting.first_key_value().map(|(place, _)| self.due(*place));
-            let Some(due) = due.filter(|due| *due < until) else {
+            let first = self.waiting.first_key_value();
+            // What will be restored before a packet has a place, too.
+            let due = first.map(|(place, it)| (self.due(*place), self.restorable(*place, it)));
+            let Some((due, lost)) = due.filter(|(due, lost)| due - lost < until) else {
                 self.silence(until - self.head);
                 break;
             };
             if let Some((place, waiting)) = self.waiting.pop_first() {
-                self.lay(place, due, &waiting);
+                self.lay(place, due, lost, &waiting);
             }
         }
         let kept = usize::try_from(self.head - until).unwrap_or(0);
@@ -122,16 +124,25 @@ impl SideLine {
         self.head += samples as i64;
     }
 
-    fn lay(&mut self, place: Place, due: i64, waiting: &Waiting) {
+    /// Samples that lie between the packet before and this one, if they were lost and can be restored.
+    fn restorable(&self, place: Place, waiting: &Waiting) -> i64 {
+        let before = self.next.filter(|(next, _)| next.epoch == place.epoch);
+        let missing = before.map_or(0, |(next, seq)| {
+            // Without a missing sequence number the sender was silent on purpose.
+            if waiting.seq.since(seq) > 1 { place.sample - next.sample } else { 0 }
+        });
+        if (1..=RESTORED).contains(&missing) { missing } else { 0 }
+    }
+
+    fn lay(&mut self, place: Place, due: i64, lost: i64, waiting: &Waiting) {
         let before = self.next.filter(|(next, _)| next.epoch == place.epoch);
         let missing = before.map_or(i64::MAX, |(next, _)| place.sample - next.sample);
-        let lost = before.is_some_and(|(_, seq)| waiting.seq.since(seq) > 1);
         if missing < 0 {
             self.figures.late += 1;
             return;
         }
-        if lost && (1..=RESTORED).contains(&missing) {
-            self.restore(missing.unsigned_abs() as usize, waiting);
+        if lost > 0 {
+            self.restore(lost.unsigned_abs() as usize, waiting);
         } else if missing != 0 {
             // A pause, or a loss too long to restore: what follows is laid by the clock alone.
             self.silence(due - self.head);
