@@ -42,7 +42,7 @@ struct Libopus<'a> {
 
 impl<'a> Libopus<'a> {
     fn new(sound: &'a Sound, calls: usize) -> Self {
-                Self {
+        Self {
             sound,
             speech: decoded_speech(sound),
             calls: (0..calls).map(|_| (encoder(), decoder())).collect(),

@@ -18,8 +18,8 @@ use super::tap::{Inlet, Tap};
 use super::to_meta::{LineSettings, ToMeta};
 use super::to_phone::ToPhone;
 use super::webrtc_leg::{LegEvent, Received, WebRtcLeg, WebRtcSettings};
-use crate::codec::EncoderSettings;
 use crate::codec::AudioCodec;
+use crate::codec::EncoderSettings;
 use crate::random::Random;
 use crate::rtp::{
     Event, NtpClock, PacketKind, PayloadType, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind, read_rtcp,

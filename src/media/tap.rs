@@ -182,3 +182,89 @@ impl Inlet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::{World, millis};
+    use super::*;
+    use crate::media::Order;
+    use crate::rtp::RtpHeader;
+
+    #[test]
+    fn a_recorder_hears_both_sides_as_they_came_and_learns_of_the_end() {
+        let mut world = World::up(1);
+        let began = world.now;
+        let (inlet, mut outlet) = ring(began, 64 * 1024);
+        world.bridge.record(inlet);
+        world.phone.speaking = true;
+        world.user_voice.speaking = true;
+        world.run(millis(1000));
+        let mut buffer = [0; MAX_PAYLOAD];
+        let (mut user, mut phone) = (Vec::new(), Vec::new());
+        while let Some(heard) = outlet.next(&mut buffer) {
+            let side = if heard.side == Side::Meta { &mut user } else { &mut phone };
+            side.push((heard.codec, heard.at, heard.timestamp));
+        }
+        for (heard, codec, ticks) in [(&user, AudioCodec::Opus, 960), (&phone, AudioCodec::Pcmu, 160)] {
+            assert!((48..=51).contains(&heard.len()), "{codec:?}: {} packets in a second", heard.len());
+            assert!(heard.iter().all(|it| it.0 == codec));
+            for pair in heard.windows(2) {
+                assert_eq!((pair[1].1 - pair[0].1, pair[1].2.since(pair[0].2)), (millis(20), ticks));
+            }
+        }
+        assert!(!outlet.is_over());
+        world.order(Order::Close);
+        assert!(outlet.is_over());
+        assert_eq!(outlet.ended(), Some(world.now - began));
+    }
+
+    fn packet(payload_type: u8, number: u16, length: usize) -> Vec<u8> {
+        let header = RtpHeader {
+            marker: false,
+            payload_type: PayloadType(payload_type),
+            seq: SeqNo(number),
+            timestamp: RtpTime(u32::from(number) * 160),
+            ssrc: Ssrc(1),
+        };
+        [&header.to_bytes()[..], &vec![number as u8; length]].concat()
+    }
+
+    #[test]
+    fn a_full_ring_loses_whole_packets_counts_them_and_takes_the_next_when_there_is_room() {
+        let began = Instant::now();
+        let (inlet, mut outlet) = ring(began, 2000);
+        let mut tap = Tap::default();
+        tap.set_format(Side::Phone, PayloadType(8), AudioCodec::Pcma);
+        tap.open(inlet);
+        for number in 0..100 {
+            tap.hear(Side::Phone, began, &packet(8, number, 160));
+        }
+        assert_eq!(outlet.dropped(), 90, "ten packets of 182 bytes fit");
+        let mut buffer = [0; MAX_PAYLOAD];
+        assert_eq!(outlet.next(&mut buffer).map(|it| it.seq), Some(SeqNo(0)));
+        tap.hear(Side::Phone, began, &packet(8, 100, 160));
+        let left: Vec<u16> = std::iter::from_fn(|| {
+            let heard = outlet.next(&mut buffer)?;
+            assert!(heard.payload.iter().all(|it| u16::from(*it) == heard.seq.0), "no packet is torn");
+            Some(heard.seq.0)
+        })
+        .collect();
+        assert_eq!(left, (1..10).chain([100]).collect::<Vec<_>>());
+        assert_eq!(outlet.dropped(), 90);
+    }
+
+    #[test]
+    fn keys_and_unknown_sides_are_not_recorded() {
+        let began = Instant::now();
+        let (inlet, mut outlet) = ring(began, 4000);
+        let mut tap = Tap::default();
+        tap.set_format(Side::Phone, PayloadType(8), AudioCodec::Pcma);
+        tap.hear(Side::Phone, began, &packet(8, 1, 160));
+        tap.open(inlet);
+        tap.hear(Side::Phone, began, &packet(101, 2, 4));
+        tap.hear(Side::Meta, began, &packet(111, 3, 50));
+        tap.hear(Side::Phone, began, b"no packet");
+        assert_eq!(outlet.next(&mut [0; MAX_PAYLOAD]), None);
+        assert_eq!(outlet.dropped(), 0);
+    }
+}

@@ -206,7 +206,8 @@ impl SideLine {
             let mut left = samples;
             for frame in self.piece.chunks_exact_mut(SampleRate::Wide.frame()) {
                 left -= frame.len();
-                let _ = if left == 0 { decoder.recover(&next.payload, frame) } else { decoder.conceal(frame) };
+                let _ =
+                    if left == 0 { decoder.recover(&next.payload, frame) } else { decoder.conceal(frame) };
             }
         } else {
             self.concealer.invent(&mut self.piece);

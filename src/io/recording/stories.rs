@@ -43,7 +43,8 @@ struct Sender {
 
 impl Sender {
     fn new(side: Side, net: Net, codec: AudioCodec, seed: u64) -> Self {
-        let opus = (codec == AudioCodec::Opus).then(|| OpusEncoder::new(SampleRate::Narrow, &EncoderSettings::default()).unwrap());
+        let opus = (codec == AudioCodec::Opus)
+            .then(|| OpusEncoder::new(SampleRate::Narrow, &EncoderSettings::default()).unwrap());
         Self { side, net, opus, frame: 0, random: Random::from_number(seed) }
     }
 

@@ -179,11 +179,18 @@ fn what_a_crash_left_over_is_cut_to_what_is_sound_and_kept() {
         fs::write(&part, torn).unwrap();
         let told = orphans::repair(folder.path());
         let [told] = told.as_slice() else { panic!("{told:?}") };
-        assert_eq!((told.call, told.end, told.file.as_deref()), (CALL, Some(End::Crashed), Some(relative.as_path())));
+        assert_eq!(
+            (told.call, told.end, told.file.as_deref()),
+            (CALL, Some(End::Crashed), Some(relative.as_path()))
+        );
         assert_eq!(told.length.as_secs(), seconds);
         assert!(path.exists() && !part.exists());
         if format == OPUS {
-            assert_eq!(play(&path)[0].len() / ARCHIVE_FRAME, 99, "a hundred without the encoder's look-ahead");
+            assert_eq!(
+                play(&path)[0].len() / ARCHIVE_FRAME,
+                99,
+                "a hundred without the encoder's look-ahead"
+            );
         } else {
             let reader = hound::WavReader::open(&path).unwrap();
             assert!(reader.duration() >= 100 * ARCHIVE_FRAME as u32);

@@ -109,8 +109,11 @@ impl Recorder {
         for at in 0..writers {
             let (way, commands) = channel();
             let (sealing_in, sealing) = channel();
-            let sealer =
-                Sealer { directory: settings.directory.clone(), counters: counters.clone(), told: told.clone() };
+            let sealer = Sealer {
+                directory: settings.directory.clone(),
+                counters: counters.clone(),
+                told: told.clone(),
+            };
             let writer = Writer {
                 commands,
                 settings: settings.clone(),
@@ -150,7 +153,8 @@ impl Recorder {
         if way.send(Command::Begin(beginning)).is_err() {
             error!(%call, "the recorder's thread is gone");
             if let Some(told) = &*lock(&self.0.told) {
-                let _ = told.send(Told { call, file: None, length: Duration::ZERO, end: Some(End::Panicked) });
+                let _ =
+                    told.send(Told { call, file: None, length: Duration::ZERO, end: Some(End::Panicked) });
             }
         }
         inlet
@@ -402,4 +406,3 @@ impl Sealer {
         let _ = self.told.send(told);
     }
 }
-

@@ -107,10 +107,12 @@ impl Store {
     /// # Errors
     /// As every read.
     pub async fn open_records(&self) -> Result<Vec<(CallRecord, Option<String>)>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM call LEFT JOIN recording ON recording.call = call.id
-             WHERE ended IS NULL ORDER BY id")
-            .fetch_all(self.readers())
-            .await?;
+        let rows = sqlx::query(
+            "SELECT * FROM call LEFT JOIN recording ON recording.call = call.id
+             WHERE ended IS NULL ORDER BY id",
+        )
+        .fetch_all(self.readers())
+        .await?;
         let mut found = Vec::with_capacity(rows.len());
         for row in &rows {
             found.push((read(row)?, row.try_get("dialog")?));
@@ -143,10 +145,11 @@ impl Store {
     /// # Errors
     /// As every read.
     pub async fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError> {
-        let row = sqlx::query("SELECT * FROM call LEFT JOIN recording ON recording.call = call.id WHERE id = ?1")
-            .bind(id.0.cast_signed())
-            .fetch_optional(self.readers())
-            .await?;
+        let row =
+            sqlx::query("SELECT * FROM call LEFT JOIN recording ON recording.call = call.id WHERE id = ?1")
+                .bind(id.0.cast_signed())
+                .fetch_optional(self.readers())
+                .await?;
         Ok(row.as_ref().map(read).transpose()?)
     }
 }
