@@ -96,10 +96,16 @@ pub(super) fn recording(section: &mut Section<'_, '_, '_>) -> Option<RecordingCo
     let bitrate = section.or("bitrate", 32_000);
     let why = "less is not understood, more is not heard";
     let bitrate = section.within("bitrate", bitrate, &(16_000..=128_000), why);
-    let consent = section.or("consent", Consent::Tone).map(|consent| match consent {
+    let consent = section.or("consent", Consent::Silent).map(|consent| match consent {
         Consent::File(path) => Consent::File(section.resolve(&path)),
         other => other,
     });
+    if consent.as_ref().is_some_and(|it| *it != Consent::Silent) {
+        // Nobody may believe that the people in a call were told.
+        let problem = "nothing can be played into a call yet: nobody would hear it".to_owned();
+        let remedy = "consent = \"none\"  (and tell the people in the call yourself)".to_owned();
+        section.fault_of("consent", problem, remedy);
+    }
     let min_free = section.or("min_free", Bytes(1_000_000_000));
     Some(RecordingConfig {
         enabled: enabled?,
