@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
-use super::recording::{Format, Recorder, RecorderSettings};
+use super::recording::{Format, Recorder, RecorderSettings, is_writable};
 use super::signalling::{self, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard};
 use super::store::{Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
@@ -83,6 +83,9 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let metrics = Arc::new(Registry::new(&labels));
     let (told_in, told) = mpsc::unbounded_channel();
     let recorder = recorder_settings(&config).map(|it| Recorder::start(it, told_in)).transpose()?;
+    if let Some(failure) = recorder.as_ref().and_then(|_| is_writable(&config.recording.directory).err()) {
+        tracing::error!(%failure, "recording.directory cannot be written: calls go on and are not recorded");
+    }
     let kept = tokio::spawn(signalling::keep_recordings(store.clone(), told));
     let mut board = Switchboard::new(Parts {
         agent,
@@ -131,15 +134,30 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     signalling::run(board, ears).await?;
     media.stop();
     if let Some(recorder) = recorder {
-        // Files are brought to the disk; the loop must not stand still meanwhile, the store still writes.
-        let stopped = tokio::task::spawn_blocking(move || recorder.stop()).await;
-        stopped.map_err(std::io::Error::other)?;
+        finish_recordings(recorder, kept).await;
     }
-    let _ = kept.await;
     // The lanes' last writes are queued by now; closing waits for them.
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits for the files and for what is told of them, as long as a disk that is well takes.
+async fn finish_recordings(recorder: Recorder, kept: tokio::task::JoinHandle<()>) {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let (done_in, done) = oneshot::channel();
+    // A thread of its own: one of the runtime's would keep the process alive while a disk hangs.
+    std::thread::spawn(move || {
+        recorder.stop();
+        let _ = done_in.send(());
+    });
+    let finished = async {
+        let _ = done.await;
+        let _ = kept.await;
+    };
+    if tokio::time::timeout(PATIENCE, finished).await.is_err() {
+        tracing::error!("the disk does not take the recordings: the next start finishes what is there");
+    }
 }
 
 fn seed() -> Result<Random, getrandom::Error> {
