@@ -76,6 +76,19 @@ pub struct CallRecord {
     pub stages_json: Option<String>,
     /// Packets, loss, gaps and delay per direction: a JSON object.
     pub quality_json: Option<String>,
+    /// What was recorded; told after the call, read from the store.
+    pub recording: Option<RecordingLine>,
+}
+
+/// What a record tells of the call's recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordingLine {
+    /// The file below the directory of recordings; `None` if there is none.
+    pub file: Option<String>,
+    /// How long it is.
+    pub seconds: u32,
+    /// Why it ended, a label; `None` while it runs.
+    pub ended: Option<String>,
 }
 
 impl CallRecord {
@@ -110,6 +123,7 @@ impl CallRecord {
             media: None,
             stages_json: None,
             quality_json: None,
+            recording: None,
         }
     }
 }

@@ -3,11 +3,16 @@
 //! Speech is mono at the phone codec's own [`SampleRate`]. Opus is decoded to and encoded from that
 //! rate by libopus itself, so there is no resampler between a WhatsApp user and any phone.
 
+mod archive;
 mod g711;
 mod g722;
 mod opus;
 mod speech;
 
+pub use archive::{
+    ARCHIVE_FRAME, ARCHIVE_MAPPING, ARCHIVE_RATE, ARCHIVE_STREAMS, ArchiveDecoder, ArchiveEncoder,
+    MAX_ARCHIVE_PACKET,
+};
 pub use g711::G711;
 pub use g722::{G722Decoder, G722Encoder};
 pub use opus::{

@@ -8,6 +8,7 @@ mod check;
 mod fault;
 mod peers;
 mod reader;
+mod recording;
 mod secret;
 mod sections;
 mod setting;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use self::fault::{ConfigFaults, Fault};
 pub use self::reader::KeyUse;
+pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
 pub use self::secret::{Machine, Surroundings};
 
 use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
@@ -42,6 +44,8 @@ pub struct Config {
     pub media: MediaConfig,
     /// Limits that hold for every call.
     pub calls: CallsConfig,
+    /// Whether and how calls are recorded.
+    pub recording: RecordingConfig,
     /// What is logged, and how.
     pub log: LogConfig,
     /// The phones that may register.
@@ -336,6 +340,8 @@ pub struct NumberConfig {
     pub max_initiations: u32,
     /// Beginnings of users' numbers, with country code, that are never called.
     pub never_call: Vec<String>,
+    /// Whether its calls are recorded where `[recording]` is enabled.
+    pub record: bool,
     /// How phones call users through this number; `None` if they cannot.
     pub dial: Option<DialConfig>,
 }

@@ -222,6 +222,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
     let max_initiations = section.or("max_initiations", 10_000);
     let never_call = section.list::<Digits>("never_call", Some(Vec::new()), "[\"88\", \"979\"]");
     let never_call = never_call.map(|list| list.into_iter().map(|it| it.0).collect::<Vec<_>>());
+    let record = section.or("record", true);
     let dial = if section.has("dial") { section.part("dial", dial).map(Some) } else { Some(None) };
     let config = (|| {
         Some(NumberConfig {
@@ -237,6 +238,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
             max_concurrent: max_concurrent?,
             max_initiations: max_initiations?,
             never_call: never_call?,
+            record: record?,
             dial: dial.clone()?,
         })
     })();

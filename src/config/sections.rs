@@ -9,6 +9,7 @@ use toml::de::DeTable;
 
 use super::peers::{Digits, NumberDraft, PhoneDraft, TrunkDraft, number, phone, trunk};
 use super::reader::{Reader, Section};
+use super::recording::{RecordingConfig, recording};
 use super::secret::plain;
 use super::setting::{Setting, words};
 use super::{
@@ -37,6 +38,7 @@ pub(super) struct Draft {
     pub(super) sip: Option<SipConfig>,
     pub(super) media: Option<MediaConfig>,
     pub(super) calls: Option<CallsConfig>,
+    pub(super) recording: Option<RecordingConfig>,
     pub(super) log: Option<LogConfig>,
     pub(super) phones: Vec<PhoneDraft>,
     pub(super) trunks: Vec<TrunkDraft>,
@@ -65,6 +67,7 @@ impl Draft {
             sip: self.sip?,
             media: self.media?,
             calls: self.calls?,
+            recording: self.recording?,
             log: self.log?,
             phones: self.phones.into_iter().map(|it| it.config).collect::<Option<_>>()?,
             trunks: self.trunks.into_iter().map(|it| it.config).collect::<Option<_>>()?,
@@ -85,6 +88,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Draft {
     draft.sip = root.part("sip", |it| sip(it, &mut draft.listens));
     draft.media = root.part("media", |it| media(it, &mut draft.listens));
     draft.calls = root.part("calls", calls);
+    draft.recording = root.part("recording", recording);
     draft.log = root.part("log", log);
     draft.phones = root.each("phone", phone);
     draft.trunks = root.each("trunk", trunk);

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
+use super::recording::{Format, Recorder, RecorderSettings, is_writable};
 use super::signalling::{self, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard, Timings};
 use super::store::{Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
@@ -81,9 +82,16 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     })?);
     let labels: Vec<_> = config.numbers.iter().map(|number| number.label.clone()).collect();
     let metrics = Arc::new(Registry::new(&labels));
+    let (told_in, told) = mpsc::unbounded_channel();
+    let recorder = recorder_settings(&config).map(|it| Recorder::start(it, told_in)).transpose()?;
+    if let Some(failure) = recorder.as_ref().and_then(|_| is_writable(&config.recording.directory).err()) {
+        tracing::error!(%failure, "recording.directory cannot be written: calls go on and are not recorded");
+    }
+    let kept = tokio::spawn(signalling::keep_recordings(store.clone(), told));
     let mut board = Switchboard::new(Parts {
         agent,
         media: media.clone(),
+        recorder: recorder.clone(),
         store: store.clone(),
         graph: Arc::clone(&graph),
         numbers: numbers(&config),
@@ -105,7 +113,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let admin = super::listeners::admin(
         &config,
         store.clone(),
-        media.clone(),
+        (media.clone(), recorder.clone()),
         &webhook,
         questions_in.clone(),
         Arc::clone(&metrics),
@@ -127,10 +135,31 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let ears = Ears { socket, events, reports, questions };
     signalling::run(board, ears).await?;
     media.stop();
+    if let Some(recorder) = recorder {
+        finish_recordings(recorder, kept).await;
+    }
     // The lanes' last writes are queued by now; closing waits for them.
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits for the files and for what is told of them, as long as a disk that is well takes.
+async fn finish_recordings(recorder: Recorder, kept: tokio::task::JoinHandle<()>) {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let (done_in, done) = oneshot::channel();
+    // A thread of its own: one of the runtime's would keep the process alive while a disk hangs.
+    std::thread::spawn(move || {
+        recorder.stop();
+        let _ = done_in.send(());
+    });
+    let finished = async {
+        let _ = done.await;
+        let _ = kept.await;
+    };
+    if tokio::time::timeout(PATIENCE, finished).await.is_err() {
+        tracing::error!("the disk does not take the recordings: the next start finishes what is there");
+    }
 }
 
 fn seed() -> Result<Random, getrandom::Error> {
@@ -238,6 +267,19 @@ fn media_settings(config: &Config) -> MediaSettings {
     settings
 }
 
+/// `None`: nothing is recorded.
+fn recorder_settings(config: &Config) -> Option<RecorderSettings> {
+    let config::RecordingConfig { enabled, directory, format, bitrate, min_free, .. } = &config.recording;
+    enabled.then(|| RecorderSettings {
+        directory: directory.clone(),
+        format: match format {
+            config::RecordingFormat::Opus => Format::Opus { bitrate: *bitrate },
+            config::RecordingFormat::Wav => Format::Wav,
+        },
+        min_free: *min_free,
+    })
+}
+
 fn sip_settings(config: &Config, local: SocketAddr) -> sip::Settings {
     let mut settings = sip::Settings::new(&config.sip.domain, config.sip.advertised);
     settings.realm.clone_from(&config.sip.realm);
@@ -290,6 +332,7 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
             config::AnswerOn::Accepted => call::AnswerOn::Accepted,
             config::AnswerOn::Speech => call::AnswerOn::Speech,
         },
+        record: number.record,
         rules: Rules {
             per_number: cap(&number.cap_per_number),
             per_pair: cap(&number.cap_per_pair),

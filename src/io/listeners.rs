@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::admin::{self, AdminState, Health};
 use super::app::{AppError, bind_tcp};
 use super::media::{Flow, MediaEngine, MediaFigures};
+use super::recording::{Recorder, RecorderFigures};
 use super::signalling::{Figures, Question};
 use super::spans::Spans;
 use super::store::{Operation, Store};
@@ -61,6 +62,7 @@ pub(super) async fn webhook(
 struct Sources {
     store: Store,
     media: MediaEngine,
+    recorder: Option<Recorder>,
     webhook: Arc<WebhookCounters>,
     questions: mpsc::UnboundedSender<Question>,
     phones: Vec<crate::id::PhoneName>,
@@ -72,7 +74,7 @@ struct Sources {
 pub(super) async fn admin(
     config: &Config,
     store: Store,
-    media: MediaEngine,
+    (media, recorder): (MediaEngine, Option<Recorder>),
     webhook: &Webhook,
     questions: mpsc::UnboundedSender<Question>,
     metrics: Arc<Registry>,
@@ -82,6 +84,7 @@ pub(super) async fn admin(
     let sources = Sources {
         store: store.clone(),
         media,
+        recorder,
         webhook: Arc::clone(&webhook.counters),
         questions: questions.clone(),
         phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
@@ -153,6 +156,9 @@ async fn scrape(sources: Sources) -> Scrape {
         signalling_figures(&mut scrape, &figures, &sources);
     }
     media_figures(&mut scrape, &sources.media.figures(), sources.ports);
+    if let Some(recorder) = &sources.recorder {
+        recorder_figures(&mut scrape, &recorder.figures());
+    }
     let webhooks = sources.webhook.figures();
     spans(&mut scrape, &table::WEBHOOK_DURATION, &(), &webhooks.times);
     for (outcome, count) in webhooks.outcomes {
@@ -258,6 +264,17 @@ fn transit(scrape: &mut Scrape, leg: Leg, histogram: &Histogram) {
     let bounds = Histogram::BOUNDS.iter().map(|micros| f64::from(*micros) / 1e6).chain([f64::INFINITY]);
     let buckets: Vec<_> = bounds.zip(histogram.counts().iter().copied()).collect();
     scrape.distribution(&table::MEDIA_TRANSIT, &OfLeg { leg }, &buckets, histogram.sum());
+}
+
+fn recorder_figures(scrape: &mut Scrape, figures: &RecorderFigures) {
+    scrape.gauge(&table::RECORDINGS_ACTIVE, &(), figures.active as f64);
+    scrape.total(&table::RECORDING_BYTES, &(), figures.bytes as f64);
+    for (end, count) in &figures.ended {
+        scrape.total(&table::RECORDINGS, &OfKind { kind: Word(end.label()) }, *count as f64);
+    }
+    for (kind, count) in [("no_room", figures.unheard), ("late", figures.late), ("broken", figures.broken)] {
+        scrape.total(&table::RECORDING_LOST, &OfKind { kind: Word(kind) }, count as f64);
+    }
 }
 
 fn spans<L: Labels>(scrape: &mut Scrape, distribution: &Distribution<L>, labels: &L, spans: &Spans) {

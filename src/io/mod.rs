@@ -6,6 +6,7 @@ pub mod cli;
 pub mod graph;
 mod listeners;
 pub mod media;
+pub mod recording;
 pub mod signalling;
 pub mod spans;
 pub mod store;

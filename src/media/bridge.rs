@@ -15,9 +15,11 @@ use super::outbox::{BridgePort, Outbox, Transmit};
 use super::rtp_leg::RtpLeg;
 use super::stream::Stream;
 use super::summary::{DirectionSummary, Histogram, Summary};
+use super::tap::{Inlet, Tap};
 use super::to_meta::{LineSettings, ToMeta};
 use super::to_phone::ToPhone;
 use super::webrtc_leg::{LegEvent, Received, WebRtcLeg, WebRtcSettings};
+use crate::codec::AudioCodec;
 use crate::codec::EncoderSettings;
 use crate::random::Random;
 use crate::rtp::{
@@ -82,6 +84,7 @@ pub struct Bridge {
     transit_to_phone: Histogram,
     foreign: u64,
     codecs: String,
+    tap: Tap,
     closed: bool,
 }
 
@@ -184,6 +187,7 @@ impl Bridge {
             transit_to_phone: Histogram::default(),
             foreign: 0,
             codecs: String::new(),
+            tap: Tap::default(),
             closed: false,
         };
         bridge.set_timing(spec.timing);
@@ -199,12 +203,14 @@ impl Bridge {
         let events = telephone_event.map_or(OUR_EVENTS, |(payload_type, _)| payload_type);
         let bitrate = max_average_bitrate.unwrap_or(BITRATE).clamp(*BITRATES.start(), *BITRATES.end());
         self.to_phone.set_source(*opus, Some(events));
+        self.tap.set_format(Side::Meta, *opus, AudioCodec::Opus);
         self.to_meta.set_line(*opus, events, bitrate).map_err(|_| OpenRefusal::NoResources)
     }
 
     /// Sets the pipes to what was agreed with the phone.
     fn take_agreement(&mut self, now: Now) {
         let (Some(incoming), Some(outgoing)) = (self.phone.incoming(), self.phone.outgoing()) else { return };
+        self.tap.set_format(Side::Phone, incoming.payload_type, incoming.codec);
         let set = self.to_meta.set_format(incoming);
         if set.and_then(|()| self.to_phone.set_out(outgoing, self.phone.speaks())).is_err() {
             self.reports.push_back(Report::Refused(OpenRefusal::NoResources));
@@ -269,6 +275,11 @@ impl Bridge {
         self.to_phone.set_timing(timing);
     }
 
+    /// Lets a recorder hear both sides from now on.
+    pub fn record(&mut self, inlet: Inlet) {
+        self.tap.open(inlet);
+    }
+
     fn set_stage(&mut self, now: Now, stage: Stage) {
         // Back to silence would tear the line that has begun.
         if stage == Stage::Shut && self.stage != Stage::Shut {
@@ -316,6 +327,7 @@ impl Bridge {
             BridgePort::WebRtc => match self.webrtc.handle_datagram(now.mono, from, bytes) {
                 Received::Rtp(packet) => {
                     self.quiet_since = Some(now.mono);
+                    self.tap.hear(Side::Meta, arrived, packet);
                     self.to_phone.receive(now.mono, arrived, packet, &mut self.frames);
                     self.send_to_phone();
                 }
@@ -352,6 +364,7 @@ impl Bridge {
             return;
         }
         self.note_media(now.mono);
+        self.tap.hear(Side::Phone, arrived, bytes);
         self.to_meta.receive(now.mono, arrived, bytes, &mut self.frames);
         self.send_to_meta();
     }
@@ -472,6 +485,7 @@ impl Bridge {
             self.send_phone_report(now, Words::Last);
         }
         self.closed = true;
+        self.tap.close(now.mono);
         self.reports.push_back(Report::Closed(Box::new(self.summary())));
     }
 

@@ -32,6 +32,7 @@ pub mod rtp_leg;
 pub mod stream;
 pub mod stretch;
 pub mod summary;
+pub mod tap;
 pub mod to_meta;
 pub mod to_phone;
 pub mod voice;

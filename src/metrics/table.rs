@@ -165,6 +165,12 @@ table! {
     PORTS_USED: Gauge<OfRealm> = "cordboard_media_ports_used", "UDP ports in use or in quarantine";
     PORTS: Gauge<OfRealm> = "cordboard_media_ports", "UDP ports of the configuration";
 
+    RECORDINGS: Total<OfKind> = "cordboard_recordings", "Recordings that ended, by what ended them; complete is good";
+    RECORDINGS_ACTIVE: Gauge<()> = "cordboard_recordings_active", "Calls that are being recorded";
+    RECORDING_BYTES: Total<()> = "cordboard_recording_bytes", "Bytes of recordings given to the disk";
+    RECORDING_LOST: Total<OfKind> = "cordboard_recording_packets_lost",
+        "Packets of recorded calls that are missing in their recording, by why";
+
     STORE_UP: Gauge<()> = "cordboard_store_up", "Whether the store took its last write";
     STORE_DURATION: Distribution<OfOperation> = "cordboard_store_duration_seconds",
         "Time a write took, waiting included, whatever became of it";

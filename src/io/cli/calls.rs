@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::quality::{align, heard};
-use crate::call::record::CallRecord;
+use crate::call::record::{CallRecord, RecordingLine};
 use crate::id::Endpoint;
 use crate::masked::Masked;
 use crate::time::Wall;
@@ -116,6 +116,9 @@ pub fn object(record: &CallRecord, cover: Cover) -> Value {
         "media": record.media,
         "stages": nested(&record.stages_json),
         "quality": nested(&record.quality_json),
+        "recording": record.recording.as_ref().map(|it| json!({
+            "file": it.file, "seconds": it.seconds, "ended": it.ended,
+        })),
     })
 }
 
@@ -125,8 +128,8 @@ fn talk(record: &CallRecord) -> Option<Duration> {
 }
 
 /// The MOS is what the user and what the phone heard.
-const HEADINGS: [&str; 9] =
-    ["CALL", "OPENED (UTC)", "", "NUMBER", "USER", "SIP SIDE", "TALK", "MOS", "ENDED BY"];
+const HEADINGS: [&str; 10] =
+    ["CALL", "OPENED (UTC)", "", "NUMBER", "USER", "SIP SIDE", "TALK", "RECORDED", "MOS", "ENDED BY"];
 
 fn table(records: &[CallRecord], cover: Cover) -> String {
     if records.is_empty() {
@@ -137,7 +140,7 @@ fn table(records: &[CallRecord], cover: Cover) -> String {
     align(&std::iter::once(headings).chain(rows).collect::<Vec<_>>())
 }
 
-fn row(record: &CallRecord, cover: Cover) -> [String; 9] {
+fn row(record: &CallRecord, cover: Cover) -> [String; 10] {
     use crate::call::record::CallDirection;
     let arrow = match record.direction {
         CallDirection::UserInitiated => "<-",
@@ -161,9 +164,20 @@ fn row(record: &CallRecord, cover: Cover) -> [String; 9] {
         user + &name,
         record.endpoint.as_ref().map_or_else(|| "-".to_owned(), |it| cover.endpoint(it)),
         talk(record).map_or_else(|| "-".to_owned(), clock),
+        record.recording.as_ref().map_or_else(|| "-".to_owned(), recorded),
         heard(record),
         ended,
     ]
+}
+
+/// How long, and why it is not longer where the call was; the file is told in JSON.
+fn recorded(line: &RecordingLine) -> String {
+    let length = clock(Duration::from_secs(line.seconds.into()));
+    match line.ended.as_deref() {
+        Some("complete") => length,
+        Some(why) => format!("{length} {why}"),
+        None => "runs".to_owned(),
+    }
 }
 
 /// `1:02:03` or `2:03`, rounded down.
@@ -203,6 +217,7 @@ mod tests {
             media: None,
             stages_json: Some(r#"{"ringing":650}"#.to_owned()),
             quality_json: Some("not json".to_owned()),
+            recording: None,
         }
     }
 
@@ -220,16 +235,19 @@ mod tests {
             ..record()
         };
         let expected = "\
-CALL              OPENED (UTC)             NUMBER   USER         SIP SIDE    TALK  MOS  ENDED BY
-0000000000007f3a  2026-10-13 14:00:00  <-  support  ***23 ***za  phone 1001  2:04  -    user: user_hung_up
-0000000000000001  2026-10-13 14:00:00  ->  support  ***23        -           -     -    still up";
-        assert_eq!(table(&[record(), missed], Cover::Masked), expected);
+CALL              OPENED (UTC)             NUMBER   USER         SIP SIDE    TALK  RECORDED        MOS  ENDED BY
+0000000000007f3a  2026-10-13 14:00:00  <-  support  ***23 ***za  phone 1001  2:04  0:31 disk_full  -    user: user_hung_up
+0000000000000001  2026-10-13 14:00:00  ->  support  ***23        -           -     -               -    still up";
+        let line = RecordingLine { file: None, seconds: 31, ended: Some("disk_full".to_owned()) };
+        let recorded = CallRecord { recording: Some(line), ..record() };
+        assert_eq!(table(&[recorded, missed], Cover::Masked), expected);
     }
 
     #[test]
     fn json_covers_numbers_and_names_unless_they_are_asked_for() {
         let masked = present(&[record()], true, Cover::Masked);
         assert!(!masked.contains("5521955500123") && !masked.contains("Ana"), "{masked}");
+        assert!(masked.contains("\"recording\": null"), "{masked}");
         let open = object(&record(), Cover::Open);
         assert_eq!((&open["user"], &open["user_name"]), (&json!("+5521955500123"), &json!("Ana Souza")));
         assert_eq!(open["talk_seconds"], json!(124.9));

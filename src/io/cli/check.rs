@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Exit, complain, say};
-use crate::config::{Config, Records};
+use crate::config::{self, Config, Records};
 use crate::id::{Endpoint, PhoneName, TrunkName};
+use crate::io::recording::is_writable;
 
 /// Reads a configuration file and names every mistake, its line, and what to write instead.
 #[derive(Debug, Args)]
@@ -19,8 +20,23 @@ pub struct CheckArgs {
 
 pub(super) fn check(args: &CheckArgs) -> Exit {
     let Some(config) = load(&args.file) else { return Exit::Usage };
+    if let Some(problem) = recording_fault(&config) {
+        complain(format_args!("{}: one thing to mend\n\nerror: {problem}", args.file.display()));
+        return Exit::Usage;
+    }
     say(summary(&args.file, &config));
     Exit::Done
+}
+
+/// Why nothing could be recorded, where something is to be.
+fn recording_fault(config: &Config) -> Option<String> {
+    let directory = &config.recording.directory;
+    let failure = config.recording.enabled.then(|| is_writable(directory).err())??;
+    let shown = directory.display();
+    Some(format!(
+        "recording.directory\n    {shown} cannot be written: {failure}\n    \
+         -> install -d -m 700 -o cordboard {shown}, and run this check as the user of the gateway"
+    ))
 }
 
 /// Reads a configuration for any command; warnings and faults go to stderr.
@@ -57,6 +73,7 @@ fn summary(file: &Path, config: &Config) -> String {
         ("media", media(config)),
         ("admin", format!("http://{}/metrics", config.admin.listen)),
         ("store", config.store.path.display().to_string()),
+        ("records", recording(config)),
         ("phones", config.phones.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(" ")),
         ("trunks", config.trunks.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(" ")),
     ];
@@ -75,6 +92,21 @@ fn summary(file: &Path, config: &Config) -> String {
     out
 }
 
+/// Whose calls are recorded, and how.
+fn recording(config: &Config) -> String {
+    let config::RecordingConfig { enabled, directory, format, .. } = &config.recording;
+    if !enabled {
+        return String::new();
+    }
+    let recorded = config.numbers.iter().filter(|it| it.record).map(|it| it.label.as_str());
+    let recorded: Vec<&str> = recorded.collect();
+    let kind = match format {
+        config::RecordingFormat::Opus => "Ogg/Opus",
+        config::RecordingFormat::Wav => "WAV",
+    };
+    format!("calls of {} as {kind} in {}", recorded.join(", "), directory.display())
+}
+
 fn target(endpoint: &Endpoint) -> String {
     match endpoint {
         Endpoint::Phone(name) => name.to_string(),
@@ -82,7 +114,7 @@ fn target(endpoint: &Endpoint) -> String {
     }
 }
 
-fn sources(dial: &crate::config::DialConfig) -> String {
+fn sources(dial: &config::DialConfig) -> String {
     let phones = dial.phones.iter().map(PhoneName::as_str);
     phones.chain(dial.trunks.iter().map(TrunkName::as_str)).collect::<Vec<_>>().join(", ")
 }

@@ -26,6 +26,7 @@ use self::ports::{Ports, Width};
 use self::worker::{Command, Shared, WAKE, Worker, lock};
 use crate::id::CallId;
 use crate::media::dtls::Identity;
+use crate::media::tap::Inlet;
 use crate::media::{OpenRefusal, OpenSpec, Order, Report};
 use crate::random::Random;
 use crate::sdp::webrtc::FingerprintCase;
@@ -182,9 +183,18 @@ impl MediaEngine {
 
     /// Passes an order to a call's media; for a call that has none (any more) it does nothing.
     pub fn order(&self, call: CallId, order: Order) {
+        self.tell(call, Command::Order(call, order));
+    }
+
+    /// Lets a recorder hear a call; without media of that name, the recording is over at once.
+    pub fn record(&self, call: CallId, inlet: Inlet) {
+        self.tell(call, Command::Record(call, inlet));
+    }
+
+    fn tell(&self, call: CallId, command: Command) {
         let at = lock(&self.0.shared.calls).get(&call).copied();
         if let Some(line) = at.and_then(|at| self.0.workers.get(at)) {
-            line.send(Command::Order(call, order));
+            line.send(command);
         }
     }
 

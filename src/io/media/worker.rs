@@ -20,6 +20,7 @@ use super::ports::Ports;
 use super::sys::Batch;
 use crate::id::CallId;
 use crate::media::dtls::Identity;
+use crate::media::tap::Inlet;
 use crate::media::{
     Bridge, BridgePort, BridgeSettings, LegFailure, OpenRefusal, OpenSpec, Order, Report, Side, Summary,
 };
@@ -46,6 +47,8 @@ const PORTS: [BridgePort; 3] = [BridgePort::WebRtc, BridgePort::Rtp, BridgePort:
 pub(super) enum Command {
     Open(CallId, Box<OpenSpec>),
     Order(CallId, Order),
+    /// Lets a recorder hear the call.
+    Record(CallId, Inlet),
     Stop,
     /// A bug in the media of a call.
     #[cfg(test)]
@@ -232,6 +235,12 @@ impl Worker {
                     let Some(slot) = house.slots.get_mut(key) else { continue };
                     let calm = catch_unwind(AssertUnwindSafe(|| slot.bridge.handle_order(clock(), order)));
                     self.finish(house, key, calm.is_ok());
+                }
+                Ok(Command::Record(call, inlet)) => {
+                    let key = house.keys.get(&call).copied();
+                    if let Some(slot) = key.and_then(|key| house.slots.get_mut(key)) {
+                        slot.bridge.record(inlet);
+                    }
                 }
                 #[cfg(test)]
                 Ok(Command::Panic(call)) => {

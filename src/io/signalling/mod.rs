@@ -12,6 +12,7 @@ mod lane;
 mod numbers;
 mod outputs;
 mod quality;
+mod recording;
 mod registrations;
 mod restart;
 mod switchboard;
@@ -28,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use counting::Figures;
 pub use numbers::BusinessNumber;
 pub use quality::MetricPeers;
+pub(super) use recording::keep_recordings;
 pub use switchboard::{Parts, Switchboard};
 pub use timings::Timings;
 

@@ -26,6 +26,8 @@ pub struct BusinessNumber {
     pub pre_accept: PreAcceptWhen,
     /// What counts as a user's answer.
     pub answer_on: AnswerOn,
+    /// Whether its calls are recorded.
+    pub record: bool,
     /// Its caps.
     pub rules: Rules,
 }

@@ -8,7 +8,7 @@ use super::{Reply, now, translate};
 use crate::call::{ActionKind, Fork, HangupCause, Input, Offer, Output};
 use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
-use crate::media::{Order, Timing};
+use crate::media::{self, Order, Timing};
 use crate::policy::{Attempt, Decision, Denial, DenialReason, Permission};
 use crate::sip::{CallerIdentity, Invite, Refusal};
 use crate::time::{Now, Wall};
@@ -52,7 +52,12 @@ impl Switchboard {
             Output::OpenMedia { meta, phone } => self.open_media(id, meta, phone),
             Output::Post(action) => self.post(id, action),
             other => match translate::to_media(other) {
-                Ok(order) => self.order_media(id, order),
+                Ok(order) => {
+                    if order == Order::SetStage(media::Stage::Open) {
+                        self.begin_recording(now, id);
+                    }
+                    self.order_media(id, order);
+                }
                 Err(leg_output) => self.carry_out_on_leg(now, id, leg_output),
             },
         }

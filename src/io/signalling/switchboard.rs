@@ -19,6 +19,7 @@ use crate::dialplan::DialPlan;
 use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
 use crate::io::graph::GraphClient;
 use crate::io::media::MediaEngine;
+use crate::io::recording::Recorder;
 use crate::io::store::{InboxId, Store};
 use crate::media::Report;
 use crate::metrics::label::{OfPart, Part};
@@ -34,6 +35,8 @@ pub struct Parts {
     pub agent: UserAgent,
     /// The media workers.
     pub media: MediaEngine,
+    /// Who records calls, if anybody does.
+    pub recorder: Option<Recorder>,
     /// The database.
     pub store: Store,
     /// The way to Meta.

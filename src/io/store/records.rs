@@ -6,7 +6,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 
 use super::users::{self, Ids};
 use super::writer::{Operation, Outlives, Write};
-use super::{Store, StoreError, reservations};
+use super::{Store, StoreError, recordings, reservations};
 use crate::call::{CallDirection, CallRecord};
 use crate::id::{CallId, Endpoint, NumberLabel, WaCallId};
 use crate::masked::Masked;
@@ -107,9 +107,12 @@ impl Store {
     /// # Errors
     /// As every read.
     pub async fn open_records(&self) -> Result<Vec<(CallRecord, Option<String>)>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM call WHERE ended IS NULL ORDER BY id")
-            .fetch_all(self.readers())
-            .await?;
+        let rows = sqlx::query(
+            "SELECT * FROM call LEFT JOIN recording ON recording.call = call.id
+             WHERE ended IS NULL ORDER BY id",
+        )
+        .fetch_all(self.readers())
+        .await?;
         let mut found = Vec::with_capacity(rows.len());
         for row in &rows {
             found.push((read(row)?, row.try_get("dialog")?));
@@ -123,7 +126,8 @@ impl Store {
     /// As every read.
     pub async fn calls(&self, limit: u32, filter: &CallFilter) -> Result<Vec<CallRecord>, StoreError> {
         let rows = sqlx::query(
-            "SELECT * FROM call WHERE (?1 IS NULL OR number = ?1) AND (?2 IS NULL OR opened >= ?2)
+            "SELECT * FROM call LEFT JOIN recording ON recording.call = call.id
+             WHERE (?1 IS NULL OR number = ?1) AND (?2 IS NULL OR opened >= ?2)
                AND (?3 IS NULL OR (ended IS NOT NULL) = ?3)
              ORDER BY opened DESC, id DESC LIMIT ?4",
         )
@@ -141,10 +145,11 @@ impl Store {
     /// # Errors
     /// As every read.
     pub async fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError> {
-        let row = sqlx::query("SELECT * FROM call WHERE id = ?1")
-            .bind(id.0.cast_signed())
-            .fetch_optional(self.readers())
-            .await?;
+        let row =
+            sqlx::query("SELECT * FROM call LEFT JOIN recording ON recording.call = call.id WHERE id = ?1")
+                .bind(id.0.cast_signed())
+                .fetch_optional(self.readers())
+                .await?;
         Ok(row.as_ref().map(read).transpose()?)
     }
 }
@@ -176,6 +181,7 @@ fn read(row: &SqliteRow) -> Result<CallRecord, sqlx::Error> {
         media: row.try_get("media")?,
         stages_json: row.try_get("stages")?,
         quality_json: row.try_get("quality")?,
+        recording: recordings::read(row)?,
     })
 }
 

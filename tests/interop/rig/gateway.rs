@@ -29,13 +29,15 @@ pub(crate) struct Setup {
     pub(crate) calls: &'static str,
     /// More lines for the business number.
     pub(crate) number: &'static str,
+    /// Lines of the `[recording]` section.
+    pub(crate) recording: &'static str,
     /// Whether aiortc stands in for Meta, instead of the product's simulator.
     pub(crate) aiortc: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { ring: r#""phone:1001""#, media: "", calls: "", number: "", aiortc: false }
+        Self { ring: r#""phone:1001""#, media: "", calls: "", number: "", recording: "", aiortc: false }
     }
 }
 
@@ -114,6 +116,8 @@ advertised = ["127.0.0.1"]
 ports = "{inside}"
 [calls]
 {calls}
+[recording]
+{recording}
 [log]
 level = "debug"
 [[phone]]
@@ -144,6 +148,7 @@ dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
             media = setup.media,
             calls = setup.calls,
             number = setup.number,
+            recording = setup.recording,
         );
         std::fs::write(self.config(), text).expect("the test's folder can be written");
     }

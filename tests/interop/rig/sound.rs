@@ -1,6 +1,6 @@
 //! Voices that cannot be mistaken for each other: two pitches, and an ear for them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The pitch of the WhatsApp user's voice.
 pub(crate) const USER_HZ: f64 = 440.0;
@@ -51,6 +51,24 @@ pub(crate) fn assert_heard(path: &Path, hz: f64) {
         "{}: {ours} of {loud} loud tenths of a second are {hz} Hz",
         path.display()
     );
+}
+
+/// The two channels of a file, each as a file beside it.
+pub(crate) fn split(path: &Path) -> [PathBuf; 2] {
+    let mut wav = hound::WavReader::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let spec = wav.spec();
+    assert_eq!(spec.channels, 2, "{}", path.display());
+    let samples: Vec<i16> = wav.samples().map(|sample| sample.expect("a whole file")).collect();
+    [0, 1].map(|channel| {
+        let path = path.with_extension(format!("{channel}.wav"));
+        let spec = hound::WavSpec { channels: 1, ..spec };
+        let mut wav = hound::WavWriter::create(&path, spec).expect("the test's folder can be written");
+        for sample in samples.iter().skip(channel).step_by(2) {
+            wav.write_sample(*sample).expect("the test's folder can be written");
+        }
+        wav.finalize().expect("the test's folder can be written");
+        path
+    })
 }
 
 fn power(block: &[f64]) -> f64 {
