@@ -8,6 +8,8 @@ use cordboard::codec::{
     AudioCodec, EncoderSettings, FRAME_SAMPLES, G711, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder,
     OpusEncoder, SampleRate,
 };
+use cordboard::io::bench::far_ends::{FRAME, offset};
+use cordboard::io::bench::sound::{FRAMES, Sound};
 use cordboard::media::format::{PhoneFormat, PhoneLine};
 use cordboard::media::frames::Frames;
 use cordboard::media::stream::Stream;
@@ -15,9 +17,7 @@ use cordboard::media::to_meta::{LineSettings, ToMeta};
 use cordboard::media::to_phone::ToPhone;
 use cordboard::rtp::{PayloadType, RtpHeader, RtpPacket, RtpTime, SeqNo, Ssrc};
 
-use crate::peers::{FRAME, offset};
 use crate::process;
-use crate::sound::{FRAMES, Sound};
 
 fn encoder() -> OpusEncoder {
     OpusEncoder::new(SampleRate::Narrow, &EncoderSettings::default()).expect("memory")

@@ -3,29 +3,28 @@
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
 mod alone;
-mod peers;
+mod bare;
+mod pass_through;
 mod process;
-mod sound;
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cordboard::id::CallId;
-use cordboard::io::media::{MediaEngine, MediaSettings, Realm};
-use cordboard::media::{Histogram, MetaSide, OpenSpec, Order, PhoneSide, Report, Stage, Summary};
-use cordboard::random::Random;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-
-use crate::sound::Sound;
+use cordboard::io::bench::far_ends::PhoneSpeech;
+use cordboard::io::bench::sound::Sound;
+use cordboard::io::bench::{Rig, cpu_of, far_ends, raise_file_limit, resident};
+use cordboard::media::{Histogram, Summary};
 
 /// The argument that makes this program the far ends.
 const PEERS: &str = "--far-ends";
 
+/// The argument that makes the phones speak Opus.
+const PASS_THROUGH: &str = "--pass-through";
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|it| it == PEERS) {
-        return peers::run();
+        let opus = arguments.iter().any(|it| it == PASS_THROUGH);
+        return far_ends::run(if opus { PhoneSpeech::Opus } else { PhoneSpeech::Pcmu });
     }
     let number = |name: &str, default: usize| {
         let at = arguments.iter().position(|it| it == name);
@@ -34,28 +33,34 @@ fn main() {
     let (calls, seconds) = (number("--calls", 20).max(1), number("--seconds", 10).max(1));
     let sound = Sound::new();
 
+    if arguments.iter().any(|it| it == PASS_THROUGH) {
+        return pass_through::run(&sound, calls, seconds, number("--workers", 0));
+    }
+
     println!("stages, microseconds per 20 ms frame");
     for (name, micros) in alone::stages(&sound) {
         println!("  {name:<26}{micros:>9.2}");
     }
 
     let before = Alone::measure(&sound, calls, seconds);
-    let mut bench = Bench::start(number("--workers", 0));
+    raise_file_limit();
+    let mut rig = Rig::start(number("--workers", 0), &[PEERS]).expect("the engine and the far ends start");
     // The first call pays for what all share: threads, tables, the certificate.
-    bench.add_call();
-    bench.run(Duration::from_secs(1));
-    let memory = process::resident();
+    rig.add_call().expect("a call");
+    rig.run(Duration::from_secs(1));
+    let memory = resident();
     for _ in 1..calls {
-        bench.add_call();
+        rig.add_call().expect("a call");
     }
-    bench.run(Duration::from_secs(2));
-    let figures = bench.engine.figures();
-    let (cpu, start) = (process::cpu_of("media-"), Instant::now());
-    bench.run(Duration::from_secs(seconds as u64));
-    let (cpu, wall) = (process::cpu_of("media-").saturating_sub(cpu), start.elapsed());
-    let grown = process::resident().saturating_sub(memory);
-    let packets = bench.engine.figures().sent - figures.sent;
-    let summaries = bench.finish();
+    rig.run(Duration::from_secs(2));
+    let figures = rig.figures();
+    let (cpu, start) = (cpu_of("media-"), Instant::now());
+    rig.run(Duration::from_secs(seconds as u64));
+    let (cpu, wall) = (cpu_of("media-").saturating_sub(cpu), start.elapsed());
+    let grown = resident().saturating_sub(memory);
+    let packets = rig.figures().sent - figures.sent;
+    let (summaries, failed) = rig.finish().expect("every call ends");
+    assert!(failed.is_empty(), "{failed:?}");
     let after = Alone::measure(&sound, calls, seconds);
 
     println!("\n{calls} calls, Opus <-> PCMU, {seconds} s, real sockets on loopback");
@@ -115,87 +120,4 @@ fn tell(summaries: &[Summary]) {
         println!("  delay {name:<20}{:>9} µs p50, {} µs p99", micros(0.5), micros(0.99));
     }
     println!("  lost {lost}, concealed {concealed}, longest gap towards WhatsApp {} ms", gap.as_millis());
-}
-
-/// The engine here and the far ends in a child.
-struct Bench {
-    engine: MediaEngine,
-    reports: UnboundedReceiver<(CallId, Report)>,
-    child: Child,
-    answers: BufReader<std::process::ChildStdout>,
-    calls: u64,
-    summaries: Vec<Summary>,
-}
-
-impl Bench {
-    fn start(workers: usize) -> Self {
-        let realm =
-            Realm { bind: std::net::IpAddr::from([127, 0, 0, 1]), advertised: Vec::new(), ports: 0..=0 };
-        let (sender, reports) = unbounded_channel();
-        let settings = MediaSettings { workers, ..MediaSettings::new(realm.clone(), realm) };
-        let engine = MediaEngine::start(settings, Random::from_number(1), sender).expect("the engine starts");
-        let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
-            .arg(PEERS)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the far ends start");
-        let answers = BufReader::new(child.stdout.take().expect("it is piped"));
-        Self { engine, reports, child, answers, calls: 0, summaries: Vec::new() }
-    }
-
-    fn add_call(&mut self) {
-        self.calls += 1;
-        let call = CallId(self.calls);
-        self.engine.open(call, OpenSpec::new(MetaSide::Offer, PhoneSide::Offer));
-        let (meta, phone) = loop {
-            match self.reports.blocking_recv() {
-                Some((told, Report::Opened { meta_sdp, phone_sdp })) if told == call => {
-                    break (meta_sdp, phone_sdp);
-                }
-                Some(_) => {}
-                None => panic!("the engine is gone"),
-            }
-        };
-        let input = self.child.stdin.as_mut().expect("it is piped");
-        writeln!(input, "{} {}", hex::encode(meta), hex::encode(phone)).expect("the far ends listen");
-        let mut line = String::new();
-        self.answers.read_line(&mut line).expect("the far ends answer");
-        let (meta, phone) = line.trim().split_once(' ').expect("two answers");
-        let text = |it: &str| String::from_utf8(hex::decode(it).expect("hexadecimal")).expect("text");
-        for order in [
-            Order::ApplyMetaAnswer { sdp: text(meta) },
-            Order::ApplyPhoneAnswer { sdp: text(phone) },
-            Order::StartDtls,
-            Order::SetStage(Stage::Open),
-        ] {
-            self.engine.order(call, order);
-        }
-    }
-
-    /// Lets the calls talk.
-    fn run(&mut self, span: Duration) {
-        std::thread::sleep(span);
-        while let Ok((call, report)) = self.reports.try_recv() {
-            assert!(!matches!(report, Report::LegFailed(_) | Report::Stalled), "call {call}: {report:?}");
-        }
-    }
-
-    /// Closes all calls and gives their summaries.
-    fn finish(mut self) -> Vec<Summary> {
-        for call in 1..=self.calls {
-            self.engine.order(CallId(call), Order::Close);
-        }
-        while self.summaries.len() < self.calls as usize {
-            match self.reports.blocking_recv() {
-                Some((_, Report::Closed(summary))) => self.summaries.push(*summary),
-                Some(_) => {}
-                None => break,
-            }
-        }
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-        self.engine.stop();
-        self.summaries
-    }
 }

@@ -93,8 +93,8 @@ def ha1(cordboard: Path, user: str, realm: str, password: str) -> str:
     return found.group(0)
 
 
-def write_config(cordboard: Path, layout: Layout, simulator_base: str, ring: list[str] | None = None) -> None:
-    """A configuration with two business numbers, one phone and, if laid out, one trunk."""
+def write_config(cordboard: Path, layout: Layout, simulator_base: str, ring: list[str] | None = None, media: str = "") -> None:
+    """A configuration with two business numbers, one phone and, if laid out, one trunk; `media` adds lines to its section."""
     write_secret(layout.secret(f"phone-{PHONE}"), ha1(cordboard, PHONE, REALM, layout.phone_password))
     trunk = f'''
 [[trunk]]
@@ -127,6 +127,9 @@ advertised = "127.0.0.1:{layout.sip_port}"
 domain = "127.0.0.1"
 realm = "{REALM}"
 
+[media]
+{media}
+
 [media.outside]
 bind = "127.0.0.1"
 advertised = ["127.0.0.1"]
@@ -155,7 +158,7 @@ phone_number_id = "{number_id}"
 display_number = "{digits}"
 access_token = {{ file = "{layout.secret('access-token')}" }}
 ring = {ring}
-dial = {{ prefix = "{prefix}", phones = ["{PHONE}"] }}
+dial = {{ prefix = "{prefix}", phones = ["{PHONE}"], trunks = {json.dumps([TRUNK] if layout.trunk_port else [])} }}
 '''
 
 

@@ -7,6 +7,7 @@ packet crosses the gateway twice. Figures are of the gateway's process alone.
 import argparse
 import json
 import os
+import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -83,7 +84,11 @@ class Load:
         """`calls` calls at once for `seconds` seconds."""
         calls, seconds = self.asked.calls, self.asked.seconds
         idle, scrape = self.snapshot(), self.gateway.scrape()
-        ids = [self.place() for _ in range(calls)]
+        ids, climb = [], [(0, 0.0)]
+        for number in range(1, calls + 1):
+            ids.append(self.place())
+            if self.asked.svg and number in (calls // 4, calls // 2, 3 * calls // 4):
+                climb.append(self._cpu_of(ids))
         for call in ids:
             self.wait_talking(call)
         time.sleep(1.0)  # the measured time begins after the set-up of the last call
@@ -92,6 +97,8 @@ class Load:
         last, lasted = self.snapshot(), time.monotonic() - began
         told = [self.simulator.call(call) for call in ids]
         transit = figures.transit_ms(self.gateway.scrape(), scrape)
+        climb.append((calls, 100 * (last.cpu_seconds - first.cpu_seconds) / lasted))
+        buckets = self._delays(scrape) if self.asked.svg else {}
         further = [self.one_more() for _ in range(self.asked.setups)]
         for call in ids:
             self.end(call)
@@ -119,7 +126,26 @@ class Load:
             "first_audio": _spread([_first_audio_ms(record) for record in records]),
             "stages": _stage_spreads(records),
             "violations": len(self.simulator.violations()),
+            "cpu_against_calls": climb,
+            "delay_distribution": buckets,
         }
+
+    def _cpu_of(self, calls: list[str]) -> tuple[int, float]:
+        """So many calls and the CPU of the gateway with them, in per cent of a core, over two seconds."""
+        for call in calls:
+            self.wait_talking(call)
+        first, began = self.snapshot(), time.monotonic()
+        time.sleep(2.0)
+        return len(calls), 100 * (self.snapshot().cpu_seconds - first.cpu_seconds) / (time.monotonic() - began)
+
+    def _delays(self, before) -> dict[str, list[tuple[float, float]]]:
+        """Per direction: milliseconds, and per cent of the packets below."""
+        now, found = self.gateway.scrape(), {}
+        for leg, name in (("whatsapp", figures.TO_PHONE), ("phone", figures.TO_USER)):
+            buckets = now.buckets("cordboard_media_transit_seconds", before, leg=leg)
+            total = buckets[-1][1] if buckets else 0
+            found[name] = [(1000 * bound, 100 * count / total) for bound, count in buckets if total and bound != float("inf")]
+        return found
 
     def one_more(self) -> str:
         """A call while the others are up, from its set-up to its end."""
@@ -322,6 +348,26 @@ def run(asked: argparse.Namespace, folder: Path) -> dict:
     return report
 
 
+def draw(cordboard: Path, folder: Path, svg: Path, load: dict) -> None:
+    """CPU against calls and the delays, drawn by `cordboard draw`."""
+    def chart(title: str, across: dict, up: str, series: dict) -> dict:
+        lines = [{"name": name, "points": points} for name, points in series.items()]
+        return {"title": title, "x": across, "y": {"label": up}, "series": lines}
+
+    charts = [
+        chart("Processor time against calls", {"label": "calls"}, "% of a core", {"gateway": load["cpu_against_calls"]}),
+        chart(
+            f"Delay in the gateway with {load['calls']} calls",
+            {"label": "milliseconds", "scale": "logarithmic"},
+            "% of packets below",
+            load["delay_distribution"],
+        ),
+    ]
+    described = folder / "charts.json"
+    described.write_text(json.dumps(charts))
+    subprocess.run([str(cordboard), "draw", str(described), str(svg)], check=True)
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="scripts/load", description="Calls at once, then calls one after another.")
@@ -333,6 +379,7 @@ def main() -> int:
     parser.add_argument("--graph-delay-ms", type=int, default=0, help="let Graph take that long for every answer")
     parser.add_argument("--ring-ms", type=int, help="how long the phone rings (0, or half a second more than Graph takes)")
     parser.add_argument("--judge", action="store_true", help="a goal of speed that was missed is a fault, too")
+    parser.add_argument("--svg", type=Path, help="draw CPU and delays of the calls at once into this file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--cordboard", type=Path, required=True, help="the program")
     parser.add_argument("--out", type=Path, required=True, help="folder for logs and the configuration")
@@ -345,6 +392,8 @@ def main() -> int:
         report = {"good": False, "wrong": [str(error)], "folder": str(folder)}
     except KeyboardInterrupt:
         return 130
+    if asked.svg and report.get("together"):
+        draw(asked.cordboard, folder, asked.svg, report["together"])
     print(json.dumps(report) if asked.json else render(report))
     return 0 if report["good"] else 1
 

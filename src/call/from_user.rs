@@ -82,6 +82,16 @@ impl FromUser {
         } else {
             common.open_media(Offer::Theirs(offer), phone);
         }
+        Self::waiting(plan, crossed)
+    }
+
+    /// For a call that ends as it begins.
+    pub(super) fn turned_away(now: Now) -> Self {
+        let plan = RingPlan { targets: Vec::new(), pre_accept: PreAcceptWhen::AtOnce, accept_by: now.wall };
+        Self::waiting(plan, None)
+    }
+
+    fn waiting(plan: RingPlan, crossed: Option<CrossedLeg>) -> Self {
         Self {
             plan,
             crossed,

@@ -60,6 +60,15 @@ impl Call {
         Self { common, flow }
     }
 
+    /// A user calls and nobody is to be rung: the call is rejected at Meta and recorded with this cause.
+    #[must_use]
+    pub fn turned_away(now: Now, record: CallRecord, times: CallTimes, cause: HangupCause) -> Self {
+        let mut common = Common::new(record, times, from_user::META_SIDE);
+        let flow = Flow::FromUser(FromUser::turned_away(now));
+        common.end(now, cause);
+        Self { common, flow }
+    }
+
     /// A phone calls a user; the phone's INVITE waits for our answer.
     #[must_use]
     pub fn from_phone(

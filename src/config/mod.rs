@@ -156,6 +156,12 @@ pub struct MediaConfig {
     pub timing: MediaTiming,
     /// How long a WebRTC port rests after a call.
     pub quarantine: Duration,
+    /// Busy percentage of the least busy thread from which new calls are encoded with less effort.
+    pub economy_at: u32,
+    /// Busy percentage of the least busy thread from which new calls are refused.
+    pub refuse_at: u32,
+    /// New calls are also refused while every thread is later than this.
+    pub refuse_lag: Duration,
     /// Towards WhatsApp.
     pub outside: RealmConfig,
     /// Towards phones and trunks.

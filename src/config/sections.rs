@@ -258,6 +258,7 @@ fn media(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<Med
     let timing = section.or("timing", MediaTiming::Auto);
     // Meta's relays know calls by our address and port: one used again at once would meet the old call.
     let quarantine = section.or("quarantine", secs(MINUTE));
+    let (economy_at, refuse_at, refuse_lag) = overload(section);
     let outside = section.part("outside", |it| realm(it, 40_000..=40_999, &mut listens.outside));
     let inside = section.part("inside", |it| realm(it, 41_000..=42_999, &mut listens.inside));
     Some(MediaConfig {
@@ -266,9 +267,31 @@ fn media(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<Med
         comfort_after: comfort_after?,
         timing: timing?,
         quarantine: quarantine?,
+        economy_at: economy_at?,
+        refuse_at: refuse_at?,
+        refuse_lag: refuse_lag?,
         outside: outside?,
         inside: inside?,
     })
+}
+
+/// When new calls get less, and when they are refused.
+fn overload(section: &mut Section<'_, '_, '_>) -> (Option<u32>, Option<u32>, Option<Duration>) {
+    let economy = section.or("economy_at", 60);
+    let economy = section.within("economy_at", economy, &(1..=100), "it is a percentage");
+    let refuse = section.or("refuse_at", 85);
+    let refuse = section.within("refuse_at", refuse, &(1..=100), "it is a percentage");
+    if let (Some(economy), Some(refuse)) = (economy, refuse)
+        && economy > refuse
+    {
+        let problem = "new calls would be refused (refuse_at) before they are encoded with less effort";
+        let remedy = format!("economy_at = {refuse}  (or a larger refuse_at)");
+        section.fault_of("economy_at", problem.to_owned(), remedy);
+    }
+    let lag = section.or("refuse_lag", Duration::from_millis(60));
+    let limits = Duration::from_millis(5)..=secs(1);
+    let lag = section.within("refuse_lag", lag, &limits, "a phone's own buffer hides about 60 ms");
+    (economy, refuse, lag)
 }
 
 fn realm(

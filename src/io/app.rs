@@ -20,6 +20,7 @@ use crate::call::{self, CallTimes};
 use crate::config::{self, Config};
 use crate::dialplan::{DialEntry, DialPlan};
 use crate::masked::Secret;
+use crate::media::CapacityLimits;
 use crate::media::Timing;
 use crate::metrics::Registry;
 use crate::policy::{BusinessCountry, Cap, Rules};
@@ -264,6 +265,11 @@ fn media_settings(config: &Config) -> MediaSettings {
     let mut settings = MediaSettings::new(realm(&config.media.outside), realm(&config.media.inside));
     settings.workers = usize::try_from(config.media.workers).unwrap_or(0);
     settings.quarantine = config.media.quarantine;
+    settings.limits = CapacityLimits {
+        economy_at: f64::from(config.media.economy_at) / 100.0,
+        refuse_at: f64::from(config.media.refuse_at) / 100.0,
+        refuse_lag: config.media.refuse_lag,
+    };
     settings
 }
 

@@ -17,7 +17,7 @@ use super::store::{Operation, Store};
 use super::webhook::{self, Delivery, WebhookCounters, WebhookServer, WebhookState};
 use crate::config::{Config, NumberConfig};
 use crate::masked::Secret;
-use crate::media::Histogram;
+use crate::media::{CapacityState, Histogram};
 use crate::metrics::label::{
     Labels, Leg, LegWay, NumberDirection, OfKind, OfLeg, OfNumber, OfOperation, OfPhone, OfRealm, OfWay,
     OfWebhook, OfWorker, Realm, StoreOperation, Way, Word, WorkerIndex,
@@ -236,10 +236,18 @@ fn media_figures(scrape: &mut Scrape, figures: &MediaFigures, ports: (usize, usi
         let labels = OfWorker { worker: WorkerIndex(worker) };
         scrape.gauge(&table::MEDIA_CALLS, &labels, *calls as f64);
     }
-    for (worker, lag) in figures.lag.iter().enumerate() {
+    for (worker, shown) in figures.workers.iter().enumerate() {
         let labels = OfWorker { worker: WorkerIndex(worker) };
-        scrape.gauge(&table::MEDIA_LAG, &labels, lag.as_secs_f64());
+        scrape.gauge(&table::MEDIA_UTILISATION, &labels, shown.utilisation);
+        scrape.gauge(&table::MEDIA_LAG, &labels, shown.worst_lag.as_secs_f64());
+        scrape.total(&table::MEDIA_CPU, &labels, shown.cpu.as_secs_f64());
     }
+    for state in CapacityState::ALL {
+        let now = f64::from(u8::from(state == figures.state));
+        scrape.gauge(&table::MEDIA_STATE, &OfKind { kind: Word(state.as_str()) }, now);
+    }
+    scrape.gauge(&table::MEDIA_CAPACITY, &(), figures.capacity as f64);
+    scrape.gauge(&table::MEDIA_COST, &(), figures.call_cost);
     packets(scrape, &figures.flow_to_phone, &figures.flow_to_meta);
     for (way, count) in [(Way::In, figures.received), (Way::Out, figures.sent)] {
         scrape.total(&table::MEDIA_DATAGRAMS, &OfWay { way }, count as f64);

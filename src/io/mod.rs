@@ -2,6 +2,8 @@
 
 pub mod admin;
 pub mod app;
+pub mod bench;
+pub mod chart;
 pub mod cli;
 pub mod graph;
 mod listeners;

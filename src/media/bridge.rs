@@ -144,11 +144,12 @@ impl Bridge {
             MetaSide::Offer => webrtc.offer(),
             MetaSide::Answer { offer } => webrtc.answer(now.mono, offer).map_err(OpenRefusal::Meta)?,
         };
+        let encoder = EncoderSettings { complexity: spec.complexity, ..EncoderSettings::default() };
         let to_meta = ToMeta::new(LineSettings {
             ssrc,
             opus: OUR_OPUS,
             telephone_event: OUR_EVENTS,
-            encoder: EncoderSettings::default(),
+            encoder,
             comfort_after: spec.comfort_after,
             first_seq: SeqNo(u16::try_from(random.below(1 << 15)).unwrap_or(0)),
             first_timestamp: RtpTime(random.next_u32()),
@@ -163,7 +164,7 @@ impl Bridge {
                 SeqNo(u16::try_from(random.below(1 << 15)).unwrap_or(0)),
                 RtpTime(random.next_u32()),
             ),
-            EncoderSettings::default(),
+            encoder,
         )
         .map_err(|_| OpenRefusal::NoResources)?;
         let mut bridge = Self {

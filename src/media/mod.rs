@@ -4,6 +4,7 @@
 //! leg is a [`webrtc_leg::WebRtcLeg`]; the values of [`order`] are all that signalling sees of it.
 
 pub mod bridge;
+pub mod capacity;
 pub mod dtls;
 pub mod fuzz;
 pub mod ice;
@@ -47,6 +48,7 @@ mod stories;
 mod world;
 
 pub use bridge::{Bridge, BridgeSettings};
+pub use capacity::{Capacity, CapacityLimits, CapacityState, WorkerLoad};
 pub use jitter::Timing;
 pub use order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
 pub use outbox::{BridgePort, Transmit};

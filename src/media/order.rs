@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::capacity::CapacityState;
 use super::dtls::DtlsFailure;
 use super::jitter::Timing;
 use super::summary::Summary;
@@ -49,10 +50,12 @@ pub struct OpenSpec {
     pub comfort_after: Duration,
     /// Who keeps the time of what goes out, both ways.
     pub timing: Timing,
+    /// The Opus encoder's complexity, 0 to 10; [`super::CapacityState::complexity`] chooses it.
+    pub complexity: u8,
 }
 
 impl OpenSpec {
-    /// With the defaults: both laws of G.711, dead after 60 s, comfort after 60 ms.
+    /// With the defaults: both laws of G.711, dead after 60 s, comfort after 60 ms, complexity 5.
     #[must_use]
     pub fn new(meta: MetaSide, phone: PhoneSide) -> Self {
         Self {
@@ -63,6 +66,7 @@ impl OpenSpec {
             dead_after: Duration::from_secs(60),
             comfort_after: Duration::from_millis(60),
             timing: Timing::Auto,
+            complexity: CapacityState::Normal.complexity(),
         }
     }
 }

@@ -40,6 +40,13 @@ impl Histogram {
         self.sum_micros = self.sum_micros.saturating_add(other.sum_micros);
     }
 
+    /// What was added since `earlier`, an older state of the same histogram.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let counts = std::array::from_fn(|at| self.counts[at].saturating_sub(earlier.counts[at]));
+        Self { counts, sum_micros: self.sum_micros.saturating_sub(earlier.sum_micros) }
+    }
+
     /// How many delays were added.
     #[must_use]
     pub fn count(&self) -> u64 {

@@ -161,6 +161,15 @@ table! {
         "Time inside the gateway of a packet that a leg sent";
     MEDIA_LAG: Gauge<OfWorker> = "cordboard_media_worker_lag_seconds",
         "How late a media thread served its most urgent timer lately, at worst";
+    MEDIA_UTILISATION: Gauge<OfWorker> = "cordboard_media_worker_utilisation",
+        "Share of the last second in which a media thread was awake, 0 to 1";
+    MEDIA_CPU: Total<OfWorker> = "cordboard_media_worker_cpu_seconds", "Processor time of a media thread";
+    MEDIA_STATE: Gauge<OfKind> = "cordboard_media_capacity_state",
+        "1 for how new calls are treated: normal, economical, frugal or refusing";
+    MEDIA_CAPACITY: Gauge<()> = "cordboard_media_capacity_calls",
+        "Talking calls that the media threads carry before new ones are refused, as learnt from their load";
+    MEDIA_COST: Gauge<()> = "cordboard_media_call_cost_ratio",
+        "What a talking call costs as a share of a processor, as learnt";
     MEDIA_CALLS: Gauge<OfWorker> = "cordboard_media_worker_calls", "Calls of a media thread";
     PORTS_USED: Gauge<OfRealm> = "cordboard_media_ports_used", "UDP ports in use or in quarantine";
     PORTS: Gauge<OfRealm> = "cordboard_media_ports", "UDP ports of the configuration";

@@ -80,7 +80,7 @@ pub(crate) fn load(path: &Path) -> Result<Clip, VoiceError> {
 }
 
 /// Encodes samples into frames; the last one is filled up with silence.
-pub(super) fn encode(samples: &[i16], rate: u32) -> Result<Clip, VoiceError> {
+pub(crate) fn encode(samples: &[i16], rate: u32) -> Result<Clip, VoiceError> {
     let mut encoder = Encoder::new(rate, Channels::Mono, Application::Voip)?;
     encoder.set_bitrate(Bitrate::Bits(BITRATE))?;
     encoder.set_inband_fec(true)?;

@@ -3,6 +3,7 @@
 
 mod crash_and_drain;
 mod figures_with_prometheus;
+mod overload;
 mod phones_with_baresip;
 mod recording;
 mod refusals;

@@ -68,6 +68,8 @@ pub enum HangupCause {
     TooLong,
     /// The store cannot be written.
     StoreDown,
+    /// The media threads are full.
+    Overloaded,
     /// The product is stopping.
     Stopping,
     /// The process died during the call; found at the next start (rule 27).
@@ -157,6 +159,7 @@ impl HangupCause {
             Self::NoMedia,
             Self::TooLong,
             Self::StoreDown,
+            Self::Overloaded,
             Self::Stopping,
             Self::Orphaned,
             Self::Panic,
@@ -219,7 +222,12 @@ mod tests {
                 _ => assert_eq!((verdict.sip, verdict.q850), (403, 21), "{reason:?}"),
             }
         }
-        for cause in [HangupCause::GraphTimedOut, HangupCause::GraphUnreachable, HangupCause::MetaSilent] {
+        for cause in [
+            HangupCause::GraphTimedOut,
+            HangupCause::GraphUnreachable,
+            HangupCause::MetaSilent,
+            HangupCause::Overloaded,
+        ] {
             assert_eq!(cause.verdict().sip, 503);
         }
     }

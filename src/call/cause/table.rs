@@ -53,6 +53,8 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
         C::TooLong => "too_long", Policy, 480, "Call too long", 31,
             "Raise `calls.max_duration` if such calls are meant.";
         C::StoreDown => "store_down", Us, 503, "Database down", 41, "Check the disk and the store's file.";
+        C::Overloaded => "overloaded", Us, 503, "Gateway overloaded", 42,
+            "Give it a faster machine, or look at `refuse_at` in `[media]`.";
         C::Stopping => "stopping", Us, 503, "Restarting", 41, "Nothing: the gateway was stopped.";
         C::Orphaned => "orphaned", Us, 503, "Restarted", 41, "The process died during the call: look for the reason.";
         C::Panic => "panic", Us, 500, "Gateway error", 41, "A bug of ours: report it with the log of this call.";

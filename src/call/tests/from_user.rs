@@ -61,6 +61,18 @@ fn rule_3_without_a_usable_phone_the_call_is_rejected_without_pre_accept() {
 }
 
 #[test]
+fn a_call_that_is_turned_away_opens_nothing_rings_nobody_and_is_recorded() {
+    let now = start();
+    let mut record = record(CallDirection::UserInitiated);
+    record.wa_call = Some("wacid.A".into());
+    let call = Call::turned_away(now, record, CallTimes::default(), HangupCause::Overloaded);
+    let mut scene = Scene { call, now };
+    scene.does(&["open record", "post reject"]).ended_as(HangupCause::Overloaded);
+    scene.hears(Input::RecordOpened).does(&[]);
+    scene.done(ActionKind::Reject).hears(not_picked_up()).does(&["close record"]);
+}
+
+#[test]
 fn rule_3_pre_accept_can_wait_for_the_first_ringing_and_then_reject_still_works() {
     let mut scene = Scene::user_calls(&["1001"], PreAcceptWhen::Ringing);
     scene.outputs();

@@ -1,8 +1,10 @@
 //! The command line: one file per command, each ends with an [`Exit`].
 
+pub mod bench;
 pub mod calls;
 pub mod check;
 pub mod codec_chain;
+pub mod draw;
 pub mod password;
 pub mod permission;
 pub mod pipe_chain;
@@ -34,10 +36,13 @@ enum Command {
     Calls(calls::CallsArgs),
     Permission(permission::PermissionArgs),
     Simulate(crate::simulator::cli::SimulateArgs),
+    Bench(bench::BenchArgs),
     #[command(hide = true)]
     CodecChain(codec_chain::CodecChainArgs),
     #[command(hide = true)]
     PipeChain(pipe_chain::PipeChainArgs),
+    #[command(hide = true)]
+    Draw(draw::DrawArgs),
 }
 
 /// How the program ends; the numbers are those of `sysexits.h`.
@@ -95,8 +100,10 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Calls(args) => records::calls(&args),
         Command::Permission(args) => records::permission(&args),
         Command::Simulate(args) => simulate::simulate(args),
+        Command::Bench(args) => bench::bench(&args),
         Command::CodecChain(args) => codec_chain::codec_chain(&args),
         Command::PipeChain(args) => pipe_chain::pipe_chain(&args),
+        Command::Draw(args) => draw::draw(&args),
     }
 }
 

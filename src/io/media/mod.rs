@@ -5,8 +5,9 @@
 
 mod figures;
 mod flow;
+mod load;
 mod ports;
-mod sys;
+pub mod sys;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Poll, Waker};
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use self::figures::WorkerFigures;
 use self::ports::{Ports, Width};
@@ -27,22 +28,18 @@ use self::worker::{Command, Shared, WAKE, Worker, lock};
 use crate::id::CallId;
 use crate::media::dtls::Identity;
 use crate::media::tap::Inlet;
-use crate::media::{OpenRefusal, OpenSpec, Order, Report};
+use crate::media::{
+    Capacity, CapacityLimits, CapacityState, OpenRefusal, OpenSpec, Order, Report, WorkerLoad,
+};
 use crate::random::Random;
 use crate::sdp::webrtc::FingerprintCase;
 
 #[cfg(test)]
 mod loopback;
 
-pub use self::figures::MediaFigures;
+pub use self::figures::{MediaFigures, WorkerShown};
 pub use self::flow::Flow;
 pub use self::ports::Realm;
-
-/// Calls that one worker takes before the next one gets any, about a third of a processor.
-///
-/// Twenty calls on one thread cost a quarter less processor time than on two (`scripts/bench`): fewer
-/// wake-ups, warmer caches.
-const FILLED_FIRST: u64 = 40;
 
 /// How the engine is set up.
 #[derive(Clone, Debug)]
@@ -57,18 +54,21 @@ pub struct MediaSettings {
     pub quarantine: Duration,
     /// How the name of the fingerprint's hash is written towards Meta.
     pub fingerprint_case: FingerprintCase,
+    /// When new calls get less effort, and when they are refused.
+    pub limits: CapacityLimits,
 }
 
 impl MediaSettings {
-    /// With the defaults: a thread per processor, 60 s of quarantine, lower-case `sha-256`.
+    /// With the defaults: a thread per processor, 60 s of quarantine, lower-case `sha-256`, default limits.
     #[must_use]
-    pub const fn new(outside: Realm, inside: Realm) -> Self {
+    pub fn new(outside: Realm, inside: Realm) -> Self {
         Self {
             workers: 0,
             outside,
             inside,
             quarantine: Duration::from_secs(60),
             fingerprint_case: FingerprintCase::Lower,
+            limits: CapacityLimits::default(),
         }
     }
 }
@@ -81,6 +81,7 @@ pub struct MediaEngine(Arc<Engine>);
 struct Engine {
     workers: Vec<Line>,
     shared: Arc<Shared>,
+    capacity: Mutex<Capacity>,
     reports: UnboundedSender<(CallId, Report)>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -119,7 +120,7 @@ impl MediaEngine {
     ) -> io::Result<Self> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if settings.workers == 0 { processors } else { settings.workers };
-        let MediaSettings { outside, inside, quarantine, fingerprint_case, .. } = settings;
+        let MediaSettings { outside, inside, quarantine, fingerprint_case, limits, .. } = settings;
         let shared = Arc::new(Shared {
             outside: Mutex::new(Ports::new(outside, Width::One, quarantine, seed.next_u32())),
             inside: Mutex::new(Ports::new(inside, Width::Pair, quarantine, seed.next_u32())),
@@ -134,6 +135,7 @@ impl MediaEngine {
             let (commands, receiver) = channel();
             let figures = Arc::new(WorkerFigures::default());
             let worker = Worker {
+                index: at,
                 poll,
                 commands: receiver,
                 reports: reports.clone(),
@@ -150,11 +152,35 @@ impl MediaEngine {
             })?);
             workers.push(Line { commands, waker, figures });
         }
-        Ok(Self(Arc::new(Engine { workers, shared, reports, threads: Mutex::new(threads) })))
+        let capacity = Mutex::new(Capacity::new(limits));
+        Ok(Self(Arc::new(Engine { workers, shared, capacity, reports, threads: Mutex::new(threads) })))
     }
 
-    /// Opens the media of a call on the first worker with room, or the one with the fewest calls if all
-    /// are busy; the answer is a report, [`Report::Opened`] or [`Report::Refused`]. A call that is open
+    /// How a call that comes now is to be treated.
+    #[must_use]
+    pub fn judge(&self) -> CapacityState {
+        let loads = self.loads();
+        let mut capacity = lock(&self.0.capacity);
+        let before = capacity.state();
+        let state = capacity.judge(Instant::now(), &loads);
+        if state != before {
+            let (from, to) = (before.as_str(), state.as_str());
+            let calls: u32 = loads.iter().map(|load| load.calls).sum();
+            match state {
+                CapacityState::Refusing => {
+                    warn!(from, calls, "the media threads are full: new calls are refused")
+                }
+                _ => info!(from, to, calls, "the effort for new calls changes with the load"),
+            }
+        }
+        state
+    }
+
+    fn loads(&self) -> Vec<WorkerLoad> {
+        self.0.workers.iter().map(|line| line.figures.load()).collect()
+    }
+
+    /// Opens the media of a call on the first worker with room, or the least loaded one if all are busy; the answer is a report, [`Report::Opened`] or [`Report::Refused`]. A call that is open
     /// already is left alone.
     pub fn open(&self, call: CallId, spec: OpenSpec) {
         let line = {
@@ -163,13 +189,8 @@ impl MediaEngine {
                 warn!(%call, "the media of this call is open already");
                 return;
             }
-            let load = |line: &Line| line.figures.calls.load(Ordering::Relaxed);
-            let mut lines = self.0.workers.iter().enumerate();
-            let chosen = lines.clone().find(|(_, line)| load(line) < FILLED_FIRST);
-            let Some((at, line)) = chosen.or_else(|| lines.by_ref().min_by_key(|(_, line)| load(line)))
-            else {
-                return;
-            };
+            let chosen = lock(&self.0.capacity).place(&self.loads());
+            let Some((at, line)) = chosen.and_then(|at| Some((at, self.0.workers.get(at)?))) else { return };
             calls.insert(call, at);
             line.figures.calls.fetch_add(1, Ordering::Relaxed);
             line
@@ -205,6 +226,10 @@ impl MediaEngine {
         for line in &self.0.workers {
             figures.add(&line.figures);
         }
+        (figures.state, figures.call_cost, figures.capacity) = {
+            let capacity = lock(&self.0.capacity);
+            (capacity.state(), capacity.cost(), capacity.calls(self.0.workers.len()))
+        };
         let now = Instant::now();
         figures.outside_ports = lock(&self.0.shared.outside).left(now);
         figures.inside_ports = lock(&self.0.shared.inside).left(now);

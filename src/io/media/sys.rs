@@ -1,4 +1,4 @@
-//! The kernel calls that the standard library has not: batched receive with time stamps, and pinning.
+//! The kernel calls that the standard library has not: batched receive with time stamps, pinning, clocks.
 //!
 //! All `unsafe` of the media shell stands in this file.
 
@@ -23,17 +23,17 @@ struct Control([u8; CONTROL]);
 
 /// A received datagram.
 #[derive(Debug)]
-pub(super) struct Datagram<'a> {
+pub struct Datagram<'a> {
     /// The sender.
-    pub(super) from: SocketAddr,
+    pub from: SocketAddr,
     /// When the kernel received it, on the monotonic clock.
-    pub(super) arrived: Instant,
+    pub arrived: Instant,
     /// The bytes.
-    pub(super) bytes: &'a mut [u8],
+    pub bytes: &'a mut [u8],
 }
 
 /// Buffers for one batch; one per worker.
-pub(super) struct Batch {
+pub struct Batch {
     bytes: Vec<[u8; LONGEST]>,
     names: Vec<libc::sockaddr_storage>,
     controls: Vec<Control>,
@@ -43,7 +43,7 @@ pub(super) struct Batch {
 impl Batch {
     /// Empty buffers.
     #[must_use]
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         // SAFETY: all-zero bytes are a valid `sockaddr_storage`: it consists of integers only.
         let name: libc::sockaddr_storage = unsafe { MaybeUninit::zeroed().assume_init() };
         Self {
@@ -58,7 +58,7 @@ impl Batch {
     ///
     /// # Errors
     /// What `recvmmsg` says, other than that nothing waits.
-    pub(super) fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<bool> {
+    pub fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<bool> {
         self.filled.clear();
         // SAFETY: all-zero bytes are valid for these C structures of integers and pointers.
         let mut parts: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -102,12 +102,23 @@ impl Batch {
         Ok(count == BATCH)
     }
 
+    /// When the kernel received the first datagram of the last batch.
+    pub(super) fn first_arrival(&self) -> Option<Instant> {
+        self.filled.first().map(|(.., arrived)| *arrived)
+    }
+
     /// The datagrams of the last batch.
-    pub(super) fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
+    pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
         self.filled.iter().zip(&mut self.bytes).filter_map(|((length, from, arrived), bytes)| {
             let from = (*from)?;
             Some(Datagram { from, arrived: *arrived, bytes: bytes.get_mut(..*length)? })
         })
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -156,7 +167,7 @@ fn address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
 ///
 /// # Errors
 /// What `setsockopt` says.
-pub(super) fn stamp_datagrams(socket: RawFd) -> io::Result<()> {
+pub fn stamp_datagrams(socket: RawFd) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the value is an int that lives until the call returns, and its size is given.
     let done = unsafe {
@@ -169,6 +180,17 @@ pub(super) fn stamp_datagrams(socket: RawFd) -> io::Result<()> {
         )
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Processor time of the calling thread.
+pub(super) fn thread_clock() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure is ours and lives until the call returns.
+    if unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) } != 0 {
+        return Duration::ZERO;
+    }
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanos)
 }
 
 /// Keeps the calling thread on the `at`-th of the processors it may use, counted round.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,17 +12,19 @@ use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::figures::WorkerFigures;
 use super::flow::Flow;
+use super::load::{BEHIND, LoadMeter, Measured};
 use super::ports::Ports;
-use super::sys::Batch;
+use super::sys::{Batch, thread_clock};
 use crate::id::CallId;
 use crate::media::dtls::Identity;
 use crate::media::tap::Inlet;
 use crate::media::{
-    Bridge, BridgePort, BridgeSettings, LegFailure, OpenRefusal, OpenSpec, Order, Report, Side, Summary,
+    Bridge, BridgePort, BridgeSettings, LegFailure, OpenRefusal, OpenSpec, Order, Report, Side, Stage,
+    Summary,
 };
 use crate::random::Random;
 use crate::sdp::webrtc::FingerprintCase;
@@ -30,8 +32,6 @@ use crate::time::{Now, Wall};
 
 /// The token of the waker.
 pub(super) const WAKE: Token = Token(usize::MAX);
-/// Later than this, a worker has fallen behind.
-const BEHIND: Duration = Duration::from_millis(10);
 /// From so many calls on, packets that come close together share a wake-up …
 const MANY: usize = 8;
 /// … which saves an eighth of the processor time of 20 calls and costs half of this in delay.
@@ -80,10 +80,13 @@ struct Slot {
     armed: Option<Instant>,
     /// What the counters know of it, to the phone and to the user.
     told: [Flow; 2],
+    /// Whether it was opened for speech, and costs what a call costs.
+    talks: bool,
 }
 
 /// One media thread.
 pub(super) struct Worker {
+    pub(super) index: usize,
     pub(super) poll: Poll,
     pub(super) commands: Receiver<Command>,
     pub(super) reports: UnboundedSender<(CallId, Report)>,
@@ -92,15 +95,14 @@ pub(super) struct Worker {
     pub(super) random: Random,
 }
 
-/// A worker's calls and timers.
-#[derive(Default)]
+/// A worker's calls and timers, and how it copes with them.
 struct House {
     slots: Slab<Slot>,
     keys: BTreeMap<CallId, usize>,
     timers: BinaryHeap<Reverse<(Instant, usize, CallId)>>,
     /// When the counters learn of the calls next; `None` while there are none.
     tell_at: Option<Instant>,
-    worst_lag: Duration,
+    load: LoadMeter,
 }
 
 /// What is left of a bridge after it was called.
@@ -123,15 +125,25 @@ fn pause(calls: usize, awake: Duration) -> Option<Duration> {
 impl Worker {
     /// Runs until told to stop.
     pub(super) fn run(mut self) {
-        let mut house = House::default();
+        let mut house = House {
+            slots: Slab::new(),
+            keys: BTreeMap::new(),
+            timers: BinaryHeap::new(),
+            tell_at: None,
+            load: LoadMeter::new(Instant::now()),
+        };
         let mut events = Events::with_capacity(256);
         let mut batch = Batch::new();
         let mut woken = Instant::now();
         loop {
-            if let Some(pause) = pause(house.slots.len(), woken.elapsed()) {
-                std::thread::sleep(pause);
+            let mut now = Instant::now();
+            if let Some(measured) = house.load.note_awake(woken, now) {
+                self.publish(measured, house.slots.len());
             }
-            let now = Instant::now();
+            if let Some(pause) = pause(house.slots.len(), now.saturating_duration_since(woken)) {
+                std::thread::sleep(pause);
+                now = Instant::now();
+            }
             let due = house.timers.peek().map(|Reverse((at, ..))| *at).into_iter().chain(house.tell_at).min();
             let timeout = due.map(|at| at.saturating_duration_since(now));
             if let Err(failure) = self.poll.poll(&mut events, timeout) {
@@ -139,6 +151,7 @@ impl Worker {
                     error!(%failure, "the media thread cannot wait for its sockets");
                     std::thread::sleep(Duration::from_millis(1));
                 }
+                woken = Instant::now();
                 continue;
             }
             woken = Instant::now();
@@ -155,6 +168,30 @@ impl Worker {
         }
     }
 
+    /// Lets others see how this thread copes; once a second.
+    fn publish(&self, measured: Measured, calls: usize) {
+        let figures = &self.figures;
+        let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let store = |counter: &AtomicU64, value| counter.store(value, Ordering::Relaxed);
+        store(&figures.permille, measured.permille);
+        store(&figures.lag_micros, micros(measured.lag));
+        store(&figures.worst_lag_micros, micros(measured.worst_lag));
+        store(&figures.cpu_micros, micros(thread_clock()));
+        store(&figures.measured_talking, figures.talking.load(Ordering::Relaxed));
+        figures.measured.fetch_add(1, Ordering::Relaxed);
+        if let Some(seconds) = measured.behind {
+            let (load, lag) = (measured.permille / 10, measured.worst_lag.as_millis());
+            warn!(
+                worker = self.index,
+                calls,
+                load_percent = load,
+                worst_lag_ms = lag,
+                seconds,
+                "this media thread falls behind: the machine is too slow or too busy for its calls"
+            );
+        }
+    }
+
     fn receive(&self, house: &mut House, batch: &mut Batch, token: Token) {
         let (key, port) = (token.0 / PORTS.len(), token.0 % PORTS.len());
         for _ in 0..TURNS {
@@ -162,6 +199,9 @@ impl Worker {
             // An ICMP error of an earlier send shows up here; the next datagram is behind it.
             let more = batch.receive(&slot.sockets[port]).unwrap_or(true);
             let now = clock();
+            if let Some(first) = batch.first_arrival() {
+                house.load.note_lag(now.mono.saturating_duration_since(first));
+            }
             let mut count = 0;
             let Slot { bridge, .. } = slot;
             let calm = catch_unwind(AssertUnwindSafe(|| {
@@ -194,9 +234,9 @@ impl Worker {
             };
             slot.armed = None;
             let mut calm = true;
-            if slot.bridge.poll_timeout().is_some_and(|due| due <= now.mono) {
-                let lag = now.mono.saturating_duration_since(at);
-                house.worst_lag = house.worst_lag.max(lag);
+            if let Some(due) = slot.bridge.poll_timeout().filter(|due| *due <= now.mono) {
+                let lag = now.mono.saturating_duration_since(due);
+                house.load.note_lag(lag);
                 if lag > BEHIND {
                     self.figures.behind.fetch_add(1, Ordering::Relaxed);
                 }
@@ -214,8 +254,6 @@ impl Worker {
         for (_, slot) in &mut house.slots {
             self.tell_of(slot);
         }
-        let lag = u64::try_from(std::mem::take(&mut house.worst_lag).as_micros()).unwrap_or(u64::MAX);
-        self.figures.lag.store(lag, Ordering::Relaxed);
         house.tell_at = (!house.slots.is_empty()).then(|| now + TELL);
     }
 
@@ -233,6 +271,10 @@ impl Worker {
                 Ok(Command::Order(call, order)) => {
                     let Some(key) = house.keys.get(&call).copied() else { continue };
                     let Some(slot) = house.slots.get_mut(key) else { continue };
+                    if order == Order::SetStage(Stage::Open) && !slot.talks {
+                        slot.talks = true;
+                        self.figures.talking.fetch_add(1, Ordering::Relaxed);
+                    }
                     let calm = catch_unwind(AssertUnwindSafe(|| slot.bridge.handle_order(clock(), order)));
                     self.finish(house, key, calm.is_ok());
                 }
@@ -313,7 +355,8 @@ impl Worker {
                 .register(socket, token, Interest::READABLE)
                 .map_err(|_| OpenRefusal::NoResources)?;
         }
-        entry.insert(Slot { call, bridge, sockets, ports, armed: None, told: [Flow::default(); 2] });
+        let told = [Flow::default(); 2];
+        entry.insert(Slot { call, bridge, sockets, ports, armed: None, talks: false, told });
         house.keys.insert(call, key);
         Ok((key, report))
     }
@@ -444,6 +487,9 @@ impl Worker {
         lock(&self.shared.outside).give_back(now, slot.ports.0);
         lock(&self.shared.inside).give_back(now, slot.ports.1);
         lock(&self.shared.calls).remove(&slot.call);
+        if slot.talks {
+            self.figures.talking.fetch_sub(1, Ordering::Relaxed);
+        }
         self.figures.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }

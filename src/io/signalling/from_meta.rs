@@ -2,11 +2,12 @@
 
 use super::graveyard::Tomb;
 use super::switchboard::Switchboard;
-use crate::call::{Call, CallDirection, CallRecord, CrossedLeg, Fork, Input, RingPlan};
+use crate::call::{Call, CallDirection, CallRecord, CrossedLeg, Fork, HangupCause, Input, RingPlan};
 use crate::id::{CallId, Endpoint, PhoneNumberId, WaCallId};
 use crate::io::store::{InboxId, Store, StoreError};
 use crate::io::webhook::Delivery;
 use crate::masked::Masked;
+use crate::media::CapacityState;
 use crate::metrics::table;
 use crate::time::{Now, Wall};
 use crate::user::UserId;
@@ -166,6 +167,12 @@ impl Switchboard {
         let crossed = self.take_crossing_phone(now, number, &user);
         let mut record = self.record_of_user_call(now, number, wa_call, user, call.name);
         record.opened = call.arrived;
+        // A phone that dials this user has its place already.
+        if crossed.is_none() && buried.is_none() && self.parts.media.judge() == CapacityState::Refusing {
+            let call = Call::turned_away(now, record, self.parts.times, HangupCause::Overloaded);
+            self.admit(call, number, Some(inbox));
+            return;
+        }
         let accept_by = accept_by - self.accept_times[number].reserve();
         let plan = self.ring_plan(number, crossed.is_some() || buried.is_some(), accept_by);
         let leg = crossed.as_ref().map(|(_, leg)| *leg);

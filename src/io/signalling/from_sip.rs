@@ -8,10 +8,13 @@ use super::translate;
 use crate::call::{Call, CallDirection, CallRecord, Fork, HangupCause};
 use crate::dialplan::Dialled;
 use crate::id::{Endpoint, LegId, PhoneNumberId};
-use crate::media::Order;
+use crate::media::{CapacityState, Order};
 use crate::sip::{CallerOrigin, Event};
 use crate::time::Now;
 use crate::user::UserId;
+
+/// Seconds over which those are spread who were refused for want of capacity.
+const RETRY_WITHIN: u32 = 10;
 
 /// A phone's INVITE that waits for an answer.
 struct Dial {
@@ -67,6 +70,9 @@ impl Switchboard {
             HangupCause::Stopping
         } else {
             match self.parts.dialplan.resolve(&dial.endpoint, digits) {
+                Dialled::User(..) if self.parts.media.judge() == CapacityState::Refusing => {
+                    HangupCause::Overloaded
+                }
                 Dialled::User(number, user) => return self.call_user(now, dial, &number, user),
                 Dialled::Emergency => HangupCause::Emergency,
                 Dialled::NotAllowed => HangupCause::NotAllowed,
@@ -76,7 +82,12 @@ impl Switchboard {
         let verdict = cause.verdict();
         tracing::info!(from = %dial.endpoint, cause = verdict.label, "a dial attempt was refused");
         *self.figures.refused_dials.entry(verdict.label).or_default() += 1;
-        self.parts.agent.refuse(now, dial.leg, refuse(cause, now));
+        let mut refusal = refuse(cause, now);
+        if cause == HangupCause::Overloaded {
+            // Those who were refused together should not come back together.
+            refusal.retry_after = Some(1 + self.parts.random.below(RETRY_WITHIN));
+        }
+        self.parts.agent.refuse(now, dial.leg, refusal);
     }
 
     fn call_user(&mut self, now: Now, dial: Dial, number_id: &PhoneNumberId, user: UserId) {

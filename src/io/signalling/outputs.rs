@@ -117,6 +117,7 @@ impl Switchboard {
         spec.comfort_after = self.parts.comfort_after;
         spec.voip_metrics = self.wants_metrics(id);
         spec.timing = self.timing(id);
+        spec.complexity = self.parts.media.judge().complexity();
         self.parts.media.open(id, spec);
     }
 

@@ -315,6 +315,8 @@ impl Switchboard {
                 let _ = answer.send(self.take_figures());
             }
             Question::Closing(answer) => {
+                // Asked twice a second: the load is followed also while no calls come.
+                let _ = self.parts.media.judge();
                 let _ = answer.send(self.is_closing());
             }
             Question::Drain(done) => {

@@ -9,20 +9,31 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use cordboard::media::dtls::Identity;
-use cordboard::media::webrtc_leg::{WebRtcLeg, WebRtcSettings};
-use cordboard::random::Random;
-use cordboard::rtp::{PayloadType, RtpHeader, RtpTime, SeqNo, Ssrc};
-use cordboard::sdp::audio::RemoteAudio;
-use cordboard::sdp::webrtc::FingerprintCase;
+use crate::media::dtls::Identity;
+use crate::media::webrtc_leg::{WebRtcLeg, WebRtcSettings};
+use crate::random::Random;
+use crate::rtp::{PayloadType, RtpHeader, RtpTime, SeqNo, Ssrc};
+use crate::sdp::audio::RemoteAudio;
+use crate::sdp::webrtc::FingerprintCase;
 
-use crate::sound::{FRAMES, Sound};
+use super::sound::{FRAMES, Sound};
 
-pub(crate) const FRAME: Duration = Duration::from_millis(20);
+/// A frame of every call.
+pub const FRAME: Duration = Duration::from_millis(20);
 
 /// Where in the 20 ms a call speaks: calls do not speak in step.
-pub(crate) const fn offset(call: usize) -> Duration {
+#[must_use]
+pub const fn offset(call: usize) -> Duration {
     Duration::from_micros(call as u64 * 7_300 % 20_000)
+}
+
+/// What the phones speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PhoneSpeech {
+    /// G.711.
+    Pcmu,
+    /// Opus, the user's own packets, where the gateway offers it; else G.711.
+    Opus,
 }
 
 /// A user and a phone of one call.
@@ -31,6 +42,8 @@ struct Ends {
     user_socket: UdpSocket,
     phone: UdpSocket,
     gateway: SocketAddr,
+    /// The payload type of Opus, if the phone speaks it.
+    phone_opus: Option<u8>,
     sent: usize,
     next: Instant,
 }
@@ -46,7 +59,7 @@ fn text(hexadecimal: &str) -> String {
 }
 
 impl Ends {
-    fn meet(line: &str, call: u32, identity: &Arc<Identity>) -> (Self, String) {
+    fn meet(line: &str, call: u32, identity: &Arc<Identity>, speech: PhoneSpeech) -> (Self, String) {
         let (meta, phone) = line.split_once(' ').expect("two offers");
         let (user_socket, phone_socket) = (socket(), socket());
         let local = user_socket.local_addr().expect("it is bound");
@@ -61,15 +74,21 @@ impl Ends {
         let mut user = WebRtcLeg::new(settings, Random::from_number(call.into()));
         let answer = user.answer(Instant::now(), &text(meta)).expect("the gateway's own offer");
         user.start_dtls(Instant::now());
+        let offer = text(phone);
+        let phone_opus = opus_in(&offer).filter(|_| speech == PhoneSpeech::Opus);
+        let codec = phone_opus.map_or_else(
+            || "0".to_owned(),
+            |payload_type| format!("{payload_type}\r\na=rtpmap:{payload_type} opus/48000/2"),
+        );
         let phone_answer = format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-             m=audio {} RTP/AVP 0\r\n",
+             m=audio {} RTP/AVP {codec}\r\n",
             phone_socket.local_addr().expect("it is bound").port()
         );
-        let gateway = RemoteAudio::read(&text(phone)).expect("the gateway's own offer").rtp;
+        let gateway = RemoteAudio::read(&offer).expect("the gateway's own offer").rtp;
         let answers = format!("{} {}", hex::encode(answer), hex::encode(phone_answer));
         let next = Instant::now() + offset(call as usize);
-        (Self { user, user_socket, phone: phone_socket, gateway, sent: 0, next }, answers)
+        (Self { user, user_socket, phone: phone_socket, gateway, phone_opus, sent: 0, next }, answers)
     }
 
     fn listen(&mut self, now: Instant) {
@@ -96,7 +115,10 @@ impl Ends {
             ssrc: Ssrc(9),
         };
         let at = self.sent % FRAMES;
-        let packet = [&header(0, 160).to_bytes()[..], &sound.phone[at]].concat();
+        let packet = match self.phone_opus {
+            Some(payload_type) => [&header(payload_type, 960).to_bytes()[..], &sound.user[at]].concat(),
+            None => [&header(0, 160).to_bytes()[..], &sound.phone[at]].concat(),
+        };
         let _ = self.phone.send_to(&packet, self.gateway);
         let packet = [&header(111, 960).to_bytes()[..], &sound.user[at]].concat();
         if let Some((to, sealed)) = self.user.protect_rtp(&packet) {
@@ -104,6 +126,12 @@ impl Ends {
         }
         self.sent += 1;
     }
+}
+
+/// The payload type under which an offer has Opus.
+fn opus_in(offer: &str) -> Option<u8> {
+    let maps = offer.lines().filter_map(|line| line.strip_prefix("a=rtpmap:")?.split_once(' '));
+    maps.filter(|(_, codec)| codec.starts_with("opus/48000")).find_map(|(number, _)| number.parse().ok())
 }
 
 fn lines() -> Receiver<String> {
@@ -119,7 +147,10 @@ fn lines() -> Receiver<String> {
 }
 
 /// Runs until the input ends.
-pub(crate) fn run() {
+///
+/// # Panics
+/// If there are no ports, or what comes in is not of the protocol above.
+pub fn run(speech: PhoneSpeech) {
     let sound = Sound::new();
     let identity = Arc::new(Identity::generate().expect("cryptography works"));
     let mut calls: Vec<Ends> = Vec::new();
@@ -128,7 +159,7 @@ pub(crate) fn run() {
     loop {
         match offers.try_recv() {
             Ok(line) => {
-                let (ends, answers) = Ends::meet(&line, calls.len() as u32 + 1, &identity);
+                let (ends, answers) = Ends::meet(&line, calls.len() as u32 + 1, &identity, speech);
                 calls.push(ends);
                 let mut out = std::io::stdout().lock();
                 let _ = writeln!(out, "{answers}").and_then(|()| out.flush());

@@ -1,20 +1,28 @@
-//! The speech that everything here is measured with, ready in both codecs.
+//! The speech that a bench is measured with, ready in both codecs.
 
-use cordboard::codec::{FRAME_SAMPLES, G711};
+use crate::codec::{FRAME_SAMPLES, G711};
+use crate::simulator::voice;
 
 /// Frames before the speech begins again: 4 s.
-pub(crate) const FRAMES: usize = 200;
+pub const FRAMES: usize = 200;
 
 /// The same speech as the phones and the users send it.
-pub(crate) struct Sound {
+#[derive(Debug)]
+pub struct Sound {
     /// PCMU, 20 ms each.
-    pub(crate) phone: Vec<[u8; FRAME_SAMPLES]>,
+    pub phone: Vec<[u8; FRAME_SAMPLES]>,
     /// Opus as Meta sends it: wide band, 20 kbit/s, 20 ms each.
-    pub(crate) user: Vec<Vec<u8>>,
+    pub user: Vec<Vec<u8>>,
 }
 
 impl Sound {
-    pub(crate) fn new() -> Self {
+    /// Encodes it, which takes a moment.
+    ///
+    /// # Panics
+    /// If libopus has no memory for an encoder.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "a default should cost nothing")]
+    pub fn new() -> Self {
         let phone = (0..FRAMES)
             .map(|frame| {
                 let samples: [i16; FRAME_SAMPLES] =
@@ -24,19 +32,9 @@ impl Sound {
                 codes
             })
             .collect();
-        let mut encoder = opus::Encoder::new(16_000, opus::Channels::Mono, opus::Application::Voip)
-            .expect("libopus has memory");
-        encoder.set_bitrate(opus::Bitrate::Bits(20_000)).expect("a sound bitrate");
-        encoder.set_inband_fec(true).expect("redundancy is known");
-        encoder.set_packet_loss_perc(5).expect("a sound percentage");
-        let user = (0..FRAMES)
-            .map(|frame| {
-                let samples: [i16; 320] = std::array::from_fn(|at| speech(frame * 320 + at, 16_000.0));
-                let mut packet = [0; 400];
-                let length = encoder.encode(&samples, &mut packet).expect("a frame of 20 ms");
-                packet[..length].to_vec()
-            })
-            .collect();
+        let samples: Vec<i16> = (0..FRAMES * 320).map(|at| speech(at, 16_000.0)).collect();
+        let clip = voice::encode(&samples, voice::HEARD_RATE).expect("libopus has memory");
+        let user = (0..FRAMES).filter_map(|at| Some(clip.frame(at)?.to_vec())).collect();
         Self { phone, user }
     }
 }
