@@ -21,6 +21,7 @@ pub use self::fault::{ConfigFaults, Fault};
 pub use self::reader::KeyUse;
 pub use self::secret::{Machine, Surroundings};
 
+use crate::codec::{AudioCodec, EncoderSettings};
 use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::masked::Secret;
 use crate::user::Msisdn;
@@ -150,6 +151,10 @@ pub struct MediaConfig {
     pub comfort_after: Duration,
     /// How long a WebRTC port rests after a call.
     pub quarantine: Duration,
+    /// What is offered to phones and trunks, and taken of their offers; best first, not empty.
+    pub codecs: Vec<AudioCodec>,
+    /// How Opus is encoded.
+    pub opus: EncoderSettings,
     /// Towards WhatsApp.
     pub outside: RealmConfig,
     /// Towards phones and trunks.

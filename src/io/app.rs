@@ -92,6 +92,8 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         dead_after: config.media.dead_after,
         comfort_after: config.media.comfort_after,
         metric_peers: metric_peers(&config),
+        codecs: config.media.codecs.clone(),
+        encoder: config.media.opus,
         metrics: Arc::clone(&metrics),
         random,
     });

@@ -20,6 +20,7 @@ pub mod latch;
 pub mod leg_reports;
 pub mod line;
 pub mod outbox;
+pub mod pacer;
 pub mod packetizer;
 pub mod player;
 pub mod playout;
@@ -34,6 +35,8 @@ pub mod summary;
 pub mod to_meta;
 pub mod to_phone;
 
+#[cfg(test)]
+mod codec_stories;
 #[cfg(test)]
 mod playout_stories;
 #[cfg(test)]

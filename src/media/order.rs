@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::dtls::DtlsFailure;
 use super::summary::Summary;
-use crate::sdp::audio::{AudioCodec, AudioRefusal};
+use crate::codec::{AudioCodec, EncoderSettings};
+use crate::sdp::audio::AudioRefusal;
 use crate::sdp::webrtc::WebRtcRefusal;
 
 /// Who describes the WhatsApp leg first.
@@ -46,19 +47,22 @@ pub struct OpenSpec {
     pub dead_after: Duration,
     /// The generator takes over towards Meta when nothing was sent for this long.
     pub comfort_after: Duration,
+    /// How libopus encodes, towards Meta and towards phones with Opus.
+    pub encoder: EncoderSettings,
 }
 
 impl OpenSpec {
-    /// With the defaults: both laws of G.711, dead after 60 s, comfort after 60 ms.
+    /// With the defaults: every codec, the best sound first, dead after 60 s, comfort after 60 ms.
     #[must_use]
     pub fn new(meta: MetaSide, phone: PhoneSide) -> Self {
         Self {
             meta,
             phone,
-            codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
             voip_metrics: false,
+            codecs: vec![AudioCodec::Opus, AudioCodec::G722, AudioCodec::Pcmu, AudioCodec::Pcma],
             dead_after: Duration::from_secs(60),
             comfort_after: Duration::from_millis(60),
+            encoder: EncoderSettings::default(),
         }
     }
 }

@@ -110,6 +110,8 @@ impl Switchboard {
         spec.dead_after = self.parts.dead_after;
         spec.comfort_after = self.parts.comfort_after;
         spec.voip_metrics = self.wants_metrics(id);
+        spec.codecs.clone_from(&self.parts.codecs);
+        spec.encoder = self.parts.encoder;
         self.parts.media.open(id, spec);
     }
 

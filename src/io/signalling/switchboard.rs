@@ -15,6 +15,7 @@ use super::quality::MetricPeers;
 use super::registrations::{self, Keeper};
 use super::{BusinessNumber, Question, Reply, translate};
 use crate::call::{Call, CallTimes, Fork, HangupCause, Input, Order};
+use crate::codec::{AudioCodec, EncoderSettings};
 use crate::dialplan::DialPlan;
 use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
 use crate::io::graph::GraphClient;
@@ -52,6 +53,10 @@ pub struct Parts {
     pub comfort_after: Duration,
     /// Who is offered VoIP metrics.
     pub metric_peers: MetricPeers,
+    /// What phones are offered, best first.
+    pub codecs: Vec<AudioCodec>,
+    /// How Opus is encoded.
+    pub encoder: EncoderSettings,
     /// Where events are counted.
     pub metrics: Arc<Registry>,
     /// The next free call id's generator.

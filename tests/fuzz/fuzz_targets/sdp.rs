@@ -13,6 +13,8 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         rtcp: ([10, 0, 0, 1], 30_001).into(),
         codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
         voip_metrics: true,
+        codecs: AudioCodec::ALL.to_vec(),
+        opus_bitrate: 20_000,
     };
     let _ = Session::parse(text);
     let _ = read_webrtc(text);
