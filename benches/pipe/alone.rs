@@ -178,7 +178,7 @@ fn phone_packet(codes: &[u8], at: usize) -> Vec<u8> {
 }
 
 fn pcmu() -> PhoneFormat {
-    PhoneFormat { codec: AudioCodec::Pcmu, payload_type: PayloadType(0), telephone_event: None }
+    PhoneFormat { codec: AudioCodec::Pcmu, payload_type: PayloadType(0), events: [None, None] }
 }
 
 fn to_meta(sound: &Sound, times: u32) -> f64 {

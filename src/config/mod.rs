@@ -23,6 +23,7 @@ pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
 pub use self::secret::{Machine, Surroundings};
 
+use crate::codec::{AudioCodec, EncoderSettings};
 use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::masked::Secret;
 use crate::user::Msisdn;
@@ -162,6 +163,10 @@ pub struct MediaConfig {
     pub refuse_at: u32,
     /// New calls are also refused while every thread is later than this.
     pub refuse_lag: Duration,
+    /// What is offered to phones and trunks, and taken of their offers; best first, not empty.
+    pub codecs: Vec<AudioCodec>,
+    /// How Opus is encoded.
+    pub opus: EncoderSettings,
     /// Towards WhatsApp.
     pub outside: RealmConfig,
     /// Towards phones and trunks.

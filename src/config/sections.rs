@@ -16,6 +16,7 @@ use super::{
     AdminConfig, CallsConfig, Config, GraphConfig, LogConfig, LogFormat, LogLevel, MediaConfig, MediaTiming,
     RealmConfig, SipConfig, StoreConfig, Synchronous, TlsConfig, WebhookConfig,
 };
+use crate::codec::{AudioCodec, Bandwidth, Dtx, EncoderSettings, Redundancy};
 
 words!(Synchronous, "\"full\" or \"normal\"", "full" => Synchronous::Full, "normal" => Synchronous::Normal);
 words!(MediaTiming, "\"auto\", \"relay\" or \"playout\"",
@@ -24,6 +25,12 @@ words!(LogFormat, "\"text\" or \"json\"", "text" => LogFormat::Text, "json" => L
 words!(LogLevel, "error, warn, info, debug or trace, in quotes",
     "error" => LogLevel::Error, "warn" => LogLevel::Warn, "info" => LogLevel::Info,
     "debug" => LogLevel::Debug, "trace" => LogLevel::Trace);
+
+words!(AudioCodec, "\"opus\", \"g722\", \"pcmu\" or \"pcma\"",
+    "opus" => AudioCodec::Opus, "g722" => AudioCodec::G722,
+    "pcmu" => AudioCodec::Pcmu, "pcma" => AudioCodec::Pcma);
+words!(Bandwidth, "\"narrow\" (4 kHz), \"medium\" (6 kHz) or \"wide\" (8 kHz)",
+    "narrow" => Bandwidth::Narrow, "medium" => Bandwidth::Medium, "wide" => Bandwidth::Wide);
 
 /// What was read of the file; a part is `None` if something in it is wrong.
 ///
@@ -259,6 +266,8 @@ fn media(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<Med
     // Meta's relays know calls by our address and port: one used again at once would meet the old call.
     let quarantine = section.or("quarantine", secs(MINUTE));
     let (economy_at, refuse_at, refuse_lag) = overload(section);
+    let codecs = codecs(section);
+    let opus = section.part("opus", opus);
     let outside = section.part("outside", |it| realm(it, 40_000..=40_999, &mut listens.outside));
     let inside = section.part("inside", |it| realm(it, 41_000..=42_999, &mut listens.inside));
     Some(MediaConfig {
@@ -270,6 +279,8 @@ fn media(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<Med
         economy_at: economy_at?,
         refuse_at: refuse_at?,
         refuse_lag: refuse_lag?,
+        codecs: codecs?,
+        opus: opus?,
         outside: outside?,
         inside: inside?,
     })
@@ -292,6 +303,43 @@ fn overload(section: &mut Section<'_, '_, '_>) -> (Option<u32>, Option<u32>, Opt
     let limits = Duration::from_millis(5)..=secs(1);
     let lag = section.within("refuse_lag", lag, &limits, "a phone's own buffer hides about 60 ms");
     (economy, refuse, lag)
+}
+
+/// The best sound first: Opus goes through as it is, G.722 keeps its 7 kHz, and every phone has one of the others.
+fn codecs(section: &mut Section<'_, '_, '_>) -> Option<Vec<AudioCodec>> {
+    let example = "[\"opus\", \"g722\", \"pcmu\", \"pcma\"]";
+    let all = vec![AudioCodec::Opus, AudioCodec::G722, AudioCodec::Pcmu, AudioCodec::Pcma];
+    let codecs = section.list("codecs", Some(all), example)?;
+    let twice = codecs.iter().enumerate().find(|(at, codec)| codecs[..*at].contains(codec));
+    let problem = match twice {
+        _ if codecs.is_empty() => "must not be empty: no phone could talk".to_owned(),
+        Some((_, codec)) => format!("{} stands twice", codec.write()),
+        None => return Some(codecs),
+    };
+    section.fault_of("codecs", problem, format!("codecs = {example}"));
+    None
+}
+
+fn opus(section: &mut Section<'_, '_, '_>) -> Option<EncoderSettings> {
+    let default = EncoderSettings::default();
+    let complexity = section.or("complexity", u32::from(default.complexity));
+    let complexity = section.within("complexity", complexity, &(0..=10), "libopus knows no other");
+    let bitrate = section.or("bitrate", default.bitrate);
+    let why = "below, speech suffers; above, WhatsApp's own limit of 20000 is far away";
+    let bitrate = section.within("bitrate", bitrate, &(8000..=64_000), why);
+    let redundancy = section.or("redundancy", default.redundancy == Redundancy::InBand);
+    let expected_loss = section.or("expected_loss", u32::from(default.expected_loss));
+    let expected_loss = section.within("expected_loss", expected_loss, &(0..=50), "it is a percentage");
+    let bandwidth = section.or("bandwidth", default.bandwidth);
+    let dtx = section.or("dtx", default.dtx == Dtx::On);
+    Some(EncoderSettings {
+        complexity: u8::try_from(complexity?).ok()?,
+        bitrate: bitrate?,
+        redundancy: if redundancy? { Redundancy::InBand } else { Redundancy::Off },
+        expected_loss: u8::try_from(expected_loss?).ok()?,
+        bandwidth: bandwidth?,
+        dtx: if dtx? { Dtx::On } else { Dtx::Off },
+    })
 }
 
 fn realm(

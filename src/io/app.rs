@@ -103,6 +103,8 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         comfort_after: config.media.comfort_after,
         metric_peers: metric_peers(&config),
         timings: timings(&config),
+        codecs: config.media.codecs.clone(),
+        encoder: config.media.opus,
         metrics: Arc::clone(&metrics),
         random,
     });

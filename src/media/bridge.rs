@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::dtls::Identity;
+use super::format::Passing;
 use super::frames::Frames;
 use super::jitter::Timing;
 use super::latch::Source;
@@ -85,6 +86,7 @@ pub struct Bridge {
     foreign: u64,
     codecs: String,
     tap: Tap,
+    encoder: EncoderSettings,
     closed: bool,
 }
 
@@ -128,6 +130,10 @@ impl Bridge {
             },
             random.split(),
         );
+        let meta_sdp = match &spec.meta {
+            MetaSide::Offer => webrtc.offer(),
+            MetaSide::Answer { offer } => webrtc.answer(now.mono, offer).map_err(OpenRefusal::Meta)?,
+        };
         let mut phone = RtpLeg::new(LocalAudio {
             session_id: random.next_u64() >> 2,
             version: 1,
@@ -135,21 +141,17 @@ impl Bridge {
             rtcp: settings.rtcp,
             codecs: spec.codecs.clone(),
             voip_metrics: spec.voip_metrics,
+            opus_bitrate: bitrate(webrtc.remote()),
         });
         let phone_sdp = match &spec.phone {
             PhoneSide::Offer => phone.offer(),
             PhoneSide::Answer { offer } => phone.answer(offer).map_err(OpenRefusal::Phone)?,
         };
-        let meta_sdp = match &spec.meta {
-            MetaSide::Offer => webrtc.offer(),
-            MetaSide::Answer { offer } => webrtc.answer(now.mono, offer).map_err(OpenRefusal::Meta)?,
-        };
-        let encoder = EncoderSettings { complexity: spec.complexity, ..EncoderSettings::default() };
         let to_meta = ToMeta::new(LineSettings {
             ssrc,
             opus: OUR_OPUS,
             telephone_event: OUR_EVENTS,
-            encoder,
+            encoder: spec.encoder,
             comfort_after: spec.comfort_after,
             first_seq: SeqNo(u16::try_from(random.below(1 << 15)).unwrap_or(0)),
             first_timestamp: RtpTime(random.next_u32()),
@@ -164,7 +166,7 @@ impl Bridge {
                 SeqNo(u16::try_from(random.below(1 << 15)).unwrap_or(0)),
                 RtpTime(random.next_u32()),
             ),
-            encoder,
+            spec.encoder,
         )
         .map_err(|_| OpenRefusal::NoResources)?;
         let mut bridge = Self {
@@ -189,6 +191,7 @@ impl Bridge {
             foreign: 0,
             codecs: String::new(),
             tap: Tap::default(),
+            encoder: spec.encoder,
             closed: false,
         };
         bridge.set_timing(spec.timing);
@@ -200,9 +203,9 @@ impl Bridge {
     /// Sets the pipes to what Meta's description says, once it is known.
     fn take_remote(&mut self) -> Result<(), OpenRefusal> {
         let Some(remote) = self.webrtc.remote() else { return Ok(()) };
-        let RemoteWebRtc { opus, telephone_event, max_average_bitrate, .. } = remote;
+        let RemoteWebRtc { opus, telephone_event, .. } = remote;
         let events = telephone_event.map_or(OUR_EVENTS, |(payload_type, _)| payload_type);
-        let bitrate = max_average_bitrate.unwrap_or(BITRATE).clamp(*BITRATES.start(), *BITRATES.end());
+        let bitrate = bitrate(Some(remote)).min(self.encoder.bitrate);
         self.to_phone.set_source(*opus, Some(events));
         self.tap.set_format(Side::Meta, *opus, AudioCodec::Opus);
         self.to_meta.set_line(*opus, events, bitrate).map_err(|_| OpenRefusal::NoResources)
@@ -220,12 +223,7 @@ impl Bridge {
         self.to_meta.reception().set_clock(self.phone.clock());
         self.phone_reports.clock.start(now.mono);
         self.note_media(now.mono);
-        self.codecs = format!(
-            "opus/48000 → redundancy, plc → {0}/{1} {2} ms; {0}/{1} → relay, comfort → opus/48000 20 ms",
-            incoming.codec.name(),
-            incoming.codec.clock(),
-            outgoing.millis()
-        );
+        self.codecs = outgoing.route(BITRATE);
     }
 
     /// Carries out an order. Never fails: what goes wrong is a report.
@@ -279,6 +277,18 @@ impl Bridge {
     /// Lets a recorder hear both sides from now on.
     pub fn record(&mut self, inlet: Inlet) {
         self.tap.open(inlet);
+    }
+
+    /// Whether Opus may go through undecoded, both ways.
+    pub fn set_passing(&mut self, passing: Passing) {
+        self.to_meta.set_passing(passing);
+        self.to_phone.set_passing(passing);
+    }
+
+    /// Trades work for sound in this call's encoders: 0 (least work) to 10.
+    pub fn set_complexity(&mut self, complexity: u8) {
+        self.to_meta.set_complexity(complexity);
+        self.to_phone.set_complexity(complexity);
     }
 
     fn set_stage(&mut self, now: Now, stage: Stage) {
@@ -589,4 +599,10 @@ impl Bridge {
         }
         self.settle(now);
     }
+}
+
+/// Bits a second that Meta's side wants, within reason.
+fn bitrate(remote: Option<&RemoteWebRtc>) -> u32 {
+    let wanted = remote.and_then(|it| it.max_average_bitrate).unwrap_or(BITRATE);
+    wanted.clamp(*BITRATES.start(), *BITRATES.end())
 }

@@ -19,6 +19,12 @@ impl Frames {
         self.ends.push((self.bytes.len(), arrived));
     }
 
+    /// Adds a packet that is finished.
+    pub fn push_bytes(&mut self, packet: &[u8], arrived: Option<Instant>) {
+        self.bytes.extend_from_slice(packet);
+        self.ends.push((self.bytes.len(), arrived));
+    }
+
     /// The packets, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<Instant>)> {
         let mut start = 0;

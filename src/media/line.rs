@@ -83,6 +83,11 @@ impl Line {
         self.marker = true;
     }
 
+    /// Leaves the next slot out: its packet was lost on the way to us.
+    pub const fn leave_hole(&mut self) {
+        self.slot = self.slot.saturating_add(1);
+    }
+
     /// Leaves slots out, up to the one that is due now: after a stop of this process nobody needs them.
     pub fn skip_to(&mut self, now: Instant) {
         if let Some(due) = self.due() {

@@ -22,6 +22,7 @@ pub mod latch;
 pub mod leg_reports;
 pub mod line;
 pub mod outbox;
+pub mod pacer;
 pub mod packetizer;
 pub mod player;
 pub mod playout;
@@ -38,6 +39,8 @@ pub mod to_meta;
 pub mod to_phone;
 pub mod voice;
 
+#[cfg(test)]
+mod codec_stories;
 #[cfg(test)]
 mod playout_stories;
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::capacity::CapacityState;
 use super::dtls::DtlsFailure;
 use super::jitter::Timing;
 use super::summary::Summary;
-use crate::sdp::audio::{AudioCodec, AudioRefusal};
+use crate::codec::{AudioCodec, EncoderSettings};
+use crate::sdp::audio::AudioRefusal;
 use crate::sdp::webrtc::WebRtcRefusal;
 
 /// Who describes the WhatsApp leg first.
@@ -50,23 +50,23 @@ pub struct OpenSpec {
     pub comfort_after: Duration,
     /// Who keeps the time of what goes out, both ways.
     pub timing: Timing,
-    /// The Opus encoder's complexity, 0 to 10; [`super::CapacityState::complexity`] chooses it.
-    pub complexity: u8,
+    /// How libopus encodes, towards Meta and towards phones with Opus.
+    pub encoder: EncoderSettings,
 }
 
 impl OpenSpec {
-    /// With the defaults: both laws of G.711, dead after 60 s, comfort after 60 ms, complexity 5.
+    /// With the defaults: every codec, the best sound first, dead after 60 s, comfort after 60 ms.
     #[must_use]
     pub fn new(meta: MetaSide, phone: PhoneSide) -> Self {
         Self {
             meta,
             phone,
-            codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
             voip_metrics: false,
+            codecs: vec![AudioCodec::Opus, AudioCodec::G722, AudioCodec::Pcmu, AudioCodec::Pcma],
             dead_after: Duration::from_secs(60),
             comfort_after: Duration::from_millis(60),
             timing: Timing::Auto,
-            complexity: CapacityState::Normal.complexity(),
+            encoder: EncoderSettings::default(),
         }
     }
 }

@@ -32,7 +32,7 @@ impl Packetizer {
     pub fn new(line: &PhoneLine, settings: &EncoderSettings) -> Result<Self, CodecError> {
         let codec = line.format.codec;
         Ok(Self {
-            encoder: SpeechEncoder::new(codec, settings)?,
+            encoder: SpeechEncoder::new(codec, &line.settings(settings))?,
             codec,
             packet: codec.rate().samples(line.millis()),
             pcm: Vec::with_capacity(if codec == AudioCodec::Opus { STORAGE } else { 0 }),
@@ -123,7 +123,7 @@ mod tests {
     use crate::rtp::PayloadType;
 
     fn packetizer(codec: AudioCodec, millis: u64) -> Packetizer {
-        let format = PhoneFormat { codec, payload_type: PayloadType(0), telephone_event: None };
+        let format = PhoneFormat { codec, payload_type: PayloadType(0), events: [None, None] };
         let line = PhoneLine::new(format, Duration::from_millis(millis));
         Packetizer::new(&line, &EncoderSettings::default()).unwrap()
     }

@@ -85,7 +85,7 @@ impl Path {
         let format = |codec| PhoneFormat {
             codec,
             payload_type: PayloadType(0),
-            telephone_event: Some(EventFormat { payload_type: PayloadType(101), clock: 8000 }),
+            events: [Some(EventFormat { payload_type: PayloadType(101), clock: 8000 }), None],
         };
         let mut frames = Frames::default();
         let (pipe, speaker, payload_type) = match way {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::format::{EventFormat, PhoneFormat, PhoneLine};
+use super::format::{PhoneFormat, PhoneLine};
 use super::latch::{Latch, Source};
 use super::leg_reports::Metrics;
 use crate::rtp::{PayloadType, RtpPacket};
@@ -80,7 +80,7 @@ impl RtpLeg {
         let (Some(agreed), Some(latch)) = (&self.agreed, &mut self.latch) else { return Source::Foreign };
         let payload_type = packet.header.payload_type;
         let plausible = payload_type == agreed.receive_payload_type
-            || Some(payload_type) == agreed.receive_telephone_event
+            || agreed.receive_telephone_events.iter().flatten().any(|it| it.payload_type == payload_type)
             || payload_type == COMFORT_NOISE;
         if plausible { latch.judge(now, from) } else { Source::Foreign }
     }
@@ -144,7 +144,7 @@ impl RtpLeg {
         self.agreed.as_ref().map(|agreed| PhoneFormat {
             codec: agreed.codec,
             payload_type: agreed.receive_payload_type,
-            telephone_event: agreed.receive_telephone_event.map(events),
+            events: agreed.receive_telephone_events,
         })
     }
 
@@ -155,9 +155,9 @@ impl RtpLeg {
             let format = PhoneFormat {
                 codec: agreed.codec,
                 payload_type: agreed.payload_type,
-                telephone_event: agreed.telephone_event.map(events),
+                events: [agreed.telephone_event, None],
             };
-            PhoneLine::new(format, agreed.ptime)
+            PhoneLine { wishes: agreed.opus, ..PhoneLine::new(format, agreed.ptime) }
         })
     }
 
@@ -178,8 +178,4 @@ impl RtpLeg {
     pub fn is_held(&self) -> bool {
         self.agreed.is_some() && !(self.hears() && self.speaks())
     }
-}
-
-const fn events(payload_type: PayloadType) -> EventFormat {
-    EventFormat { payload_type, clock: 8000 }
 }

@@ -3,7 +3,23 @@
 use std::time::{Duration, Instant};
 
 use super::frames::Frames;
+use super::pacer::Pacer;
 use crate::rtp::{NtpTime, PayloadType, RtpHeader, RtpTime, SenderFacts, SeqNo, Ssrc};
+
+/// A packet of sound.
+#[derive(Clone, Copy, Debug)]
+pub struct Sound<'a> {
+    /// When the packet that it was made from was received.
+    pub arrived: Instant,
+    /// Of the codec.
+    pub payload_type: PayloadType,
+    /// A new piece of sound begins.
+    pub marker: bool,
+    /// How long it lasts, on the codec's clock.
+    pub ticks: u32,
+    /// The codec's bytes.
+    pub payload: &'a [u8],
+}
 
 /// Where the stream stands.
 #[derive(Debug)]
@@ -23,12 +39,13 @@ pub struct Stream {
     longest_gap: Duration,
     /// What the last packet lasts: `next` is its end.
     last_ticks: u32,
+    pacer: Pacer,
 }
 
 impl Stream {
     /// A stream that has not begun; the marker is set on its first packet.
     #[must_use]
-    pub const fn new(ssrc: Ssrc, seq: SeqNo, first: RtpTime) -> Self {
+    pub fn new(ssrc: Ssrc, seq: SeqNo, first: RtpTime) -> Self {
         Self {
             ssrc,
             seq,
@@ -41,6 +58,7 @@ impl Stream {
             before: (0, 0),
             longest_gap: Duration::ZERO,
             last_ticks: 0,
+            pacer: Pacer::default(),
         }
     }
 
@@ -65,32 +83,34 @@ impl Stream {
         self.marker = true;
     }
 
+    /// Time goes on by so many ticks that somebody else accounts for.
+    pub const fn pass_over(&mut self, ticks: u32) {
+        self.next = self.next.plus(ticks);
+    }
+
     /// Ticks of our clock in `span`.
     #[must_use]
     pub fn ticks(&self, span: Duration) -> u32 {
         u32::try_from(span.as_micros() * u128::from(self.clock) / 1_000_000).unwrap_or(u32::MAX)
     }
 
-    /// Sends a packet of sound that lasts `ticks`.
-    pub fn speak(
-        &mut self,
-        now: Instant,
-        arrived: Instant,
-        payload_type: PayloadType,
-        payload: &[u8],
-        ticks: u32,
-        out: &mut Frames,
-    ) {
+    /// Packets that were lost on their way to us stay lost to the phone, which repairs them itself.
+    pub const fn lose(&mut self, packets: u16) {
+        self.seq = SeqNo(self.seq.0.wrapping_add(packets));
+    }
+
+    /// Sends a packet of sound, not sooner than `apart` after the one before.
+    pub fn speak(&mut self, now: Instant, apart: Duration, sound: &Sound<'_>, out: &mut Frames) {
         let header = RtpHeader {
-            marker: std::mem::take(&mut self.marker),
-            payload_type,
+            marker: std::mem::take(&mut self.marker) || sound.marker,
+            payload_type: sound.payload_type,
             seq: self.seq,
             timestamp: self.next,
             ssrc: self.ssrc,
         };
-        self.next = self.next.plus(ticks);
-        self.last_ticks = ticks;
-        self.send(now, &header, payload, Some(arrived), out);
+        self.next = self.next.plus(sound.ticks);
+        self.last_ticks = sound.ticks;
+        self.send(now, apart, &header, sound.payload, Some(sound.arrived), out);
     }
 
     /// Sends a report of a key that began at `start`; what follows the key is a new piece of sound.
@@ -107,24 +127,36 @@ impl Stream {
             RtpHeader { marker: first, payload_type, seq: self.seq, timestamp: start, ssrc: self.ssrc };
         self.marker = true;
         self.last_ticks = 0;
-        self.send(now, &header, &report, None, out);
+        self.send(now, Duration::ZERO, &header, &report, None, out);
     }
 
     fn send(
         &mut self,
         now: Instant,
+        apart: Duration,
         header: &RtpHeader,
         payload: &[u8],
         arrived: Option<Instant>,
         out: &mut Frames,
     ) {
-        out.push(header, payload, arrived);
+        let leaves = self.pacer.place(now, apart, header, payload, arrived, out);
         self.seq = self.seq.next();
         self.packets += 1;
         self.bytes += payload.len() as u64;
-        if let Some(before) = self.last_sent.replace(now) {
-            self.longest_gap = self.longest_gap.max(now.saturating_duration_since(before));
+        if let Some(before) = self.last_sent.replace(leaves) {
+            self.longest_gap = self.longest_gap.max(leaves.saturating_duration_since(before));
         }
+    }
+
+    /// When a packet waits to leave.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.pacer.due()
+    }
+
+    /// Lets go what is due.
+    pub fn release(&mut self, now: Instant, out: &mut Frames) {
+        self.pacer.release(now, out);
     }
 
     /// The time stamp of the next sample.

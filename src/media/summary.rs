@@ -134,6 +134,8 @@ pub struct DirectionSummary {
     pub late: u64,
     /// Packets that could not be used: foreign source, unknown payload type, broken payload.
     pub refused: u64,
+    /// Opus packets that went on as they came.
+    pub passed: u64,
     /// Frames invented from the speech before them.
     pub concealed: u64,
     /// Frames restored from Opus redundancy.
@@ -181,7 +183,7 @@ impl DirectionSummary {
             "packets_in": self.packets_in, "bytes_in": self.bytes_in,
             "packets_out": self.packets_out, "bytes_out": self.bytes_out,
             "lost": self.lost, "duplicates": self.duplicates, "late": self.late, "refused": self.refused,
-            "concealed": self.concealed, "recovered": self.recovered, "comfort": self.comfort,
+            "passed": self.passed, "concealed": self.concealed, "recovered": self.recovered, "comfort": self.comfort,
             "skipped": self.skipped, "digits": self.digits,
             "longest_gap_ms": millis(self.longest_gap), "jitter_ms": millis(self.jitter),
             "playout": self.playout.to_json(),

@@ -7,9 +7,14 @@
 //! generator fills the slots: the end of the speech, fading, then the room's noise, both through the
 //! encoder (rule 12). Speech that returns takes the slot after the last one sent (rule 11).
 
+mod keys;
+mod passing;
+mod played;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use self::passing::Passage;
 use super::concealer::Concealer;
 use super::digits::Digits;
 use super::format::PhoneFormat;
@@ -23,7 +28,7 @@ use crate::codec::{
     AudioCodec, CodecError, EncoderSettings, MAX_FRAME_SAMPLES, MAX_OPUS_PACKET, OpusEncoder, SampleRate,
     SpeechDecoder,
 };
-use crate::rtp::{Arrival, Event, PayloadType, Reception, RtpPacket, RtpTime, SeqNo, Ssrc, TelephoneEvent};
+use crate::rtp::{Arrival, PayloadType, Reception, RtpPacket, RtpTime, SeqNo, Ssrc};
 
 /// Samples of 200 ms at the highest rate, far above any packet length in use.
 const LONGEST_PACKET: usize = SampleRate::Wide.samples(200);
@@ -47,7 +52,6 @@ const LAG_WINDOW: u32 = 50;
 const MOST_INSERTED: Duration = Duration::from_millis(200);
 /// After a stop longer than this, slots are skipped, not filled.
 const LONGEST_FILL: Duration = Duration::from_millis(500);
-mod played;
 
 /// What the stream towards Meta looks like.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +84,7 @@ pub struct ToMeta {
     encoder: OpusEncoder,
     format: Option<PhoneFormat>,
     decoder: SpeechDecoder,
+    passage: Passage,
     reception: Reception,
     reorder: Reorder,
     playout: Playout,
@@ -116,6 +121,7 @@ impl ToMeta {
             encoder: OpusEncoder::new(rate, &settings.encoder)?,
             format: None,
             decoder: SpeechDecoder::new(AudioCodec::Pcmu)?,
+            passage: Passage::default(),
             reception: Reception::new(8000),
             reorder: Reorder::default(),
             playout: Playout::of_phone(AudioCodec::Pcmu),
@@ -193,6 +199,10 @@ impl ToMeta {
             return Ok(());
         }
         if self.format.map(|it| it.codec) != Some(format.codec) {
+            self.stop_passing();
+            if format.codec == AudioCodec::Opus {
+                self.passage.prepare();
+            }
             let rate = format.codec.rate();
             self.decoder = SpeechDecoder::new(format.codec)?;
             if rate != self.rate {
@@ -228,6 +238,7 @@ impl ToMeta {
 
     fn drop_speech(&mut self) {
         self.playout.reset();
+        self.stop_passing();
         self.pcm.clear();
         self.due.clear();
         self.next = None;
@@ -244,7 +255,7 @@ impl ToMeta {
         self.figures.packets_in += 1;
         self.figures.bytes_in += packet.payload.len() as u64;
         let known = header.payload_type == format.payload_type
-            || format.is_event(header.payload_type)
+            || format.events_of(header.payload_type).is_some()
             || header.payload_type == COMFORT_NOISE;
         if !known {
             self.figures.refused += 1;
@@ -301,36 +312,15 @@ impl ToMeta {
         if !self.open || !self.line.has_begun() {
             return;
         }
-        if let Some(events) =
-            format.telephone_event.filter(|it| it.payload_type == packet.header.payload_type)
-        {
-            if let Ok(report) = TelephoneEvent::parse(packet.payload) {
-                let report = report.rescaled(events.clock, 8000);
-                let idle = !self.digits.is_active();
-                self.digits.hear(now, packet.header.timestamp, report);
-                if idle && self.digits.is_active() {
-                    self.drop_speech();
-                    self.concealer.forget();
-                    self.say(now, out);
-                }
-            }
+        if let Some(events) = format.events_of(packet.header.payload_type) {
+            self.hear_key(now, packet, events, out);
         } else if packet.header.payload_type == format.payload_type && !self.digits.is_active() {
-            self.speech(now, arrived, packet, format.codec);
+            if format.codec == AudioCodec::Opus {
+                self.opus_speech(now, arrived, packet, out);
+            } else {
+                self.speech(now, arrived, packet, format.codec);
+            }
             self.flush(now, out);
-        }
-    }
-
-    /// Says a key that came by signalling; the gate must be open for it like for speech.
-    pub fn press(&mut self, now: Instant, event: Event, duration: u16, out: &mut Frames) {
-        if !self.open || !self.line.has_begun() {
-            return;
-        }
-        let idle = !self.digits.is_active();
-        self.digits.press(event, duration);
-        if idle {
-            self.drop_speech();
-            self.concealer.forget();
-            self.say(now, out);
         }
     }
 
@@ -409,6 +399,9 @@ impl ToMeta {
 
     /// Sends the frames that are due.
     fn flush(&mut self, now: Instant, out: &mut Frames) {
+        if self.passage.is_open() {
+            return self.flush_passed(now, out);
+        }
         while let Some((_, arrived)) = self.due.pop_front_if(|(due, _)| *due <= now) {
             let mut storage = [0; MAX_FRAME_SAMPLES];
             let frame = &mut storage[..self.rate.frame()];
@@ -451,6 +444,7 @@ impl ToMeta {
 
     /// Fills the next slot from what was heard last, or with the room's noise.
     fn fill(&mut self, now: Instant, out: &mut Frames) {
+        self.stop_passing();
         let mut storage = [0; MAX_FRAME_SAMPLES];
         let frame = &mut storage[..self.rate.frame()];
         let kept = self.pcm.len().min(frame.len());
@@ -475,19 +469,6 @@ impl ToMeta {
         match self.encoder.encode(frame, &mut packet) {
             Ok(length) => self.line.speak(now, &packet[..length], arrived, out),
             Err(_) => self.figures.refused += 1,
-        }
-    }
-
-    /// Says the key for every slot that is due; the first report of a key does not wait for its slot.
-    fn say(&mut self, now: Instant, out: &mut Frames) {
-        // A line that is ahead already would fall silent for as long as the clock needs to catch up.
-        let mut first = self.line.due().is_some_and(|due| due <= now + SLOT);
-        while first || self.line.due().is_some_and(|due| due <= now) {
-            let Some(saying) = self.digits.say(now, self.line.timestamp()) else { return };
-            self.line.say(now, self.settings.telephone_event, &saying, out);
-            self.generating = true;
-            self.spliced = true;
-            first = false;
         }
     }
 

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::digits::Digits;
-use super::format::PhoneLine;
+use super::format::{Passing, PhoneLine};
 use super::frames::Frames;
 use super::jitter::Timing;
 use super::line::SLOT;
@@ -15,7 +15,7 @@ use super::packetizer::Packetizer;
 use super::player::Played;
 use super::playout::{PACE, Playout, UserVoice, Way, carries};
 use super::reorder::{Place, Reorder};
-use super::stream::Stream;
+use super::stream::{Sound, Stream};
 use super::summary::DirectionSummary;
 use super::voice::VoiceDetector;
 use crate::codec::{
@@ -55,6 +55,9 @@ pub struct ToPhone {
     out: Option<(PhoneLine, Packetizer)>,
     sending: bool,
     stream: Stream,
+    passing: Passing,
+    /// Packets went by that the decoder has not heard.
+    deaf: bool,
     voice: VoiceDetector,
     figures: DirectionSummary,
 }
@@ -88,6 +91,8 @@ impl ToPhone {
             out: None,
             sending: false,
             stream,
+            passing: Passing::Allowed,
+            deaf: false,
             voice: VoiceDetector::new(),
             figures: DirectionSummary::default(),
         })
@@ -111,7 +116,7 @@ impl ToPhone {
     pub fn set_out(&mut self, line: PhoneLine, sending: bool) -> Result<(), CodecError> {
         let codec = line.format.codec;
         match &mut self.out {
-            Some((before, packetizer)) if before.format.codec == codec => {
+            Some((before, packetizer)) if before.format.codec == codec && before.wishes == line.wishes => {
                 if before.format != line.format {
                     self.stream.leave_out(packetizer.clear());
                 }
@@ -145,6 +150,18 @@ impl ToPhone {
         if let Some((_, packetizer)) = &mut self.out {
             packetizer.set_complexity(complexity);
         }
+    }
+
+    /// Whether Opus may go through undecoded.
+    pub const fn set_passing(&mut self, passing: Passing) {
+        self.passing = passing;
+    }
+
+    /// How Opus packets go to the phone as they are; `None`: they are decoded.
+    fn passes(&self) -> Option<PayloadType> {
+        let (line, _) = self.out.as_ref()?;
+        let as_they_are = line.takes_opus(self.settings.bitrate) && self.passing == Passing::Allowed;
+        (as_they_are && self.sending && !self.digits.is_active()).then_some(line.format.payload_type)
     }
 
     /// Forgets what waits to fill a packet and tells its ticks.
@@ -243,6 +260,9 @@ impl ToPhone {
         };
         let mut storage = [0; MAX_FRAME_SAMPLES];
         let frame = &mut storage[..self.rate.frame()];
+        if std::mem::take(&mut self.deaf) {
+            self.decoder.reset();
+        }
         let mut voice = UserVoice { decoder: &mut self.decoder, frame: frame.len() };
         let played = player.play(due, &mut voice, frame);
         if played == Played::Speech {
@@ -314,6 +334,12 @@ impl ToPhone {
             self.next = None;
             return;
         }
+        if let Some(payload_type) = self.passes() {
+            return self.pass(now, arrived, packet, missing, payload_type, out);
+        }
+        if std::mem::take(&mut self.deaf) {
+            self.decoder.reset();
+        }
         let stamp = packet.header.timestamp;
         match self.next.map(|next| stamp.since(next)) {
             Some(0) => {}
@@ -330,6 +356,45 @@ impl ToPhone {
         self.next = Some(stamp.plus(count as u32 * (48_000 / self.rate.hz())));
         self.voice.hear(&samples[..count], self.rate.hz() as usize);
         self.push(now, arrived, &samples[..count], out);
+    }
+
+    /// Sends Opus on as it is, holes included: the phone repairs them from its own redundancy and sound.
+    fn pass(
+        &mut self,
+        now: Instant,
+        arrived: Instant,
+        packet: &RtpPacket<'_>,
+        missing: u16,
+        payload_type: PayloadType,
+        out: &mut Frames,
+    ) {
+        let Some(ticks) = OpusDecoder::ticks(packet.payload) else {
+            self.figures.refused += 1;
+            return;
+        };
+        if self.voice.spoke() {
+            self.deaf = true;
+        } else {
+            let mut samples = [0; MAX_OPUS_SAMPLES];
+            if let Ok(count) = self.decoder.decode(packet.payload, &mut samples) {
+                self.voice.hear(&samples[..count], self.rate.hz() as usize);
+            }
+        }
+        let stamp = packet.header.timestamp;
+        match self.next.map(|next| stamp.since(next)) {
+            Some(0) => {}
+            Some(apart @ 1..=LONGEST_JUMP) => {
+                self.drop_speech();
+                self.stream.pass_over(apart.unsigned_abs());
+                self.stream.lose(missing);
+            }
+            _ => self.catch_up(now),
+        }
+        self.next = Some(stamp.plus(ticks));
+        self.figures.passed += 1;
+        let marker = packet.header.marker;
+        let sound = Sound { arrived, payload_type, marker, ticks, payload: packet.payload };
+        self.stream.speak(now, PACE, &sound, out);
     }
 
     /// Repairs or leaves out what lies between the last packet and this one.
@@ -378,9 +443,14 @@ impl ToPhone {
         }
         let Some((line, packetizer)) = &mut self.out else { return };
         packetizer.push(samples);
-        let ticks = packetizer.ticks();
+        let (ticks, payload_type) = (packetizer.ticks(), line.format.payload_type);
+        // A little faster than they play, so that a sender whose clock is fast finds nobody waiting.
+        let length = packetizer.length() * 7 / 8;
+        let mut apart = PACE;
         while let Some(payload) = packetizer.packet() {
-            self.stream.speak(now, arrived, line.format.payload_type, payload, ticks, out);
+            let sound = Sound { arrived, payload_type, marker: false, ticks, payload };
+            self.stream.speak(now, apart, &sound, out);
+            apart = length;
         }
     }
 
@@ -393,7 +463,7 @@ impl ToPhone {
             self.next_report = Some(due + SLOT);
             self.stream.leave_out(self.stream.ticks(SLOT));
             let line = self.out.as_ref().filter(|_| self.sending);
-            let Some(events) = line.and_then(|(it, _)| it.format.telephone_event) else { continue };
+            let Some(events) = line.and_then(|(it, _)| it.format.events()) else { continue };
             let report = saying.report.rescaled(8000, events.clock).to_bytes();
             self.stream.say(now, events.payload_type, saying.start, saying.first, report, out);
         }
@@ -405,7 +475,8 @@ impl ToPhone {
         // Overdue frames are paced.
         let paced = self.stream.last_sent().map(|sent| sent + PACE);
         let play = self.due.map(|due| paced.map_or(due, |paced| due.max(paced)));
-        [self.reorder.deadline(), self.next_report, play].into_iter().flatten().min()
+        let waiting = [self.reorder.deadline(), self.next_report, play, self.stream.due()];
+        waiting.into_iter().flatten().min()
     }
 
     /// Does what is due; an early or extra call does nothing.
@@ -413,6 +484,7 @@ impl ToPhone {
         if self.reorder.deadline().is_some_and(|deadline| deadline <= now) {
             self.deliver_held(now, out);
         }
+        self.stream.release(now, out);
         self.play(now, out);
         self.say(now, out);
     }

@@ -9,8 +9,8 @@ use super::dtls::Identity;
 use super::webrtc_leg::{Received, WebRtcLeg, WebRtcSettings};
 use super::*;
 use crate::codec::{
-    EncoderSettings, FRAME_SAMPLES, G711, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder, OpusEncoder,
-    SampleRate,
+    AudioCodec, EncoderSettings, G711, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder, OpusEncoder,
+    SampleRate, SpeechDecoder, SpeechEncoder,
 };
 use crate::random::Random;
 use crate::rtp::{PacketKind, PayloadType, RtpHeader, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind};
@@ -52,6 +52,14 @@ impl Voice {
         };
         Self { speaking: false, sound: speech, header, sample: 0, next: now }
     }
+
+    /// What it says at any rate; a sound of its own is told at 8 kHz only.
+    fn sound_at(&self, at: usize, rate: SampleRate) -> i16 {
+        match rate {
+            SampleRate::Narrow => (self.sound)(at),
+            SampleRate::Wide => speech_at(at, rate),
+        }
+    }
 }
 
 pub(super) fn millis(count: u64) -> Duration {
@@ -60,7 +68,12 @@ pub(super) fn millis(count: u64) -> Duration {
 
 /// Something like speech: voiced syllables of 240 ms with pauses of 60 ms, at 8 kHz.
 pub(super) fn speech(at: usize) -> i16 {
-    let t = at as f32 / 8000.0;
+    speech_at(at, SampleRate::Narrow)
+}
+
+/// The same at any rate; at 16 kHz it reaches beyond 4 kHz.
+pub(super) fn speech_at(at: usize, rate: SampleRate) -> i16 {
+    let t = at as f32 / rate.hz() as f32;
     let syllable = (t / 0.3).fract();
     let strength = if syllable < 0.8 { (syllable / 0.8 * std::f32::consts::PI).sin() } else { 0.0 };
     let pitch = 130.0 + 15.0 * (t * 2.0).sin();
@@ -95,15 +108,18 @@ pub(super) struct World {
     pub(super) user_rtcp: Vec<Vec<u8>>,
     pub(super) phone_rtcp: Vec<Vec<u8>>,
     pub(super) reports: Vec<(Duration, Report)>,
-    encoder: OpusEncoder,
+    /// What the phone speaks, and the rate of everything that is said.
+    pub(super) codec: AudioCodec,
+    pub(super) phone_encoder: SpeechEncoder,
+    pub(super) encoder: OpusEncoder,
     random: Random,
     under_way: BTreeMap<(Instant, u64), (BridgePort, SocketAddr, Vec<u8>)>,
     count: u64,
 }
 
-fn narrow_encoder(expected_loss: u8) -> OpusEncoder {
+fn opus_encoder(rate: SampleRate, expected_loss: u8) -> OpusEncoder {
     let settings = EncoderSettings { expected_loss, ..EncoderSettings::default() };
-    OpusEncoder::new(SampleRate::Narrow, &settings).unwrap()
+    OpusEncoder::new(rate, &settings).unwrap()
 }
 
 fn identity(which: usize) -> Arc<Identity> {
@@ -112,15 +128,40 @@ fn identity(which: usize) -> Arc<Identity> {
 }
 
 pub(super) fn phone_sdp(direction: &str, ptime: usize) -> String {
+    codec_sdp(AudioCodec::Pcmu, direction, ptime)
+}
+
+/// The payload type of `codec` in all descriptions here.
+pub(super) const fn payload_type(codec: AudioCodec) -> PayloadType {
+    PayloadType(match codec {
+        AudioCodec::Pcmu => 0,
+        AudioCodec::Pcma => 8,
+        AudioCodec::G722 => 9,
+        AudioCodec::Opus => 111,
+    })
+}
+
+/// A phone's description with one codec; events beside Opus stand on its clock.
+pub(super) fn codec_sdp(codec: AudioCodec, direction: &str, ptime: usize) -> String {
+    let PayloadType(number) = payload_type(codec);
+    let (name, clock) = (codec.name(), codec.clock());
+    let (events, channels) = if codec == AudioCodec::Opus { (110, "/2") } else { (101, "") };
+    let fmtp = if codec == AudioCodec::Opus { "a=fmtp:111 useinbandfec=1\r\n" } else { "" };
     format!(
-        "v=0\r\no=- 1 1 IN IP4 10.0.0.7\r\ns=-\r\nc=IN IP4 10.0.0.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 101\r\n\
-         a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:{ptime}\r\na={direction}\r\n"
+        "v=0\r\no=- 1 1 IN IP4 10.0.0.7\r\ns=-\r\nc=IN IP4 10.0.0.7\r\nt=0 0\r\n\
+         m=audio 4000 RTP/AVP {number} {events}\r\na=rtpmap:{number} {name}/{clock}{channels}\r\n{fmtp}\
+         a=rtpmap:{events} telephone-event/{clock}\r\na=ptime:{ptime}\r\na={direction}\r\n"
     )
 }
 
 impl World {
     /// Both legs described, the phone answered, the gate shut, nothing under way.
     pub(super) fn new(seed: u64) -> Self {
+        Self::with(seed, AudioCodec::Pcmu, 20)
+    }
+
+    /// The same with another codec and packet length of the phone.
+    pub(super) fn with(seed: u64, codec: AudioCodec, ptime: usize) -> Self {
         let start = Instant::now();
         let now = Now { mono: start, wall: Wall(1_790_000_000_000) };
         let mut random = Random::from_number(seed);
@@ -153,7 +194,7 @@ impl World {
         user.start_dtls(start);
         bridge.handle_order(now, Order::ApplyMetaAnswer { sdp: answer });
         bridge.handle_order(now, Order::StartDtls);
-        bridge.handle_order(now, Order::ApplyPhoneAnswer { sdp: phone_sdp("sendrecv", 20) });
+        bridge.handle_order(now, Order::ApplyPhoneAnswer { sdp: codec_sdp(codec, "sendrecv", ptime) });
         Self {
             start,
             now: start,
@@ -161,16 +202,18 @@ impl World {
             user,
             phone_path: Path::default(),
             user_path: Path::default(),
-            phone: Voice::new(start, 0, 55),
+            phone: Voice::new(start, payload_type(codec).0, 55),
             user_voice: Voice::new(start, 111, 77),
-            ptime: 20,
+            ptime,
             phone_address: PHONE.parse().unwrap(),
             user_heard: Vec::new(),
             phone_heard: Vec::new(),
             user_rtcp: Vec::new(),
             phone_rtcp: Vec::new(),
             reports: Vec::new(),
-            encoder: narrow_encoder(10),
+            codec,
+            phone_encoder: SpeechEncoder::new(codec, &EncoderSettings::default()).unwrap(),
+            encoder: opus_encoder(codec.rate(), 10),
             random,
             under_way: BTreeMap::new(),
             count: 0,
@@ -179,7 +222,12 @@ impl World {
 
     /// A call that is up: keys there, gate open, everybody silent, nothing remembered.
     pub(super) fn up(seed: u64) -> Self {
-        let mut world = Self::new(seed);
+        Self::up_with(seed, AudioCodec::Pcmu, 20)
+    }
+
+    /// The same with another codec and packet length of the phone.
+    pub(super) fn up_with(seed: u64, codec: AudioCodec, ptime: usize) -> Self {
+        let mut world = Self::with(seed, codec, ptime);
         // Both sides begin as controlling, and a lost race costs a retransmission or two.
         world.run(millis(2000));
         assert!(world.told(&Report::DtlsUp).is_some());
@@ -223,28 +271,46 @@ impl World {
     }
 
     fn speak(&mut self) {
+        let rate = self.codec.rate();
         if self.phone.next <= self.now {
             self.phone.next += millis(self.ptime as u64);
+            let start = self.phone.sample;
+            self.phone.sample += rate.samples(self.ptime);
             if self.phone.speaking {
-                let start = self.phone.sample;
-                let samples: Vec<i16> = (start..start + self.ptime * 8).map(self.phone.sound).collect();
-                let mut codes = vec![0; samples.len()];
-                G711::MuLaw.encode(&samples, &mut codes);
-                self.phone_sends(&codes, samples.len() as u32);
+                let samples: Vec<i16> =
+                    (start..self.phone.sample).map(|at| self.phone.sound_at(at, rate)).collect();
+                let mut payload = vec![0; samples.len()];
+                let length = self.phone_encoder.encode(&samples, &mut payload).unwrap();
+                self.phone_sends(&payload[..length], self.codec.ticks(samples.len()));
             }
-            self.phone.sample += self.ptime * 8;
         }
         if self.user_voice.next <= self.now {
             self.user_voice.next += millis(20);
             if self.user_voice.speaking {
                 let start = self.user_voice.sample;
-                let frame: [i16; FRAME_SAMPLES] = std::array::from_fn(|at| (self.user_voice.sound)(start + at));
+                let frame: Vec<i16> =
+                    (start..start + rate.frame()).map(|at| self.user_voice.sound_at(at, rate)).collect();
                 let mut packet = [0; MAX_OPUS_PACKET];
                 let length = self.encoder.encode(&frame, &mut packet).unwrap();
                 self.user_sends(&packet[..length], 960);
             }
-            self.user_voice.sample += 160;
+            self.user_voice.sample += rate.frame();
         }
+    }
+
+    /// The phone goes on with another codec, by its own re-offer.
+    pub(super) fn change_codec(&mut self, codec: AudioCodec) {
+        self.order(Order::AnswerPhoneReoffer { sdp: Some(codec_sdp(codec, "sendrecv", self.ptime)) });
+        if codec.rate() != self.codec.rate() {
+            self.encoder = opus_encoder(codec.rate(), 10);
+            for voice in [&mut self.phone, &mut self.user_voice] {
+                voice.sample = codec.rate().samples(voice.sample * 1000 / self.codec.rate().hz() as usize);
+            }
+        }
+        self.phone_encoder = SpeechEncoder::new(codec, &EncoderSettings::default()).unwrap();
+        self.codec = codec;
+        self.phone.header.payload_type = payload_type(codec);
+        self.phone.header.marker = true;
     }
 
     /// The phone sends a packet whose time stamp then moves on by `ticks`.
@@ -360,9 +426,14 @@ pub(super) fn assert_unbroken(heard: &[Heard], early: Duration, late: Duration) 
     }
 }
 
-/// What a WhatsApp user would hear, by libopus, a frame per packet.
+/// What a WhatsApp user would hear, by libopus, a frame per packet, at 8 kHz.
 pub(super) fn decode_opus(heard: &[Heard]) -> Vec<i16> {
-    let mut decoder = OpusDecoder::new(SampleRate::Narrow).unwrap();
+    decode_opus_at(heard, SampleRate::Narrow)
+}
+
+/// The same at another rate.
+pub(super) fn decode_opus_at(heard: &[Heard], rate: SampleRate) -> Vec<i16> {
+    let mut decoder = OpusDecoder::new(rate).unwrap();
     let mut out = [0; MAX_OPUS_SAMPLES];
     let mut samples = Vec::new();
     for it in heard.iter().filter(|it| it.header.payload_type == PayloadType(111)) {
@@ -372,7 +443,18 @@ pub(super) fn decode_opus(heard: &[Heard]) -> Vec<i16> {
     samples
 }
 
-/// What a phone would hear.
+/// What a phone with `codec` would hear, at the codec's rate.
+pub(super) fn decode_phone(heard: &[Heard], codec: AudioCodec) -> Vec<i16> {
+    let (mut decoder, mut out) = (SpeechDecoder::new(codec).unwrap(), [0; MAX_OPUS_SAMPLES]);
+    let speech = heard.iter().filter(|it| it.header.payload_type == payload_type(codec));
+    speech.fold(Vec::new(), |mut samples, it| {
+        let count = decoder.decode(&it.payload, &mut out).unwrap();
+        samples.extend(&out[..count]);
+        samples
+    })
+}
+
+/// What a phone with PCMU would hear.
 pub(super) fn decode_g711(heard: &[Heard]) -> Vec<i16> {
     heard.iter().flat_map(|it| it.payload.iter().map(|code| G711::MuLaw.sample(*code))).collect()
 }
@@ -393,11 +475,16 @@ pub(super) fn likeness(said: &[i16], heard: &[i16], most: usize) -> (usize, f32)
 
 /// `said` through libopus with the gateway's settings and nothing else: what the pipe is measured against.
 pub(super) fn libopus_alone(said: &[i16], expected_loss: u8) -> Vec<i16> {
-    let mut encoder = narrow_encoder(expected_loss);
-    let mut decoder = OpusDecoder::new(SampleRate::Narrow).unwrap();
+    libopus_alone_at(said, expected_loss, SampleRate::Narrow)
+}
+
+/// The same at another rate.
+pub(super) fn libopus_alone_at(said: &[i16], expected_loss: u8, rate: SampleRate) -> Vec<i16> {
+    let mut encoder = opus_encoder(rate, expected_loss);
+    let mut decoder = OpusDecoder::new(rate).unwrap();
     let (mut packet, mut out) = ([0; MAX_OPUS_PACKET], [0; MAX_OPUS_SAMPLES]);
     let mut heard = Vec::new();
-    for frame in said.as_chunks::<FRAME_SAMPLES>().0 {
+    for frame in said.chunks_exact(rate.frame()) {
         let length = encoder.encode(frame, &mut packet).unwrap();
         let count = decoder.decode(&packet[..length], &mut out).unwrap();
         heard.extend(&out[..count]);

@@ -3,39 +3,63 @@
 //! Phones differ most here, so reading forgives much: static payload types without `rtpmap`, hold
 //! by address 0.0.0.0 as in RFC 2543, several sections, RTCP on its own address.
 
+mod opus;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use self::opus::OpusWishes;
+use self::opus::OurOpus;
 use super::session::{Attribute, Connection, Media, Origin, Session};
 pub use crate::codec::AudioCodec;
 use crate::rtp::PayloadType;
 
-/// The payload type of our events in offers; what most phones use themselves.
-const OUR_EVENTS: PayloadType = PayloadType(101);
+/// Our events in offers: 101 at 8 kHz is what most phones use themselves, the other stands beside Opus (rule 18).
+const OUR_EVENTS: [EventFormat; 2] = [
+    EventFormat { payload_type: PayloadType(101), clock: 8000 },
+    EventFormat { payload_type: PayloadType(110), clock: 48_000 },
+];
 /// Packet length where nobody says otherwise, and the only one that we ask for.
 const PTIME: Duration = Duration::from_millis(20);
 /// Packet lengths that we are willing to send.
 const PTIME_RANGE: std::ops::RangeInclusive<u64> = 10..=60;
 
-const fn static_type(codec: AudioCodec) -> PayloadType {
+/// The payload type in our offers: RFC 3551's, and for Opus what browsers use.
+const fn our_type(codec: AudioCodec) -> PayloadType {
     match codec {
         AudioCodec::Pcmu => PayloadType(0),
         AudioCodec::Pcma => PayloadType(8),
         AudioCodec::G722 => PayloadType(9),
-        AudioCodec::Opus => PayloadType(107),
+        AudioCodec::Opus => PayloadType(111),
     }
 }
 
 /// The codec of a payload type: by its `rtpmap`, or by RFC 3551's table where there is none.
 fn codec_of(media: &Media, format: PayloadType) -> Option<AudioCodec> {
-    [AudioCodec::Pcmu, AudioCodec::Pcma].into_iter().find(|codec| match media.rtpmap(format) {
+    AudioCodec::ALL.into_iter().find(|codec| match media.rtpmap(format) {
         Some(map) => {
-            map.encoding.eq_ignore_ascii_case(codec.name())
-                && map.clock == codec.clock()
-                && map.channels == codec.channels()
+            let name = map.encoding.eq_ignore_ascii_case(codec.name());
+            // G.722 samples at 16 kHz, and some phones say so (RFC 3551 §4.5.2 tells them not to).
+            let clock = map.clock == codec.clock() || (*codec == AudioCodec::G722 && map.clock == 16_000);
+            name && clock && map.channels == codec.channels()
         }
-        None => format == static_type(*codec),
+        None => *codec != AudioCodec::Opus && format == our_type(*codec),
     })
+}
+
+/// Telephone events (RFC 4733) as one side writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventFormat {
+    /// Their payload type.
+    pub payload_type: PayloadType,
+    /// Ticks a second of their durations: 8000 or 48,000.
+    pub clock: u32,
+}
+
+/// The events to send beside `codec`: on its own clock, else at 8 kHz.
+fn events_beside(codec: AudioCodec, events: &[EventFormat]) -> Option<EventFormat> {
+    let on = |clock| events.iter().copied().find(|it| it.clock == clock);
+    on(codec.clock()).or_else(|| on(8000))
 }
 
 /// Which way audio flows, seen by the side that says so (RFC 3264 §5.1).
@@ -124,8 +148,10 @@ pub struct RemoteAudio {
     pub direction: Direction,
     /// The formats that we know, in its order.
     pub formats: Vec<(PayloadType, AudioCodec)>,
-    /// RFC 4733 events at 8 kHz.
-    pub telephone_event: Option<PayloadType>,
+    /// RFC 4733 events that we can write, in its order.
+    pub telephone_events: Vec<EventFormat>,
+    /// What it wishes of Opus, if that is among its formats.
+    pub opus: OpusWishes,
     /// The packet length that it wants to receive.
     pub ptime: Duration,
     /// It takes VoIP metrics (RFC 3611 §5.1, `a=rtcp-xr:voip-metrics`).
@@ -149,6 +175,8 @@ pub struct LocalAudio {
     pub codecs: Vec<AudioCodec>,
     /// We want VoIP metrics, and send them to who wants them too.
     pub voip_metrics: bool,
+    /// Bits a second of Opus that we ask for.
+    pub opus_bitrate: u32,
 }
 
 /// What both sides have agreed on, seen from our side.
@@ -161,9 +189,11 @@ pub struct Negotiated {
     /// With which it comes.
     pub receive_payload_type: PayloadType,
     /// With which we send events, if the far end takes them.
-    pub telephone_event: Option<PayloadType>,
-    /// With which they come.
-    pub receive_telephone_event: Option<PayloadType>,
+    pub telephone_event: Option<EventFormat>,
+    /// With which they may come.
+    pub receive_telephone_events: [Option<EventFormat>; 2],
+    /// What the far end wishes of Opus.
+    pub opus: OpusWishes,
     /// Where RTP goes.
     pub remote_rtp: SocketAddr,
     /// Where RTCP goes; the same as `remote_rtp` with `rtcp_mux`.
@@ -196,18 +226,23 @@ impl RemoteAudio {
         let next = SocketAddr::new(ip, media.port.saturating_add(1));
         let rtcp = if rtcp_mux { rtp } else { media.rtcp(ip).filter(|a| a.port() != 0).unwrap_or(next) };
         let direction = direction_of(session, media);
-        let ptime =
-            session.value(media, "ptime").and_then(|value| value.split('.').next()?.parse::<u64>().ok());
-        let ptime = ptime.filter(|&millis| millis != 0).map_or(PTIME, |millis| {
-            Duration::from_millis(millis.clamp(*PTIME_RANGE.start(), *PTIME_RANGE.end()))
-        });
+        let millis = |name| {
+            let millis = session.value(media, name)?.split('.').next()?.parse::<u64>().ok();
+            millis.filter(|&it| it != 0)
+        };
+        let ptime = millis("ptime").unwrap_or(20).min(millis("maxptime").unwrap_or(u64::MAX));
+        let ptime = Duration::from_millis(ptime.clamp(*PTIME_RANGE.start(), *PTIME_RANGE.end()));
+        let formats: Vec<_> =
+            media.payload_types().filter_map(|format| Some((format, codec_of(media, format)?))).collect();
+        let opus = formats.iter().find(|(_, codec)| *codec == AudioCodec::Opus);
         Ok(Self {
             rtp,
             rtcp,
             rtcp_mux,
             direction: if ip.is_unspecified() { direction.deaf() } else { direction },
-            formats: media.payload_types().filter_map(|pt| Some((pt, codec_of(media, pt)?))).collect(),
-            telephone_event: media.payload_types().find(|&format| is_events(media, format)),
+            opus: opus.map_or_else(OpusWishes::default, |(format, _)| OpusWishes::of(media, *format)),
+            formats,
+            telephone_events: media.payload_types().filter_map(|format| events_of(media, format)).collect(),
             ptime,
             voip_metrics: wants_metrics(session, media),
             origin: session.origin,
@@ -215,13 +250,18 @@ impl RemoteAudio {
     }
 }
 
+/// The events of our offers.
+fn our_events(local: &LocalAudio) -> &'static [EventFormat] {
+    if local.codecs.contains(&AudioCodec::Opus) { &OUR_EVENTS } else { &OUR_EVENTS[..1] }
+}
+
 /// Our offer.
 #[must_use]
 pub fn write_offer(local: &LocalAudio) -> String {
-    let formats: Vec<_> = local.codecs.iter().map(|&codec| (static_type(codec), codec)).collect();
+    let formats: Vec<_> = local.codecs.iter().map(|&codec| (our_type(codec), codec)).collect();
     let ours = Ours {
         formats: &formats,
-        events: Some(OUR_EVENTS),
+        events: our_events(local),
         direction: Direction::SendRecv,
         protocol: "RTP/AVP",
         mux: local.rtp == local.rtcp,
@@ -244,9 +284,11 @@ pub fn read_answer(local: &LocalAudio, sdp: &str) -> Result<Negotiated, AudioRef
     Ok(Negotiated {
         codec,
         payload_type,
-        receive_payload_type: static_type(codec),
-        telephone_event: remote.telephone_event,
-        receive_telephone_event: remote.telephone_event.map(|_| OUR_EVENTS),
+        receive_payload_type: our_type(codec),
+        telephone_event: events_beside(codec, &remote.telephone_events),
+        receive_telephone_events: OUR_EVENTS
+            .map(|ours| remote.telephone_events.iter().any(|it| it.clock == ours.clock).then_some(ours)),
+        opus: remote.opus,
         remote_rtp: remote.rtp,
         remote_rtcp: if remote.rtcp_mux && !rtcp_mux { unmuxed } else { remote.rtcp },
         rtcp_mux,
@@ -267,9 +309,10 @@ pub fn answer_offer(local: &LocalAudio, offer: &str) -> Result<(String, Negotiat
     let known = |&&(_, codec): &&(PayloadType, AudioCodec)| local.codecs.contains(&codec);
     let &(payload_type, codec) = remote.formats.iter().find(known).ok_or(AudioRefusal::NoCommonCodec)?;
     let direction = remote.direction.reversed();
+    let events = events_beside(codec, &remote.telephone_events);
     let ours = Ours {
         formats: &[(payload_type, codec)],
-        events: remote.telephone_event,
+        events: events.as_slice(),
         direction,
         protocol: &theirs.media[chosen].protocol,
         mux: remote.rtcp_mux,
@@ -285,8 +328,9 @@ pub fn answer_offer(local: &LocalAudio, offer: &str) -> Result<(String, Negotiat
         codec,
         payload_type,
         receive_payload_type: payload_type,
-        telephone_event: remote.telephone_event,
-        receive_telephone_event: remote.telephone_event,
+        telephone_event: events,
+        receive_telephone_events: [events, None],
+        opus: remote.opus,
         remote_rtp: remote.rtp,
         remote_rtcp: remote.rtcp,
         rtcp_mux: remote.rtcp_mux,
@@ -300,7 +344,7 @@ pub fn answer_offer(local: &LocalAudio, offer: &str) -> Result<(String, Negotiat
 /// What our section differs in.
 struct Ours<'a> {
     formats: &'a [(PayloadType, AudioCodec)],
-    events: Option<PayloadType>,
+    events: &'a [EventFormat],
     direction: Direction,
     protocol: &'a str,
     mux: bool,
@@ -308,14 +352,22 @@ struct Ours<'a> {
 }
 
 fn section(local: &LocalAudio, ours: &Ours<'_>) -> Media {
-    let types: Vec<_> = ours.formats.iter().map(|&(format, _)| format).chain(ours.events).collect();
+    let events = ours.events.iter().map(|it| it.payload_type);
+    let types: Vec<_> = ours.formats.iter().map(|&(format, _)| format).chain(events).collect();
     let mut media = Media::new("audio", local.rtp.port(), ours.protocol, &types);
     for &(PayloadType(format), codec) in ours.formats {
-        media.set("rtpmap", format_args!("{format} {}/{}", codec.name(), codec.clock()));
+        let (name, clock) = (codec.name(), codec.clock());
+        if codec == AudioCodec::Opus {
+            let parameters = OurOpus { max_average_bitrate: local.opus_bitrate };
+            media.set("rtpmap", format_args!("{format} {name}/{clock}/{}", codec.channels()));
+            media.set("fmtp", format_args!("{format} {parameters}"));
+        } else {
+            media.set("rtpmap", format_args!("{format} {name}/{clock}"));
+        }
     }
-    if let Some(PayloadType(events)) = ours.events {
-        media.set("rtpmap", format_args!("{events} telephone-event/8000"));
-        media.set("fmtp", format_args!("{events} 0-16"));
+    for EventFormat { payload_type: PayloadType(format), clock } in ours.events {
+        media.set("rtpmap", format_args!("{format} telephone-event/{clock}"));
+        media.set("fmtp", format_args!("{format} 0-16"));
     }
     media.set("ptime", PTIME.as_millis());
     if ours.mux {
@@ -365,9 +417,10 @@ fn wants_metrics(session: &Session, media: &Media) -> bool {
     media.attributes.iter().chain(&session.attributes).any(lists)
 }
 
-fn is_events(media: &Media, format: PayloadType) -> bool {
-    let map = media.rtpmap(format);
-    map.is_some_and(|map| map.encoding.eq_ignore_ascii_case("telephone-event") && map.clock == 8000)
+fn events_of(media: &Media, format: PayloadType) -> Option<EventFormat> {
+    let map = media.rtpmap(format)?;
+    let known = map.encoding.eq_ignore_ascii_case("telephone-event") && matches!(map.clock, 8000 | 48_000);
+    known.then_some(EventFormat { payload_type: format, clock: map.clock })
 }
 
 fn direction_of(session: &Session, media: &Media) -> Direction {

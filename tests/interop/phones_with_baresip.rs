@@ -152,6 +152,65 @@ fn a_phone_that_speaks_a_law_is_understood() {
     assert_good_talk(&world, &call, &mut phone);
 }
 
+/// The record tells how the call's media ran.
+fn assert_codec(record: &Value, words: &str) {
+    assert!(record["media"].as_str().is_some_and(|media| media.contains(words)), "{words}: {record:#}");
+}
+
+/// Packets of one direction that went on as they came.
+fn passed(record: &Value, way: &str) -> u64 {
+    record["quality"][way]["passed"].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn a_phone_that_speaks_g722_is_understood_and_the_record_says_so() {
+    let mut world = World::start(&Setup::default());
+    let mut phone = world.phone_with(OnRing::Answer, "G722", crate::rig::gateway::PASSWORD).registered();
+    let call = world.meta.place_call(USER);
+    phone.wait("CALL_ESTABLISHED", 0);
+    call.talk(TALK);
+    call.act("hangup", &json!({}));
+    phone.wait("CALL_CLOSED", 0);
+    call.wait_over();
+    assert_good_talk(&world, &call, &mut phone);
+    assert_codec(&world.closed_record(&call.id), "G722/8000 20 ms");
+}
+
+#[test]
+fn a_phone_that_speaks_opus_is_passed_through_and_the_record_says_so() {
+    let mut world = World::start(&Setup::default());
+    let mut phone = world.phone_with(OnRing::Answer, "opus", crate::rig::gateway::PASSWORD).registered();
+    let call = world.meta.place_call(USER);
+    phone.wait("CALL_ESTABLISHED", 0);
+    call.talk(TALK);
+    call.act("hangup", &json!({}));
+    phone.wait("CALL_CLOSED", 0);
+    call.wait_over();
+    assert_good_talk(&world, &call, &mut phone);
+    let record = world.closed_record(&call.id);
+    assert_codec(&record, "pass-through → opus/48000 20 ms");
+    for way in ["to_phone", "to_meta"] {
+        assert!(passed(&record, way) > TALK / 2, "{way}: {record:#}");
+    }
+}
+
+#[test]
+fn a_phone_changes_digits_with_the_user_beside_opus() {
+    let mut world = World::start(&Setup::default());
+    let mut phone = world.phone_with(OnRing::Answer, "opus", crate::rig::gateway::PASSWORD).registered();
+    let call = world.meta.place_call(USER);
+    phone.wait("CALL_ESTABLISHED", 0);
+    call.talk(50);
+    phone.order("sndcode", "7");
+    wait_until("the user hears the digit", || call.told()["digits"] == "7");
+    call.act("digits", &json!({ "digits": "8" }));
+    wait_until("the phone hears the digit", || phone.digits(0) == "8");
+    assert_unbroken(&call.told());
+    call.act("hangup", &json!({}));
+    phone.wait("CALL_CLOSED", 0);
+    world.assert_no_violations();
+}
+
 #[test]
 fn hold_and_resume_never_reach_whatsapp() {
     let mut world = World::start(&Setup::default());

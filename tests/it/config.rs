@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use cordboard::codec::{AudioCodec, Bandwidth, Redundancy};
 use cordboard::config::{Config, ConfigFaults, KeyUse, Records, Surroundings};
 
 const EXAMPLE: &str = include_str!("../../config/gateway.example.toml");
@@ -192,6 +193,37 @@ fn a_wrong_type_or_value_is_quoted_with_what_to_write() {
     assert!(said.contains("item 1, \"1001\", is not \"phone:NAME\" or \"trunk:NAME/NUMBER\""), "{said}");
     let (_, said) = only_fault("max_concurrent = 1000", "max_concurrent = \"many\"");
     assert!(said.contains("\"many\" is not a whole number | max_concurrent = 1000"), "{said}");
+}
+
+#[test]
+fn codecs_are_known_stand_once_and_at_least_one_is_left() {
+    let written = "codecs = [\"opus\", \"g722\", \"pcmu\", \"pcma\"]";
+    let config = parse(&edited(&[(written, "codecs = [\"pcma\", \"g722\"]")])).0.expect("two are enough");
+    assert_eq!(config.media.codecs, [AudioCodec::Pcma, AudioCodec::G722]);
+    let (line, said) = only_fault(written, "codecs = [\"g729\"]");
+    assert_eq!(line, line_of(written));
+    assert!(said.contains("item 1, \"g729\", is not \"opus\", \"g722\", \"pcmu\" or \"pcma\""), "{said}");
+    let (_, said) = only_fault(written, "codecs = [\"pcmu\", \"pcmu\"]");
+    assert_eq!(said, format!("media.codecs: \"pcmu\" stands twice | {written}"));
+    let (_, said) = only_fault(written, "codecs = []");
+    assert!(said.starts_with("media.codecs: must not be empty: no phone could talk"), "{said}");
+}
+
+#[test]
+fn the_encoders_settings_are_read_and_kept_within_what_libopus_takes() {
+    let text = edited(&[
+        ("complexity = 5", "complexity = 3"),
+        ("redundancy = true", "redundancy = false"),
+        ("bandwidth = \"wide\"", "bandwidth = \"medium\""),
+    ]);
+    let opus = parse(&text).0.expect("good").media.opus;
+    assert_eq!((opus.complexity, opus.redundancy, opus.bandwidth), (3, Redundancy::Off, Bandwidth::Medium));
+    let (_, said) = only_fault("complexity = 5", "complexity = 11");
+    assert_eq!(
+        said,
+        "media.opus.complexity: 11 is outside 0 to 10: libopus knows no other | \
+         complexity = 10  (the most that is allowed)"
+    );
 }
 
 #[test]

@@ -227,7 +227,7 @@ enum Pipe {
 
 impl Pipe {
     fn new(direction: ChainDirection) -> Result<Self, CodecError> {
-        let format = PhoneFormat { codec: AudioCodec::Pcmu, payload_type: PCMU, telephone_event: None };
+        let format = PhoneFormat { codec: AudioCodec::Pcmu, payload_type: PCMU, events: [None, None] };
         match direction {
             ChainDirection::ToPhone => {
                 let mut pipe = ToPhone::new(

@@ -6,6 +6,7 @@ use super::lane::Write;
 use super::switchboard::Switchboard;
 use super::{Reply, now, translate};
 use crate::call::{ActionKind, Fork, HangupCause, Input, Offer, Output};
+use crate::codec::EncoderSettings;
 use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
 use crate::media::{self, Order, Timing};
@@ -117,7 +118,9 @@ impl Switchboard {
         spec.comfort_after = self.parts.comfort_after;
         spec.voip_metrics = self.wants_metrics(id);
         spec.timing = self.timing(id);
-        spec.complexity = self.parts.media.judge().complexity();
+        spec.codecs.clone_from(&self.parts.codecs);
+        let complexity = self.parts.media.judge().complexity().min(self.parts.encoder.complexity);
+        spec.encoder = EncoderSettings { complexity, ..self.parts.encoder };
         self.parts.media.open(id, spec);
     }
 

@@ -15,6 +15,7 @@ use super::quality::MetricPeers;
 use super::registrations::{self, Keeper};
 use super::{BusinessNumber, Question, Reply, Timings, translate};
 use crate::call::{Call, CallTimes, Fork, HangupCause, Input, Order};
+use crate::codec::{AudioCodec, EncoderSettings};
 use crate::dialplan::DialPlan;
 use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
 use crate::io::graph::GraphClient;
@@ -57,6 +58,10 @@ pub struct Parts {
     pub metric_peers: MetricPeers,
     /// Who keeps the time of what is heard, by phone and trunk (rule 13).
     pub timings: Timings,
+    /// What phones are offered, best first.
+    pub codecs: Vec<AudioCodec>,
+    /// How Opus is encoded.
+    pub encoder: EncoderSettings,
     /// Where events are counted.
     pub metrics: Arc<Registry>,
     /// The next free call id's generator.

@@ -37,6 +37,7 @@ impl ToMeta {
             Way::BufferedFirst => {
                 self.deliver_held(now, out);
                 self.reorder.reset();
+                self.leave_passing(now, out);
                 let rest = std::mem::take(&mut self.pcm);
                 self.due.clear();
                 self.next = None;

@@ -7,6 +7,7 @@ fn local() -> LocalAudio {
         rtp: "192.0.2.10:30000".parse().unwrap(),
         rtcp: "192.0.2.10:30001".parse().unwrap(),
         codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
+        opus_bitrate: 20_000,
         voip_metrics: false,
     }
 }
@@ -19,6 +20,15 @@ const PHONE: &str = "m=audio 16384 RTP/AVP 8 0 96\r\na=rtpmap:96 telephone-event
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
+}
+
+fn events(payload_type: u8, clock: u32) -> EventFormat {
+    EventFormat { payload_type: PayloadType(payload_type), clock }
+}
+
+fn all() -> LocalAudio {
+    let codecs = vec![AudioCodec::Opus, AudioCodec::G722, AudioCodec::Pcmu, AudioCodec::Pcma];
+    LocalAudio { codecs, ..local() }
 }
 
 #[test]
@@ -50,8 +60,8 @@ fn an_answer_fixes_codec_numbers_addresses_and_packet_length() {
         (AudioCodec::Pcma, PayloadType(8), PayloadType(8))
     );
     assert_eq!(
-        (agreed.telephone_event, agreed.receive_telephone_event),
-        (Some(PayloadType(96)), Some(PayloadType(101)))
+        (agreed.telephone_event, agreed.receive_telephone_events),
+        (Some(events(96, 8000)), [Some(events(101, 8000)), None])
     );
     assert_eq!(
         (agreed.remote_rtp, agreed.remote_rtcp),
@@ -68,8 +78,8 @@ fn an_offer_is_answered_with_one_codec_and_its_own_numbers() {
         a=fmtp:96 0-16\r\na=ptime:20\r\na=sendrecv\r\n";
     assert_eq!(answer, expected);
     assert_eq!(
-        (agreed.receive_payload_type, agreed.receive_telephone_event),
-        (PayloadType(8), Some(PayloadType(96)))
+        (agreed.receive_payload_type, agreed.receive_telephone_events),
+        (PayloadType(8), [Some(events(96, 8000)), None])
     );
     let only_mulaw = LocalAudio { codecs: vec![AudioCodec::Pcmu], ..local() };
     assert_eq!(
@@ -175,6 +185,60 @@ fn a_new_version_changes_the_origin_line_only() {
     let next = LocalAudio { version: 2, ..local() };
     assert_eq!(write_offer(&next), write_offer(&local()).replacen("42 1", "42 2", 1));
     assert_eq!(RemoteAudio::read(&write_offer(&next)).unwrap().origin.version, 2);
+}
+
+#[test]
+fn rule_18_an_offer_of_every_codec_names_opus_as_its_standard_wants_and_events_on_both_clocks() {
+    let expected = "m=audio 30000 RTP/AVP 111 9 0 8 101 110\r\na=rtpmap:111 opus/48000/2\r\n\
+        a=fmtp:111 maxaveragebitrate=20000;maxplaybackrate=16000;sprop-maxcapturerate=16000;stereo=0;useinbandfec=1\r\n\
+        a=rtpmap:9 G722/8000\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
+        a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=rtpmap:110 telephone-event/48000\r\n\
+        a=fmtp:110 0-16\r\na=ptime:20\r\na=sendrecv\r\n";
+    let offer = write_offer(&all());
+    assert!(offer.ends_with(expected), "{offer}");
+}
+
+#[test]
+fn an_answer_with_opus_brings_its_wishes_and_its_own_numbers() {
+    let media = "m=audio 5000 RTP/AVP 96 97\r\na=rtpmap:96 OPUS/48000/2\r\n\
+        a=fmtp:96 maxaveragebitrate=12000; maxplaybackrate=8000;useinbandfec=1; stereo=1\r\n\
+        a=rtpmap:97 telephone-event/48000\r\na=ptime:60\r\na=maxptime:40\r\n";
+    let agreed = read_answer(&all(), &sdp("IP4 192.0.2.99", media)).unwrap();
+    assert_eq!(
+        (agreed.codec, agreed.payload_type, agreed.receive_payload_type),
+        (AudioCodec::Opus, PayloadType(96), PayloadType(111))
+    );
+    assert_eq!(agreed.telephone_event, Some(events(97, 48_000)));
+    assert_eq!(agreed.receive_telephone_events, [None, Some(events(110, 48_000))]);
+    let wishes = OpusWishes { max_average_bitrate: Some(12_000), max_playback_rate: 8000, in_band_fec: true };
+    assert_eq!((agreed.opus, agreed.ptime), (wishes, Duration::from_millis(40)));
+}
+
+#[test]
+fn an_offer_of_opus_is_answered_with_its_number_and_the_events_of_its_clock() {
+    let media = "m=audio 5000 RTP/AVP 121 0 101 102\r\na=rtpmap:121 opus/48000/2\r\n\
+        a=rtpmap:101 telephone-event/8000\r\na=rtpmap:102 telephone-event/48000\r\n";
+    let (answer, agreed) = answer_offer(&all(), &sdp("IP4 192.0.2.99", media)).unwrap();
+    assert!(answer.contains("m=audio 30000 RTP/AVP 121 102\r\na=rtpmap:121 opus/48000/2\r\na=fmtp:121 max"));
+    assert_eq!(agreed.telephone_event, Some(events(102, 48_000)));
+    assert_eq!(agreed.opus, OpusWishes::default());
+    // Rule 18: a phone that has events at 8 kHz only beside Opus gets those.
+    let (answer, agreed) =
+        answer_offer(&all(), &sdp("IP4 192.0.2.99", &media.replace("/48000\r\n", "/16000\r\n"))).unwrap();
+    assert!(answer.contains("RTP/AVP 121 101\r\n"), "{answer}");
+    assert_eq!(agreed.telephone_event, Some(events(101, 8000)));
+}
+
+#[test]
+fn g722_is_known_by_its_number_its_clock_of_8000_and_the_wrong_clock_of_16000() {
+    for line in ["", "a=rtpmap:9 G722/8000\r\n", "a=rtpmap:9 g722/16000\r\n"] {
+        let offer = sdp("IP4 192.0.2.99", &format!("m=audio 5000 RTP/AVP 9\r\n{line}"));
+        let (answer, agreed) = answer_offer(&all(), &offer).unwrap();
+        assert_eq!((agreed.codec, agreed.payload_type), (AudioCodec::G722, PayloadType(9)));
+        assert!(answer.contains("a=rtpmap:9 G722/8000\r\n"), "RFC 3551 section 4.5.2");
+    }
+    let mono = sdp("IP4 192.0.2.99", "m=audio 5000 RTP/AVP 96\r\na=rtpmap:96 opus/48000\r\n");
+    assert_eq!(answer_offer(&all(), &mono).unwrap_err(), AudioRefusal::NoCommonCodec, "RFC 7587 section 7");
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub(crate) struct PhoneSettings<'a> {
     pub(crate) password: &'a str,
     pub(crate) registrar: &'a str,
     pub(crate) on_ring: OnRing,
+    /// `PCMU`, `PCMA`, `G722` or `opus`.
     pub(crate) codec: &'a str,
 }
 
@@ -46,11 +47,18 @@ impl Phone {
         let folder = folder.join(format!("phone-{}-{sip}", settings.name));
         std::fs::create_dir_all(&folder).expect("the test's folder can be written");
         let voice = folder.join("voice.wav");
-        sound::write_voice(&voice, 8000, sound::PHONE_HZ, 60);
+        // baresip plays a file only with its codec's rate and channels.
+        let (account_codec, rate, module) = match settings.codec {
+            "opus" => ("opus/48000/2".to_owned(), 48_000, "opus"),
+            "G722" => ("G722/16000/1".to_owned(), 16_000, "g722"),
+            law => (format!("{law}/8000/1"), 8000, "g711"),
+        };
+        let channels = if settings.codec == "opus" { 2 } else { 1 };
+        sound::write_voice_with(&voice, channels, rate, sound::PHONE_HZ, 60);
         let config = format!(
             "poll_method epoll\nsip_listen 127.0.0.1:{sip}\nnet_interface 127.0.0.1\n\
              audio_source aufile,{voice}\naudio_player aubridge,null\naudio_alert aubridge,null\n\
-             rtp_ports {rtp}\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\n\
+             rtp_ports {rtp}\nmodule_path /usr/lib/baresip/modules\nmodule {module}.so\nmodule aufile.so\n\
              module aubridge.so\nmodule sndfile.so\nmodule_tmp account.so\nmodule_app menu.so\n\
              module_app ctrl_tcp.so\nmodule_app rtcpsummary.so\nctrl_tcp_listen 127.0.0.1:{control}\nsnd_path {folder}\n",
             voice = voice.display(),
@@ -59,11 +67,10 @@ impl Phone {
         let mode = if settings.on_ring == OnRing::Answer { "auto" } else { "manual" };
         let account = format!(
             "<sip:{name}@{registrar};transport=udp>;auth_user={name};auth_pass={password};regint=60\
-             ;audio_codecs={codec}/8000/1;answermode={mode}\n",
+             ;audio_codecs={account_codec};answermode={mode}\n",
             name = settings.name,
             registrar = settings.registrar,
             password = settings.password,
-            codec = settings.codec,
         );
         std::fs::write(folder.join("config"), config).expect("the test's folder can be written");
         std::fs::write(folder.join("accounts"), account).expect("the test's folder can be written");

@@ -9,8 +9,13 @@ pub(crate) const PHONE_HZ: f64 = 1000.0;
 
 /// Writes a voice-like tone: it swells and fades three times a second, as syllables do.
 pub(crate) fn write_voice(path: &Path, rate: u32, hz: f64, seconds: u32) {
+    write_voice_with(path, 1, rate, hz, seconds);
+}
+
+/// The same on several channels.
+pub(crate) fn write_voice_with(path: &Path, channels: u16, rate: u32, hz: f64, seconds: u32) {
     let spec = hound::WavSpec {
-        channels: 1,
+        channels,
         sample_rate: rate,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
@@ -21,7 +26,10 @@ pub(crate) fn write_voice(path: &Path, rate: u32, hz: f64, seconds: u32) {
         let swell = 0.6 + 0.4 * (std::f64::consts::TAU * 3.0 * at).sin();
         let sample = 9000.0 * swell * (std::f64::consts::TAU * hz * at).sin();
         #[expect(clippy::cast_possible_truncation, reason = "at most 9000")]
-        wav.write_sample(sample as i16).expect("the test's folder can be written");
+        let sample = sample as i16;
+        for _ in 0..channels {
+            wav.write_sample(sample).expect("the test's folder can be written");
+        }
     }
     wav.finalize().expect("the test's folder can be written");
 }
