@@ -68,28 +68,10 @@ fn ended() -> CallEventKind {
 }
 
 fn record(id: u64) -> CallRecord {
+    let (number, direction) = ("108911223344556".into(), CallDirection::BusinessInitiated);
     CallRecord {
-        id: CallId(id),
-        wa_call: None,
-        number: "sales".into(),
-        phone_number_id: "108911223344556".into(),
-        direction: CallDirection::BusinessInitiated,
-        user: both(id),
-        user_name: None,
-        endpoint: None,
         opened: Wall(1000),
-        rang: None,
-        answered: None,
-        ended: None,
-        cause: None,
-        fault: None,
-        meta_start: None,
-        meta_end: None,
-        meta_duration: None,
-        sip_call_id: None,
-        media: None,
-        stages_json: None,
-        quality_json: None,
+        ..CallRecord::new(CallId(id), "sales".into(), number, direction, both(id))
     }
 }
 
