@@ -5,6 +5,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::*;
+use crate::call::record::RecordingLine;
 use crate::call::{CallDirection, CallRecord};
 use crate::id::{CallId, Endpoint};
 use crate::masked::Masked;
@@ -286,4 +287,24 @@ async fn a_file_that_is_no_store_is_named() {
     assert!(error.to_string().contains("test.db"), "{error}");
     let nowhere = directory.path().join("no/such/place.db");
     assert!(matches!(Store::open(&nowhere, StoreSettings::default()).await, Err(StoreError::Open { .. })));
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_told_with_the_call_also_after_its_record_was_closed() {
+    let (directory, store) = fresh().await;
+    store.open_record(&record(1)).await.expect("opened");
+    store.open_record(&record(2)).await.expect("opened");
+    let file = Some("2026-10-13/140000-0000000000000001.opus".to_owned());
+    let begun = RecordingLine { file, seconds: 0, ended: None };
+    store.note_recording(CallId(1), &begun).await.expect("noted");
+    let open = store.open_records().await.expect("read");
+    assert_eq!(open[0].0.recording.as_ref(), Some(&begun), "a crash finds that a recording ran");
+    store.close_record(&CallRecord { ended: Some(Wall(9)), ..record(1) }).await.expect("closed");
+    let ended = RecordingLine { seconds: 61, ended: Some("complete".to_owned()), ..begun };
+    store.note_recording(CallId(1), &ended).await.expect("noted");
+    store.close().await;
+    let store = self::open(&directory).await;
+    let read = store.calls(10, &CallFilter::default()).await.expect("read");
+    assert_eq!(read.iter().map(|it| it.recording.clone()).collect::<Vec<_>>(), [None, Some(ended.clone())]);
+    assert_eq!(store.call(CallId(1)).await.expect("read").expect("there").recording, Some(ended));
 }
