@@ -173,7 +173,7 @@ fn g711_encode(bencher: Bencher<'_, '_>) {
 }
 
 fn pcmu() -> PhoneFormat {
-    PhoneFormat { codec: AudioCodec::Pcmu, payload_type: PayloadType(0), telephone_event: None }
+    PhoneFormat { codec: AudioCodec::Pcmu, payload_type: PayloadType(0), events: [None; 2] }
 }
 
 /// A packet of a phone to a packet for Meta, without SRTP and sockets.

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::admin::{self, AdminState, Health};
 use super::app::{AppError, bind_tcp};
 use super::media::{Flow, MediaEngine, MediaFigures};
-use super::recording::{Recorder, RecorderFigures};
+use super::recording::{End, Recorder, RecorderFigures};
 use super::signalling::{Figures, Question};
 use super::spans::Spans;
 use super::store::{Operation, Store};
@@ -156,9 +156,8 @@ async fn scrape(sources: Sources) -> Scrape {
         signalling_figures(&mut scrape, &figures, &sources);
     }
     media_figures(&mut scrape, &sources.media.figures(), sources.ports);
-    if let Some(recorder) = &sources.recorder {
-        recorder_figures(&mut scrape, &recorder.figures());
-    }
+    let recorded = sources.recorder.as_ref().map(Recorder::figures).unwrap_or_default();
+    recorder_figures(&mut scrape, &recorded);
     let webhooks = sources.webhook.figures();
     spans(&mut scrape, &table::WEBHOOK_DURATION, &(), &webhooks.times);
     for (outcome, count) in webhooks.outcomes {
@@ -277,8 +276,10 @@ fn transit(scrape: &mut Scrape, leg: Leg, histogram: &Histogram) {
 fn recorder_figures(scrape: &mut Scrape, figures: &RecorderFigures) {
     scrape.gauge(&table::RECORDINGS_ACTIVE, &(), figures.active as f64);
     scrape.total(&table::RECORDING_BYTES, &(), figures.bytes as f64);
-    for (end, count) in &figures.ended {
-        scrape.total(&table::RECORDINGS, &OfKind { kind: Word(end.label()) }, *count as f64);
+    // A series that is there from the start lets an alert see its first step.
+    for end in End::ALL {
+        let count = figures.ended.iter().find(|(it, _)| *it == end).map_or(0, |(_, count)| *count);
+        scrape.total(&table::RECORDINGS, &OfKind { kind: Word(end.label()) }, count as f64);
     }
     for (kind, count) in [("no_room", figures.unheard), ("late", figures.late), ("broken", figures.broken)] {
         scrape.total(&table::RECORDING_LOST, &OfKind { kind: Word(kind) }, count as f64);

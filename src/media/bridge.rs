@@ -1,11 +1,12 @@
 //! Both legs and both pipes of one call, without sockets and clocks.
 
+mod settings;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::dtls::Identity;
+pub use self::settings::BridgeSettings;
 use super::format::Passing;
 use super::frames::Frames;
 use super::jitter::Timing;
@@ -22,12 +23,11 @@ use super::to_phone::ToPhone;
 use super::webrtc_leg::{LegEvent, Received, WebRtcLeg, WebRtcSettings};
 use crate::codec::AudioCodec;
 use crate::codec::EncoderSettings;
-use crate::random::Random;
 use crate::rtp::{
     Event, NtpClock, PacketKind, PayloadType, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind, read_rtcp,
 };
 use crate::sdp::audio::LocalAudio;
-use crate::sdp::webrtc::{FingerprintCase, RemoteWebRtc};
+use crate::sdp::webrtc::RemoteWebRtc;
 use crate::time::Now;
 
 /// Opus in our own offers, until the answer is known.
@@ -41,25 +41,6 @@ const OPUS_CLOCK: u32 = 48_000;
 pub const BITRATE: u32 = 20_000;
 /// What a phone may ask of us without harm.
 const BITRATES: std::ops::RangeInclusive<u32> = 8_000..=64_000;
-
-/// What a bridge needs besides the call's own wishes.
-#[derive(Clone, Debug)]
-pub struct BridgeSettings {
-    /// What the WhatsApp leg's socket is bound to.
-    pub webrtc_local: SocketAddr,
-    /// Its addresses as the outside sees them, best first.
-    pub webrtc_candidates: Vec<SocketAddr>,
-    /// The process's certificate.
-    pub identity: Arc<Identity>,
-    /// How the hash name is written.
-    pub fingerprint_case: FingerprintCase,
-    /// The SIP leg's even port, as the phone sees it.
-    pub rtp: SocketAddr,
-    /// Its odd port.
-    pub rtcp: SocketAddr,
-    /// Randomness of this call.
-    pub random: Random,
-}
 
 /// The media of one bridged call.
 #[derive(Debug)]
@@ -110,6 +91,14 @@ struct Told {
     stalled: bool,
 }
 
+/// Our side of the WhatsApp leg in words.
+fn describe(webrtc: &mut WebRtcLeg, now: Now, side: &MetaSide) -> Result<String, OpenRefusal> {
+    match side {
+        MetaSide::Offer => Ok(webrtc.offer()),
+        MetaSide::Answer { offer } => webrtc.answer(now.mono, offer).map_err(OpenRefusal::Meta),
+    }
+}
+
 impl Bridge {
     /// Opens both legs and makes their descriptions ([`Report::Opened`], the second value).
     ///
@@ -130,10 +119,7 @@ impl Bridge {
             },
             random.split(),
         );
-        let meta_sdp = match &spec.meta {
-            MetaSide::Offer => webrtc.offer(),
-            MetaSide::Answer { offer } => webrtc.answer(now.mono, offer).map_err(OpenRefusal::Meta)?,
-        };
+        let meta_sdp = describe(&mut webrtc, now, &spec.meta)?;
         let mut phone = RtpLeg::new(LocalAudio {
             session_id: random.next_u64() >> 2,
             version: 1,

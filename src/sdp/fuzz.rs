@@ -17,6 +17,7 @@ pub fn description(bytes: &[u8]) {
         rtcp: ([10, 0, 0, 1], 30_001).into(),
         codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
         voip_metrics: true,
+        opus_bitrate: 20_000,
     };
     let _ = Session::parse(text);
     let _ = read_webrtc(text);
