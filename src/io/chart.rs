@@ -86,7 +86,8 @@ impl Ruler {
         let most = usable.clone().fold(f64::MIN, f64::max);
         let least = usable.fold(f64::MAX, f64::min);
         let (low, high) = match scale {
-            _ if most < least => (0.0, 1.0),
+            Scale::Linear if most < least => (0.0, 1.0),
+            Scale::Logarithmic if most < least => (1.0, 10.0),
             Scale::Linear => {
                 let step = step(most.max(1e-9));
                 (least.min(0.0), (most / step).ceil().max(1.0) * step)
