@@ -23,6 +23,7 @@ use super::to_phone::ToPhone;
 use super::webrtc_leg::{LegEvent, Received, WebRtcLeg, WebRtcSettings};
 use crate::codec::AudioCodec;
 use crate::codec::EncoderSettings;
+use crate::random::Random;
 use crate::rtp::{
     Event, NtpClock, PacketKind, PayloadType, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind, read_rtcp,
 };
@@ -99,6 +100,13 @@ fn describe(webrtc: &mut WebRtcLeg, now: Now, side: &MetaSide) -> Result<String,
     }
 }
 
+/// The stream towards the phone, begun by chance (RFC 3550 §5.1).
+fn stream(random: &mut Random) -> Stream {
+    let ssrc = Ssrc(random.next_u32());
+    let first = SeqNo(u16::try_from(random.below(1 << 15)).unwrap_or(0));
+    Stream::new(ssrc, first, RtpTime(random.next_u32()))
+}
+
 impl Bridge {
     /// Opens both legs and makes their descriptions ([`Report::Opened`], the second value).
     ///
@@ -144,17 +152,9 @@ impl Bridge {
             noise: random.next_u32(),
         })
         .map_err(|_| OpenRefusal::NoResources)?;
-        let to_phone = ToPhone::new(
-            OUR_OPUS,
-            Some(OUR_EVENTS),
-            Stream::new(
-                Ssrc(random.next_u32()),
-                SeqNo(u16::try_from(random.below(1 << 15)).unwrap_or(0)),
-                RtpTime(random.next_u32()),
-            ),
-            spec.encoder,
-        )
-        .map_err(|_| OpenRefusal::NoResources)?;
+        let stream = stream(&mut random);
+        let to_phone = ToPhone::new(OUR_OPUS, Some(OUR_EVENTS), stream, spec.encoder)
+            .map_err(|_| OpenRefusal::NoResources)?;
         let mut bridge = Self {
             webrtc,
             phone,

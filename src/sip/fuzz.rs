@@ -49,7 +49,9 @@ pub fn agent(now: Now, bytes: &[u8]) {
                 }
             }
             while let Some((_, sent)) = agent.poll_transmit() {
-                assert!(parse(&sent).is_ok(), "we sent what cannot be read");
+                // A request without From or To gets a 400 that can repeat neither (RFC 4475 §3.3.1).
+                let readable = parse(&sent).is_ok() || sent.starts_with(b"SIP/2.0 400 ");
+                assert!(readable, "we sent what cannot be read: {}", sent.escape_ascii());
             }
         }
         now = now.after(Duration::from_millis(700));

@@ -93,6 +93,7 @@ fn every_register_that_changes_something_is_told_once_and_the_last_end_as_an_emp
     let end = Rig::credentials(&challenge, "1001", "s3cret", "REGISTER", URI, 2);
     assert_eq!(rig.register_again(PHONE, 5, &format!("{end}Expires: 0\r\n")).what(), "200 REGISTER");
     assert_eq!(rig.ua.poll_unsaved(rig.now), Some(("1001".into(), vec![])));
+    assert_eq!(rig.events(), [Event::Unregistered { phone: "1001".into() }]);
 
     rig.register("1001", OTHER);
     assert!(rig.ua.poll_unsaved(rig.now).is_some());
