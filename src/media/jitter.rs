@@ -134,7 +134,7 @@ impl Jitter {
         // The whole look back is needed only when the quickest may have left the window.
         self.base = if transit <= self.base && self.count > 1 {
             transit
-        } else if self.count <= 1 || self.at % 5 == 0 {
+        } else if self.count <= 1 || self.at.is_multiple_of(5) {
             recent.min().unwrap_or(transit)
         } else {
             self.base

@@ -187,7 +187,7 @@ impl JitterBuffer {
 
     /// Gives up what is further back than there are slots.
     fn make_room(&mut self, place: Place) {
-        let oldest = place.seq - SLOTS as i64 + 1;
+        let oldest = place.seq - (SLOTS as u64).cast_signed() + 1;
         if self.next.is_some_and(|next| next.seq >= oldest) {
             return;
         }
@@ -272,7 +272,7 @@ impl JitterBuffer {
     /// The packet with the lowest sequence number.
     fn first(&self) -> Option<Place> {
         let highest = self.highest?;
-        let from = self.next.map_or(highest.seq - SLOTS as i64 + 1, |next| next.seq);
+        let from = self.next.map_or(highest.seq - (SLOTS as u64).cast_signed() + 1, |next| next.seq);
         (from..=highest.seq).find_map(|seq| self.slots[index(seq)].place.filter(|it| it.seq == seq))
     }
 
@@ -347,7 +347,7 @@ impl JitterBuffer {
 }
 
 const fn index(seq: i64) -> usize {
-    seq.rem_euclid(SLOTS as i64) as usize
+    seq.rem_euclid((SLOTS as u64).cast_signed()) as usize
 }
 
 fn micros(span: Duration) -> i64 {

@@ -190,7 +190,7 @@ impl Player {
     }
 
     fn ticks(&self, samples: usize) -> i64 {
-        samples as i64 * i64::from(self.settings.clock) / i64::from(self.settings.rate)
+        (samples as u64).cast_signed() * i64::from(self.settings.clock) / i64::from(self.settings.rate)
     }
 
     /// Takes from the buffer until a frame can be played; tells how many samples had to be invented.

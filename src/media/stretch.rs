@@ -267,8 +267,8 @@ mod tests {
                 {
                     let (heard, changed) = change(rate, &said, Care::Unheard, how);
                     let case = format!("{rate} Hz, pitch {pitch}, {sign}");
-                    let expected = said.len() as isize + sign * changed as isize;
-                    assert_eq!(heard.len() as isize, expected, "{case}");
+                    let expected = said.len().cast_signed() + sign * changed.cast_signed();
+                    assert_eq!(heard.len().cast_signed(), expected, "{case}");
                     assert!(changed > said.len() / 8, "{case}: {changed} samples");
                     let (new_step, new_bend) = roughness(&heard);
                     assert!(new_step <= step + step / 20, "{case}: step {new_step} instead of {step}");

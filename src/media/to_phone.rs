@@ -1,6 +1,6 @@
 //! The pipe from the user to the phone: Opus in, the phone's codec out, on arrival, the sender's timing kept.
 //!
-//! Opus is decoded straight to the rate of the phone's codec; [`ToPhone::push`] is where every sample
+//! Opus is decoded straight to the rate of the phone's codec; `ToPhone::push` is where every sample
 //! for the phone passes. Loss is repaired from the redundancy of the next packet or concealed, for as
 //! long as the phone can still play it; the phone's own jitter buffer does the rest.
 

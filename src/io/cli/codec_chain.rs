@@ -36,6 +36,7 @@ pub struct CodecChainArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(clippy::enum_variant_names, reason = "they are words of the command line: to-phone, to-user")]
 enum Direction {
     ToPhone,
     ToUser,

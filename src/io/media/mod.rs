@@ -168,9 +168,11 @@ impl MediaEngine {
             let calls: u32 = loads.iter().map(|load| load.calls).sum();
             match state {
                 CapacityState::Refusing => {
-                    warn!(from, calls, "the media threads are full: new calls are refused")
+                    warn!(from, calls, "the media threads are full: new calls are refused");
                 }
-                _ => info!(from, to, calls, "the effort for new calls changes with the load"),
+                _ => {
+                    info!(from, to, calls, "the effort for new calls changes with the load");
+                }
             }
         }
         state

@@ -108,7 +108,7 @@ mod tests {
             let at = at as u64;
             let place =
                 clock.place(&heard(1_000_000 + at * 20_000 + late, first.wrapping_add(160 * at as u32)));
-            assert_eq!(place, Place { epoch: 1, sample: 320 * at as i64 });
+            assert_eq!(place, Place { epoch: 1, sample: 320 * at.cast_signed() });
         }
         assert_eq!(clock.offset(1), 16_000, "as the third packet says, which came at once");
     }

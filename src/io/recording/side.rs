@@ -121,7 +121,7 @@ impl SideLine {
     fn silence(&mut self, samples: i64) {
         let samples = usize::try_from(samples).unwrap_or(0);
         self.laid.resize(self.laid.len() + samples, 0);
-        self.head += samples as i64;
+        self.head += (samples as u64).cast_signed();
     }
 
     /// Samples that lie between the packet before and this one, if they were lost and can be restored.
@@ -153,13 +153,14 @@ impl SideLine {
             self.figures.broken += 1;
             return;
         }
-        self.next = Some((Place { sample: place.sample + samples as i64, ..place }, waiting.seq));
+        self.next =
+            Some((Place { sample: place.sample + (samples as u64).cast_signed(), ..place }, waiting.seq));
         self.lay_piece(due - self.head);
     }
 
     /// Lays the piece, off by `error` samples, as near to its place as can be done unheard.
     fn lay_piece(&mut self, error: i64) {
-        let length = self.piece.len() as i64;
+        let length = (self.piece.len() as u64).cast_signed();
         let mut squeeze = 0;
         if error.abs() > LEFT_ALONE {
             if level_dbov(&self.piece) >= PAUSE_DBOV {
@@ -173,11 +174,11 @@ impl SideLine {
         }
         if squeeze == 0 {
             self.laid.extend_from_slice(&self.piece);
-            self.head += self.piece.len() as i64;
+            self.head += (self.piece.len() as u64).cast_signed();
         } else {
             let length = usize::try_from(length + squeeze).unwrap_or(0);
             squeeze_into(&self.piece, length, &mut self.laid);
-            self.head += length as i64;
+            self.head += (length as u64).cast_signed();
         }
     }
 
@@ -214,7 +215,7 @@ impl SideLine {
         }
         self.figures.restored += samples as u64;
         self.laid.extend_from_slice(&self.piece);
-        self.head += samples as i64;
+        self.head += (samples as u64).cast_signed();
     }
 }
 

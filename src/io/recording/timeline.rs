@@ -45,11 +45,11 @@ impl TimeLine {
 
     /// The next frame of a call that ended at `end`.
     pub(super) fn next_last(&mut self, end: Duration) -> Option<Frame> {
-        self.next_until(samples(end) + ARCHIVE_FRAME as i64 - 1)
+        self.next_until(samples(end) + (ARCHIVE_FRAME as u64).cast_signed() - 1)
     }
 
     fn next_until(&mut self, until: i64) -> Option<Frame> {
-        let end = self.written + ARCHIVE_FRAME as i64;
+        let end = self.written + (ARCHIVE_FRAME as u64).cast_signed();
         if end > until {
             return None;
         }
