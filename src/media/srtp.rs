@@ -43,6 +43,16 @@ impl SrtpProfile {
         }
     }
 
+    /// Whether the E flag of an SRTCP packet is set: it begins the index, which stands before AES-CM's tag of
+    /// ten bytes (RFC 3711 §3.4) and behind GCM's (RFC 7714 §9.3).
+    fn says_encrypted(self, packet: &[u8]) -> bool {
+        let tail = match self {
+            Self::Aes128CmSha1_80 => 14,
+            Self::AeadAes128Gcm | Self::AeadAes256Gcm => 4,
+        };
+        packet.len().checked_sub(tail).and_then(|at| packet.get(at)).is_some_and(|flag| flag & 0x80 != 0)
+    }
+
     const fn of_library(self) -> ProtectionProfile {
         match self {
             Self::Aes128CmSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
@@ -141,8 +151,11 @@ impl Srtp {
     }
 
     /// A received compound RTCP packet in the clear; [`None`] as in [`Self::unprotect_rtp`].
+    ///
+    /// Of AES-CM, the library takes a packet whose E flag is clear (RFC 3711 §3.4) without looking at its
+    /// tag; nobody who agreed on DTLS-SRTP sends RTCP in the clear, so such a packet is forged.
     pub fn unprotect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        if packet.len() < RTCP_HEADER {
+        if packet.len() < RTCP_HEADER || !self.keys.profile.says_encrypted(packet) {
             return None;
         }
         let stream = be_u32(packet, 4)?;
@@ -207,6 +220,15 @@ mod tests {
         let mut packet = vec![0x80, 201, 0, 1];
         packet.extend(ssrc.to_be_bytes());
         packet
+    }
+
+    #[test]
+    fn a_forger_cannot_make_rtcp_believed_by_calling_it_unencrypted() {
+        for profile in PROFILES {
+            let (_, mut server) = pair(profile);
+            let forged = [rtcp(7), vec![0; 32]].concat();
+            assert!(server.unprotect_rtcp(&forged).is_none(), "{profile:?}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub fn message(bytes: &[u8]) {
 /// call that comes of it is refused after it rang.
 ///
 /// # Panics
-/// If we send what we ourselves cannot read.
+/// If we answer what can be read with what cannot.
 pub fn agent(now: Now, bytes: &[u8]) {
     let address = |last: u8| SocketAddr::from(([192, 0, 2, last], 5060));
     let (local, phone, trunk) = (address(1), address(2), address(3));
@@ -48,7 +48,11 @@ pub fn agent(now: Now, bytes: &[u8]) {
                     agent.refuse(now, leg, Refusal::status(486, "Busy"));
                 }
             }
-            while agent.poll_transmit().is_some() {}
+            while let Some((_, sent)) = agent.poll_transmit() {
+                // The answer to what cannot be read repeats its broken headers (RFC 4475 §3.1.2).
+                let readable = parse(datagram).is_err() || parse(&sent).is_ok();
+                assert!(readable, "we sent what cannot be read: {}", sent.escape_ascii());
+            }
         }
         now = now.after(Duration::from_millis(700));
         agent.handle_timeout(now);
