@@ -211,6 +211,24 @@ fn rule_11_any_change_of_codec_keeps_sequence_and_elapsed_time_towards_the_user(
     }
 }
 
+#[test]
+fn another_rtp_clock_means_another_source_towards_the_phone_and_the_same_clock_does_not() {
+    let mut world = World::up(14);
+    world.user_voice.speaking = true;
+    let mut sources = Vec::new();
+    for codec in [AudioCodec::Pcmu, AudioCodec::G722, AudioCodec::Opus, AudioCodec::Pcma] {
+        if codec != world.codec {
+            world.change_codec(codec);
+        }
+        world.run(millis(500));
+        let heard = world.phone_heard.last().unwrap();
+        assert_eq!(heard.header.payload_type, payload_type(codec));
+        sources.push(heard.header.ssrc);
+    }
+    assert_eq!(sources[0], sources[1], "8000 Hz both (RFC 3551 section 4.5.2)");
+    assert!(sources[1] != sources[2] && sources[2] != sources[3], "RFC 7160 section 4.1");
+}
+
 /// The steepest step between neighbouring samples of the middle of `heard`, against that of `said`.
 fn clicks(heard: &[i16], said: &[i16]) -> f32 {
     let steepest = |samples: &[i16]| {

@@ -15,7 +15,7 @@ pub fn description(bytes: &[u8]) {
         version: 1,
         rtp: ([10, 0, 0, 1], 30_000).into(),
         rtcp: ([10, 0, 0, 1], 30_001).into(),
-        codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
+        codecs: AudioCodec::ALL.to_vec(),
         voip_metrics: true,
         opus_bitrate: 20_000,
     };
