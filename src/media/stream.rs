@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::frames::Frames;
-use super::pacer::Pacer;
+use super::pacer::{Pacer, Spacing};
 use crate::rtp::{NtpTime, PayloadType, RtpHeader, RtpTime, SenderFacts, SeqNo, Ssrc};
 
 /// A packet of sound.
@@ -99,8 +99,8 @@ impl Stream {
         self.seq = SeqNo(self.seq.0.wrapping_add(packets));
     }
 
-    /// Sends a packet of sound, not sooner than `apart` after the one before.
-    pub fn speak(&mut self, now: Instant, apart: Duration, sound: &Sound<'_>, out: &mut Frames) {
+    /// Sends a packet of sound, at its distance from the one before.
+    pub fn speak(&mut self, now: Instant, spacing: Spacing, sound: &Sound<'_>, out: &mut Frames) {
         let header = RtpHeader {
             marker: std::mem::take(&mut self.marker) || sound.marker,
             payload_type: sound.payload_type,
@@ -110,7 +110,7 @@ impl Stream {
         };
         self.next = self.next.plus(sound.ticks);
         self.last_ticks = sound.ticks;
-        self.send(now, apart, &header, sound.payload, Some(sound.arrived), out);
+        self.send(now, spacing, &header, sound.payload, Some(sound.arrived), out);
     }
 
     /// Sends a report of a key that began at `start`; what follows the key is a new piece of sound.
@@ -127,19 +127,19 @@ impl Stream {
             RtpHeader { marker: first, payload_type, seq: self.seq, timestamp: start, ssrc: self.ssrc };
         self.marker = true;
         self.last_ticks = 0;
-        self.send(now, Duration::ZERO, &header, &report, None, out);
+        self.send(now, Spacing::Free, &header, &report, None, out);
     }
 
     fn send(
         &mut self,
         now: Instant,
-        apart: Duration,
+        spacing: Spacing,
         header: &RtpHeader,
         payload: &[u8],
         arrived: Option<Instant>,
         out: &mut Frames,
     ) {
-        let leaves = self.pacer.place(now, apart, header, payload, arrived, out);
+        let leaves = self.pacer.place(now, spacing, header, payload, arrived, out);
         self.seq = self.seq.next();
         self.packets += 1;
         self.bytes += payload.len() as u64;

@@ -11,6 +11,7 @@ use super::format::{Passing, PhoneLine};
 use super::frames::Frames;
 use super::jitter::Timing;
 use super::line::SLOT;
+use super::pacer::Spacing;
 use super::packetizer::Packetizer;
 use super::player::Played;
 use super::playout::{PACE, Playout, UserVoice, Way, carries};
@@ -394,7 +395,7 @@ impl ToPhone {
         self.figures.passed += 1;
         let marker = packet.header.marker;
         let sound = Sound { arrived, payload_type, marker, ticks, payload: packet.payload };
-        self.stream.speak(now, PACE, &sound, out);
+        self.stream.speak(now, Spacing::Arrived, &sound, out);
     }
 
     /// Repairs or leaves out what lies between the last packet and this one.
@@ -445,12 +446,12 @@ impl ToPhone {
         packetizer.push(samples);
         let (ticks, payload_type) = (packetizer.ticks(), line.format.payload_type);
         // A little faster than they play, so that a sender whose clock is fast finds nobody waiting.
-        let length = packetizer.length() * 7 / 8;
-        let mut apart = PACE;
+        let split = Spacing::Split(packetizer.length() * 7 / 8);
+        let mut spacing = Spacing::Arrived;
         while let Some(payload) = packetizer.packet() {
             let sound = Sound { arrived, payload_type, marker: false, ticks, payload };
-            self.stream.speak(now, apart, &sound, out);
-            apart = length;
+            self.stream.speak(now, spacing, &sound, out);
+            spacing = split;
         }
     }
 
