@@ -104,13 +104,17 @@ fn rule_7_a_ringback_tone_in_early_media_is_not_the_user_speaking() {
         (at as f32 / 8000.0 * hertz * std::f32::consts::TAU).sin() * 6000.0
     }
     let ringback: fn(usize) -> i16 = |at| if at % 40_000 < 8000 { tone(425.0, at) as i16 } else { 0 };
-    let mut world = World::new(5);
-    (world.user_voice.speaking, world.user_voice.sound) = (true, ringback);
-    world.run(millis(11_000));
-    assert_eq!(world.told(&Report::UserSpoke), None);
-    world.user_voice.sound = speech;
-    world.run(millis(600));
-    assert!(world.told(&Report::UserSpoke).is_some());
+    // The gateway comes late to it, and until the decoder has caught up two tones are many.
+    let two_tones: fn(usize) -> i16 = |at| (tone(440.0, at) + tone(480.0, at)) as i16;
+    for sound in [ringback, two_tones] {
+        let mut world = World::new(5);
+        (world.user_voice.speaking, world.user_voice.sound) = (true, sound);
+        world.run(millis(11_000));
+        assert_eq!(world.told(&Report::UserSpoke), None);
+        world.user_voice.sound = speech;
+        world.run(millis(600));
+        assert!(world.told(&Report::UserSpoke).is_some());
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! Before Meta tells that the user picked up, media may already flow (rule 7), and what is heard first may be
 //! a ringback tone: 425 Hz, 440 with 480 Hz, 400 with 450 Hz. Such a tone has nearly all its power on two
-//! lines of the spectrum and keeps it there; of speech, two lines hold less, because there are more harmonics
-//! and they move with the pitch.
+//! lines of the spectrum, or, while an Opus decoder that came late or lost a packet still distorts it, close
+//! around them. Of speech both hold less: there are more harmonics, and they move with the pitch.
 
 use std::f32::consts::TAU;
 
@@ -19,12 +19,15 @@ const FRAME: usize = RATE / 50;
 const VOICED_DBOV: f32 = -45.0;
 /// So many quiet frames in a row end a sound; one is a consonant.
 const PAUSE: u8 = 2;
-/// Power on two lines, as a share of all, from which a sound is a tone. Two tones through Opus at 16 kHz, as
-/// Meta codes, keep 0.95 and more; at 8 kHz with redundancy only 0.7 to 0.9; 400 Hz modulated with 16 Hz (Japan) 0.87.
+/// Share of the power from which a sound is a tone. Measured through Opus at 20 kbit/s, with decoders that came
+/// late or lost packets: tones 0.88 and more; of 76 words of seven synthetic voices, the least tonal 200 ms of
+/// each word 0.81 and less.
 const TONAL: f32 = 0.85;
 /// The lines from 50 Hz on.
 const FIRST_LINE: usize = 10;
 const LINES: usize = WINDOW / 2 - FIRST_LINE;
+/// Where ringback tones lie, distorted ones as well: 350 to 550 Hz.
+const RINGBACK: std::ops::RangeInclusive<usize> = 70 - FIRST_LINE..=110 - FIRST_LINE;
 /// A tone between two lines shows on so many to each side (Hann window).
 const LOBE: usize = 2;
 
@@ -111,7 +114,7 @@ impl Default for VoiceDetector {
     }
 }
 
-/// The share of the power that lies on the two strongest lines.
+/// The share of the power that lies on the two strongest lines or in the band of ringback tones.
 fn tonality(samples: &[f32; WINDOW]) -> f32 {
     let mut windowed = [0.0; WINDOW];
     for (at, (to, from)) in windowed.iter_mut().zip(samples).enumerate() {
@@ -119,9 +122,10 @@ fn tonality(samples: &[f32; WINDOW]) -> f32 {
     }
     let total: f32 = windowed.iter().map(|it| it * it).sum();
     let mut lines: [f32; LINES] = std::array::from_fn(|at| power(&windowed, FIRST_LINE + at));
+    let band: f32 = lines[RINGBACK].iter().sum();
     let two = take_strongest(&mut lines) + take_strongest(&mut lines);
     // Half of a real signal's power lies at negative frequencies (Parseval).
-    2.0 * two / (total * WINDOW as f32).max(1.0)
+    2.0 * two.max(band) / (total * WINDOW as f32).max(1.0)
 }
 
 /// The power of one line, by Goertzel's recurrence.
@@ -184,6 +188,16 @@ mod tests {
             assert!(!spoke(4.0, |t| 5000.0 * (sine(low, t) + sine(high, t))), "{low} and {high} Hz");
         }
         assert!(!spoke(4.0, |t| 8000.0 * sine(400.0, t) * (0.6 + 0.4 * sine(16.0, t))), "Japan");
+    }
+
+    #[test]
+    fn a_ringback_tone_that_a_late_decoder_distorts_is_nobody_speaking() {
+        // Opus repeats what it heard 25 ms ago, where the two tones beat: many lines 40 Hz apart.
+        let distorted = |t: f32| {
+            let beat = 1.0 + 0.9 * sine(40.0, t) + 0.5 * sine(80.0, t);
+            2500.0 * beat * (sine(440.0, t) + sine(480.0, t))
+        };
+        assert!(!spoke(4.0, distorted));
     }
 
     #[test]
