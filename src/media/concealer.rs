@@ -221,17 +221,21 @@ mod tests {
     #[test]
     fn a_voice_that_swells_is_repeated_without_a_step() {
         for rate in RATES {
+            // 100 Hz, a third louder with every period, and lost at its peak.
+            let count = rate.samples(60);
+            let mut said: Vec<i16> = (0..count)
+                .map(|at| (at as f32 - count as f32) * 100.0 / rate.hz() as f32)
+                .map(|periods| {
+                    ((periods * std::f32::consts::TAU).cos() * 1.33_f32.powf(periods) * 12e3) as i16
+                })
+                .collect();
             let mut concealer = Concealer::new(1, rate);
-            let mut said = vowels(rate, 0, rate.samples(60));
-            let length = said.len() as f32;
-            for (at, sample) in said.iter_mut().enumerate() {
-                *sample = (f32::from(*sample) * (at as f32 / length).powi(3)) as i16;
-            }
             concealer.heard(&mut said);
-            let mut invented = vec![0; rate.samples(40)];
+            let mut invented = vec![0; rate.samples(30)];
             concealer.invent(&mut invented);
             let step = |samples: &[i16]| samples.windows(2).map(|it| (it[1] - it[0]).abs()).max();
-            assert!(step(&invented) <= step(&said), "{rate:?}: {:?} {:?}", step(&invented), step(&said));
+            let (most, limit) = (step(&invented).unwrap(), step(&said).unwrap() * 11 / 10);
+            assert!(most <= limit, "{rate:?}: {most}, {limit}");
         }
     }
 
