@@ -1,14 +1,14 @@
 //! How unevenly a stream arrives: the delay of its packets against the quickest one, forgotten after seconds.
 //!
 //! RFC 3550's interarrival jitter is a smoothed mean; what a buffer must bridge is nearly the worst delay of
-//! the last seconds. So the transit times of the last 300 packets are kept as they are.
+//! the last seconds. So the transit times of the last 500 packets are kept as they are.
 
 use std::time::{Duration, Instant};
 
 use crate::rtp::{RtpTime, SeqNo, Ssrc};
 
-/// Packets remembered: 6 s at 20 ms. Long enough to know the worst of a bad path, short enough to forget it.
-const WINDOW: usize = 300;
+/// Packets remembered: 10 s at 20 ms. Long enough to know the worst of a bad path, short enough to forget it.
+const WINDOW: usize = 500;
 /// Among so many latest packets the quickest is looked for: 2 s, so that a path that became longer, or a phone
 /// whose clock stood still while it was mute, is taken for what it is after 2 s.
 const BASE_WINDOW: usize = 100;
@@ -172,7 +172,7 @@ impl Jitter {
         micros * self.clock / 1_000_000
     }
 
-    /// How many packets are known, 300 at most.
+    /// How many packets are known, [`WINDOW`] at most.
     #[must_use]
     pub const fn known(&self) -> usize {
         self.count
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_of_the_delay_against_the_quickest_and_forgotten_after_six_seconds() {
+    fn percentiles_are_of_the_delay_against_the_quickest_and_forgotten_after_ten_seconds() {
         let mut sender = Sender::new(0, 0);
         for n in 0..300_u64 {
             sender.send(10 + (n * 7) % 60);
@@ -293,7 +293,7 @@ mod tests {
             (29..=31).contains(&p50.as_millis()) && (56..=58).contains(&p95.as_millis()),
             "{p50:?} {p95:?}"
         );
-        for _ in 0..300 {
+        for _ in 0..500 {
             sender.send(10);
         }
         assert_eq!(sender.jitter.percentile(100), Duration::ZERO);

@@ -1,6 +1,6 @@
 //! An adaptive jitter buffer: packets in as they come, packets out in order and when their time has come.
 //!
-//! The target delay is what 96 % of the last packets stayed within. The buffer itself never changes the speed
+//! The target delay is what 98 % of the last packets stayed within. The buffer itself never changes the speed
 //! of what it plays: it says by how much the delay is off ([`JitterBuffer::surplus`]), moves pauses, and gives up
 //! only what no stretching could catch up with.
 
@@ -15,7 +15,7 @@ const SLOTS: usize = 64;
 /// meets a longer packet grows once.
 const SLOT_BYTES: usize = 192;
 /// Share of packets that the delay shall be enough for, in per cent.
-const COVERED: usize = 96;
+const COVERED: usize = 98;
 /// Added to it: a frame is played whole, so a packet is needed up to 20 ms before its first sample sounds; and
 /// what the network does next is a little worse than what it did.
 const MARGIN: Duration = Duration::from_millis(25);

@@ -12,16 +12,19 @@ use crate::rtp::RtpPacket;
 
 /// The delay may be so far above the target, in microseconds, before anything is done: most pitch periods fit.
 const ABOVE: i64 = 8_000;
-/// It may hardly be below: packets would come late.
-const BELOW: i64 = 2_000;
-/// What is put in may overshoot by this; what is taken out may not.
-const OVERSHOOT: i64 = 6_000;
+/// Up to here only pauses are shortened, and seldom. On a path with a queue the target moves by as much within
+/// seconds, and speech that is stretched forth and back sounds worse than speech that comes 20 ms later.
+const ABOVE_IN_SPEECH: i64 = 25_000;
+/// It may be so far below, and still within the margin.
+const BELOW: i64 = 8_000;
 /// So much surplus is worked off quickly, ...
 const FAR_ABOVE: i64 = 60_000;
 /// ... and so much lack is made good quickly.
 const FAR_BELOW: i64 = 30_000;
 /// Frames between two changes that nobody shall hear.
 const REST: u32 = 5;
+/// Frames between two changes when nothing presses: 5 s.
+const LONG_REST: u32 = 250;
 /// Frames between two changes when too little is buffered.
 const SHORT_REST: u32 = 2;
 /// 200 ms at 16 kHz: no packet is longer.
@@ -259,7 +262,11 @@ impl Player {
     fn change(&mut self, now: Instant, frame: usize) {
         let Some(surplus) = self.buffer.surplus(self.end(now)) else { return };
         if surplus > ABOVE {
-            let (care, rest) = if surplus > FAR_ABOVE { (Care::Quick, 0) } else { (Care::Unheard, REST) };
+            let (care, rest) = match surplus {
+                ..=ABOVE_IN_SPEECH => (Care::Pauses, LONG_REST),
+                ..=FAR_ABOVE => (Care::Unheard, REST),
+                _ => (Care::Quick, 0),
+            };
             let queued = self.samples(i64::try_from(self.buffer.queued().as_micros()).unwrap_or(0));
             let spare = (self.pending() + queued).saturating_sub(frame);
             let most = self.samples(surplus).min(spare);
@@ -269,7 +276,7 @@ impl Player {
             }
         } else if surplus < -BELOW {
             let rest = if surplus < -FAR_BELOW { SHORT_REST } else { REST };
-            let most = self.samples(OVERSHOOT - surplus);
+            let most = self.samples(-surplus);
             if self.since_change > rest
                 && self.stretch.lengthen(&mut self.sound, self.place, most, Care::Unheard) > 0
             {

@@ -18,6 +18,8 @@ const FORGET: f32 = 0.9954;
 /// How much the ear may notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Care {
+    /// Only in pauses: there is no hurry.
+    Pauses,
     /// Only where the signal repeats itself nearly exactly, and in pauses.
     Unheard,
     /// Wherever it repeats itself at all: the delay is worse than a little roughness.
@@ -27,6 +29,7 @@ pub enum Care {
 impl Care {
     const fn likeness(self) -> f32 {
         match self {
+            Self::Pauses => f32::INFINITY,
             Self::Unheard => 0.9,
             Self::Quick => 0.5,
         }
@@ -228,13 +231,10 @@ mod tests {
         (rate / 400..rate / 60).find(|lag| score(*lag) > 0.9 * most && score(*lag) >= score(lag + 1)).unwrap()
     }
 
+    type Change = fn(&Stretch, &mut Vec<i16>, usize, Care) -> usize;
+
     /// Changes a second of speech every 20 ms; what comes out and how many samples longer or shorter it is.
-    fn change(
-        rate: u32,
-        sound: &[i16],
-        care: Care,
-        how: fn(&Stretch, &mut Vec<i16>, usize, Care) -> usize,
-    ) -> (Vec<i16>, usize) {
+    fn change(rate: u32, sound: &[i16], care: Care, how: Change) -> (Vec<i16>, usize) {
         let mut stretch = Stretch::new(rate);
         let frame = rate as usize / 50;
         let mut out: Vec<i16> = sound[..2 * frame].to_vec();
@@ -288,9 +288,13 @@ mod tests {
             let loud = noise(rate, 8000.0);
             assert_eq!(change(rate, &loud, Care::Unheard, shorten).1, 0);
             assert_eq!(change(rate, &loud, Care::Unheard, lengthen).1, 0);
+            let said = voice(rate, 120.0);
+            assert_eq!(change(rate, &said, Care::Pauses, shorten).1, 0, "a voice is no pause");
             let room = noise(rate, 60.0);
-            for how in [shorten, lengthen] {
-                let (heard, changed) = change(rate, &room, Care::Unheard, how);
+            for (how, care) in
+                [(shorten as Change, Care::Unheard), (lengthen, Care::Unheard), (shorten, Care::Pauses)]
+            {
+                let (heard, changed) = change(rate, &room, care, how);
                 assert!(changed > room.len() / 4, "{changed} of {}", room.len());
                 let level = 10.0 * (power(&heard) / power(&room)).log10();
                 assert!(level.abs() < 0.5, "{level} dB");
