@@ -146,7 +146,8 @@ mod tests {
     fn packets_that_come_at_once_leave_apart_in_order_and_unchanged() {
         let (start, mut pacer, mut out) = (Instant::now(), Pacer::default(), Frames::default());
         for seq in 0..4 {
-            let leaves = pacer.place(start, Spacing::Arrived, &header(seq), &[seq as u8; 200], Some(start), &mut out);
+            let leaves =
+                pacer.place(start, Spacing::Arrived, &header(seq), &[seq as u8; 200], Some(start), &mut out);
             assert_eq!(leaves, start + PACE * u32::from(seq));
         }
         let mut left = Vec::new();

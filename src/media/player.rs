@@ -12,9 +12,11 @@ use crate::rtp::RtpPacket;
 
 /// The delay may be so far above the target, in microseconds, before anything is done: most pitch periods fit.
 const ABOVE: i64 = 8_000;
-/// Up to here only pauses are shortened, and seldom. On a path with a queue the target moves by as much within
+/// Up to here only pauses are shortened on an uneven path, and seldom. There the target moves by as much within
 /// seconds, and speech that is stretched forth and back sounds worse than speech that comes 20 ms later.
 const ABOVE_IN_SPEECH: i64 = 25_000;
+/// A path is uneven if one packet in twenty comes later than this.
+const UNEVEN: Duration = Duration::from_millis(10);
 /// It may be so far below, and still within the margin.
 const BELOW: i64 = 8_000;
 /// So much surplus is worked off quickly, ...
@@ -262,8 +264,11 @@ impl Player {
     fn change(&mut self, now: Instant, frame: usize) {
         let Some(surplus) = self.buffer.surplus(self.end(now)) else { return };
         if surplus > ABOVE {
+            if self.since_change <= REST && surplus <= FAR_ABOVE {
+                return;
+            }
             let (care, rest) = match surplus {
-                ..=ABOVE_IN_SPEECH => (Care::Pauses, LONG_REST),
+                ..=ABOVE_IN_SPEECH if self.jitter().percentile(95) > UNEVEN => (Care::Pauses, LONG_REST),
                 ..=FAR_ABOVE => (Care::Unheard, REST),
                 _ => (Care::Quick, 0),
             };
