@@ -12,6 +12,7 @@ mod recording;
 mod secret;
 mod sections;
 mod setting;
+mod sounds;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -22,6 +23,7 @@ pub use self::fault::{ConfigFaults, Fault};
 pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
 pub use self::secret::{Machine, Surroundings};
+pub use self::sounds::{SoundSource, SoundsConfig};
 
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
@@ -47,6 +49,8 @@ pub struct Config {
     pub calls: CallsConfig,
     /// Whether and how calls are recorded.
     pub recording: RecordingConfig,
+    /// What is played into calls.
+    pub sounds: SoundsConfig,
     /// What is logged, and how.
     pub log: LogConfig,
     /// The phones that may register.

@@ -12,6 +12,7 @@ use super::reader::{Reader, Section};
 use super::recording::{RecordingConfig, recording};
 use super::secret::plain;
 use super::setting::{Setting, words};
+use super::sounds::{SoundsConfig, sounds};
 use super::{
     AdminConfig, CallsConfig, Config, GraphConfig, LogConfig, LogFormat, LogLevel, MediaConfig, MediaTiming,
     RealmConfig, SipConfig, StoreConfig, Synchronous, TlsConfig, WebhookConfig,
@@ -46,6 +47,7 @@ pub(super) struct Draft {
     pub(super) media: Option<MediaConfig>,
     pub(super) calls: Option<CallsConfig>,
     pub(super) recording: Option<RecordingConfig>,
+    pub(super) sounds: Option<SoundsConfig>,
     pub(super) log: Option<LogConfig>,
     pub(super) phones: Vec<PhoneDraft>,
     pub(super) trunks: Vec<TrunkDraft>,
@@ -75,6 +77,7 @@ impl Draft {
             media: self.media?,
             calls: self.calls?,
             recording: self.recording?,
+            sounds: self.sounds?,
             log: self.log?,
             phones: self.phones.into_iter().map(|it| it.config).collect::<Option<_>>()?,
             trunks: self.trunks.into_iter().map(|it| it.config).collect::<Option<_>>()?,
@@ -96,6 +99,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Draft {
     draft.media = root.part("media", |it| media(it, &mut draft.listens));
     draft.calls = root.part("calls", calls);
     draft.recording = root.part("recording", recording);
+    draft.sounds = root.part("sounds", sounds);
     draft.log = root.part("log", log);
     draft.phones = root.each("phone", phone);
     draft.trunks = root.each("trunk", trunk);

@@ -13,6 +13,7 @@ use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Recorder, RecorderSettings, is_writable};
 use super::signalling::{self, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard, Timings};
+use super::sounds::{SoundFault, Sounds};
 use super::store::{Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
 use super::webhook::TlsSetupError;
@@ -54,6 +55,9 @@ pub enum AppError {
     /// The certificate or key of the webhook listener cannot be used.
     #[error("webhook.tls: {0}")]
     Tls(#[from] TlsSetupError),
+    /// A file of `[sounds]` cannot be played.
+    #[error(transparent)]
+    Sound(#[from] SoundFault),
     /// Threads, signals or sockets of the system.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
@@ -68,6 +72,7 @@ pub enum AppError {
 /// When something of the configuration cannot be had: an address, the store, a certificate.
 pub async fn serve(config: Config) -> Result<(), AppError> {
     let mut random = seed()?;
+    let sounds = Sounds::load(&config.sounds)?;
     let store = open_store(&config).await?;
     let (reports_in, reports) = mpsc::unbounded_channel();
     let (events_in, events) = mpsc::unbounded_channel();
@@ -75,12 +80,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let media = MediaEngine::start(media_settings(&config), random.split(), reports_in)?;
     let socket = bind_sip(config.sip.listen).await?;
     let agent = UserAgent::new(sip_settings(&config, socket.local_addr()?), random.split());
-    let graph = Arc::new(GraphClient::new(GraphSettings {
-        base: config.graph.base.clone(),
-        version: config.graph.version.clone(),
-        timeout: config.graph.timeout,
-        ..GraphSettings::default()
-    })?);
+    let graph = Arc::new(GraphClient::new(graph_settings(&config))?);
     let labels: Vec<_> = config.numbers.iter().map(|number| number.label.clone()).collect();
     let metrics = Arc::new(Registry::new(&labels));
     let (told_in, told) = mpsc::unbounded_channel();
@@ -105,6 +105,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         timings: timings(&config),
         codecs: config.media.codecs.clone(),
         encoder: config.media.opus,
+        sounds,
         metrics: Arc::clone(&metrics),
         random,
     });
@@ -255,6 +256,15 @@ fn timings(config: &Config) -> Timings {
         general: timing(config.media.timing),
         phones: config.phones.iter().filter_map(|it| Some((it.name.clone(), own(it.timing)?))).collect(),
         trunks: config.trunks.iter().filter_map(|it| Some((it.name.clone(), own(it.timing)?))).collect(),
+    }
+}
+
+fn graph_settings(config: &Config) -> GraphSettings {
+    GraphSettings {
+        base: config.graph.base.clone(),
+        version: config.graph.version.clone(),
+        timeout: config.graph.timeout,
+        ..GraphSettings::default()
     }
 }
 

@@ -10,6 +10,7 @@ mod listeners;
 pub mod media;
 pub mod recording;
 pub mod signalling;
+pub mod sounds;
 pub mod spans;
 pub mod store;
 pub mod systemd;

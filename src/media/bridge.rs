@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 pub use self::settings::BridgeSettings;
 use super::format::Passing;
 use super::frames::Frames;
+use super::hold::Hold;
 use super::jitter::Timing;
 use super::latch::Source;
 use super::leg_reports::{LegReports, Metrics, Moment};
@@ -16,7 +17,7 @@ use super::order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide
 use super::outbox::{BridgePort, Outbox, Transmit};
 use super::rtp_leg::RtpLeg;
 use super::stream::Stream;
-use super::summary::{DirectionSummary, Histogram, Summary};
+use super::summary::Histogram;
 use super::tap::{Inlet, Tap};
 use super::to_meta::{LineSettings, ToMeta};
 use super::to_phone::ToPhone;
@@ -30,6 +31,9 @@ use crate::rtp::{
 use crate::sdp::audio::LocalAudio;
 use crate::sdp::webrtc::RemoteWebRtc;
 use crate::time::Now;
+
+mod announcing;
+mod figures;
 
 /// Opus in our own offers, until the answer is known.
 const OUR_OPUS: PayloadType = PayloadType(111);
@@ -66,6 +70,7 @@ pub struct Bridge {
     transit_to_meta: Histogram,
     transit_to_phone: Histogram,
     foreign: u64,
+    hold: Hold,
     codecs: String,
     tap: Tap,
     encoder: EncoderSettings,
@@ -175,6 +180,7 @@ impl Bridge {
             transit_to_meta: Histogram::default(),
             transit_to_phone: Histogram::default(),
             foreign: 0,
+            hold: Hold::new(spec.hold_audio.clone()),
             codecs: String::new(),
             tap: Tap::default(),
             encoder: spec.encoder,
@@ -208,6 +214,7 @@ impl Bridge {
         self.to_meta.set_open(self.stage == Stage::Open && self.phone.hears());
         self.to_meta.reception().set_clock(self.phone.clock());
         self.phone_reports.clock.start(now.mono);
+        self.take_hold(now);
         self.note_media(now.mono);
         self.codecs = outgoing.route(BITRATE);
     }
@@ -250,6 +257,8 @@ impl Bridge {
                     self.send_to_meta();
                 }
             }
+            Order::Play { towards, clip, repeat } => self.announce(now, towards, clip, repeat),
+            Order::StopPlaying { towards } => self.stop_announcing(towards),
             Order::Close => self.close(now),
         }
         self.settle(now);
@@ -362,6 +371,7 @@ impl Bridge {
         }
         self.note_media(now.mono);
         self.tap.hear(Side::Phone, arrived, bytes);
+        self.hear_hold_audio(now);
         self.to_meta.receive(now.mono, arrived, bytes, &mut self.frames);
         self.send_to_meta();
     }
@@ -399,6 +409,7 @@ impl Bridge {
             self.told.user_spoke = true;
             self.reports.push_back(Report::UserSpoke);
         }
+        self.tell_announced();
         if !self.told.audio_to_meta && self.to_meta.has_spoken() {
             self.told.audio_to_meta = true;
             self.reports.push_back(Report::FirstAudio { towards: Side::Meta });
@@ -486,44 +497,6 @@ impl Bridge {
         self.reports.push_back(Report::Closed(Box::new(self.summary())));
     }
 
-    /// The figures so far.
-    #[must_use]
-    pub fn summary(&self) -> Summary {
-        let (mut to_phone, mut to_meta) = self.directions();
-        let phone = self.phone.codec_name();
-        to_phone.received = self.meta_reports.received(OPUS, self.to_phone.received(), &to_phone);
-        to_meta.received = self.phone_reports.received(phone, self.to_meta.received(), &to_meta);
-        self.phone_reports.fill(&mut to_phone, phone);
-        self.meta_reports.fill(&mut to_meta, OPUS);
-        to_phone.rate();
-        to_meta.rate();
-        Summary { codecs: self.codecs.clone(), to_phone, to_meta }
-    }
-
-    /// The counters so far, to the phone and to the user: cheap enough for every second.
-    #[must_use]
-    pub fn directions(&self) -> (DirectionSummary, DirectionSummary) {
-        let (mut to_phone, mut to_meta) = (self.to_phone.figures(), self.to_meta.figures());
-        to_phone.transit = self.transit_to_phone;
-        to_meta.transit = self.transit_to_meta;
-        to_meta.refused += self.foreign;
-        (to_phone, to_meta)
-    }
-
-    /// The loss towards the user that the encoder prepares for, in per cent.
-    #[must_use]
-    pub const fn expected_loss(&self) -> u8 {
-        self.to_meta.expected_loss()
-    }
-
-    /// Notes how long a packet was in the house, from the kernel's stamp to after the send.
-    pub fn note_transit(&mut self, towards: Side, delay: Duration) {
-        match towards {
-            Side::Meta => self.transit_to_meta.add(delay),
-            Side::Phone => self.transit_to_phone.add(delay),
-        }
-    }
-
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
         self.outbox.pop()
@@ -547,6 +520,7 @@ impl Bridge {
             self.meta_reports.clock.due(),
             self.phone_reports.clock.due(),
             self.stall_due(),
+            self.hold.due(),
         ]
         .into_iter()
         .flatten()
@@ -568,6 +542,9 @@ impl Bridge {
         }
         if self.webrtc.poll_timeout().is_some_and(|due| due <= now.mono) {
             self.webrtc.handle_timeout(now.mono);
+        }
+        if let Some(clip) = self.hold.take_due(now.mono) {
+            self.to_meta.play_on_hold(clip);
         }
         self.to_meta.handle_timeout(now.mono, &mut self.frames);
         self.send_to_meta();

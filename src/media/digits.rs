@@ -5,14 +5,19 @@ use std::time::{Duration, Instant};
 
 use crate::rtp::{Event, RtpTime, TelephoneEvent};
 
-/// Without a report for this long, a key counts as released.
-const FORGOTTEN: Duration = Duration::from_millis(120);
+/// Without a report for this long, a key counts as released: twelve reports in a row are hardly ever lost.
+const FORGOTTEN: Duration = Duration::from_millis(240);
 /// Ticks of 8 kHz in one step of 20 ms.
 const STEP: u16 = 160;
 /// No key is said shorter than this (40 ms): some receivers ignore less.
 const SHORTEST: u16 = 320;
 /// The last report is sent three times (RFC 4733 §2.5.1.4).
 const FAREWELLS: u8 = 3;
+/// No tone is shorter than this (80 ms), and so many steps of pause follow it: twice what Q.24 asks of receivers.
+const SHORTEST_TONE: u16 = 640;
+const PAUSES: u8 = 4;
+/// A tone goes on for so long (200 ms) without a report that says so: ten in a row are hardly ever lost.
+const UNHEARD: u16 = 1600;
 /// Power of a key that came without one, in dBm0 without its minus sign.
 const PRESSED_VOLUME: u8 = 10;
 /// Keys waiting to be said; more are dropped.
@@ -53,6 +58,17 @@ pub struct Saying {
     pub first: bool,
     /// The payload.
     pub report: TelephoneEvent,
+}
+
+/// A step of a key that is heard instead of reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sounding {
+    /// It begins, with its volume in dBm0 without its minus sign.
+    Press(Event, u8),
+    /// It goes on.
+    Hold,
+    /// It is over; silence.
+    Release,
 }
 
 /// Hears events on one leg and says them on the other, a report every 20 ms.
@@ -159,7 +175,8 @@ impl Digits {
             }
             mouth.farewells += 1;
         } else {
-            mouth.said += STEP;
+            // Never more than was heard: nobody could take it back when the key turns out to be over.
+            mouth.said = (mouth.said + STEP).min(key.duration.max(mouth.said).max(STEP));
         }
         let end = mouth.farewells > 0;
         let saying = Saying {
@@ -177,6 +194,28 @@ impl Digits {
             self.keys.pop_front();
         }
         Some(saying)
+    }
+
+    /// What of a key is to be heard in this 20 ms step, for a phone that takes no reports.
+    pub fn sound(&mut self, now: Instant) -> Option<Sounding> {
+        if self.ear.current.is_some_and(|(.., at)| now.saturating_duration_since(at) >= FORGOTTEN) {
+            self.release();
+        }
+        let key = self.keys.front_mut()?;
+        let first = self.mouth.is_none();
+        let mouth = self.mouth.get_or_insert(Mouth { start: RtpTime(0), said: 0, farewells: 0, last: 0 });
+        key.released |= mouth.said >= key.duration.saturating_add(UNHEARD);
+        let enough = key.released && mouth.said >= key.duration.max(SHORTEST_TONE);
+        if !enough && mouth.said <= u16::MAX - 2 * STEP {
+            mouth.said += STEP;
+            return Some(if first { Sounding::Press(key.event, key.volume) } else { Sounding::Hold });
+        }
+        mouth.farewells += 1;
+        if mouth.farewells == PAUSES {
+            self.mouth = None;
+            self.keys.pop_front();
+        }
+        Some(Sounding::Release)
     }
 
     /// Keys heard so far.

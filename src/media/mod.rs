@@ -12,10 +12,15 @@ pub mod order;
 pub mod srtp;
 pub mod webrtc_leg;
 
+pub mod announcer;
+pub mod clip;
+pub mod comfort;
 pub mod concealer;
+pub mod detector;
 pub mod digits;
 pub mod format;
 pub mod frames;
+pub mod hold;
 pub mod jitter;
 pub mod jitter_buffer;
 pub mod latch;
@@ -31,12 +36,14 @@ pub mod reorder;
 pub mod reported;
 pub mod rtcp;
 pub mod rtp_leg;
+pub mod silence;
 pub mod stream;
 pub mod stretch;
 pub mod summary;
 pub mod tap;
 pub mod to_meta;
 pub mod to_phone;
+pub mod tone;
 pub mod voice;
 
 #[cfg(test)]
@@ -46,12 +53,15 @@ mod playout_stories;
 #[cfg(test)]
 mod quality_stories;
 #[cfg(test)]
+mod sound_stories;
+#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod world;
 
 pub use bridge::{Bridge, BridgeSettings};
 pub use capacity::{Capacity, CapacityLimits, CapacityState, WorkerLoad};
+pub use clip::{Clip, Repeat};
 pub use jitter::Timing;
 pub use order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
 pub use outbox::{BridgePort, Transmit};

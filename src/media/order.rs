@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::clip::{Clip, Repeat};
 use super::dtls::DtlsFailure;
 use super::jitter::Timing;
 use super::summary::Summary;
@@ -52,6 +53,8 @@ pub struct OpenSpec {
     pub timing: Timing,
     /// How libopus encodes, towards Meta and towards phones with Opus.
     pub encoder: EncoderSettings,
+    /// What the user hears while the phone holds the call and sends nothing; `None`: comfort noise.
+    pub hold_audio: Option<Clip>,
 }
 
 impl OpenSpec {
@@ -67,6 +70,7 @@ impl OpenSpec {
             comfort_after: Duration::from_millis(60),
             timing: Timing::Auto,
             encoder: EncoderSettings::default(),
+            hold_audio: None,
         }
     }
 }
@@ -117,6 +121,20 @@ pub enum Order {
         digit: char,
         /// How long it was pressed.
         duration: Duration,
+    },
+    /// Plays a clip instead of the other side's speech; [`Report::Played`] when it has come to its end.
+    Play {
+        /// To whom.
+        towards: Side,
+        /// What.
+        clip: Clip,
+        /// How often.
+        repeat: Repeat,
+    },
+    /// Breaks off what is played; there is no report.
+    StopPlaying {
+        /// To whom.
+        towards: Side,
     },
     /// Ends the media: RTCP BYE both ways, then [`Report::Closed`].
     Close,
@@ -184,6 +202,11 @@ pub enum Report {
     /// The first real audio has left towards this side, told once per side.
     FirstAudio {
         /// Where to.
+        towards: Side,
+    },
+    /// A clip of [`Order::Play`] has come to its end.
+    Played {
+        /// To whom.
         towards: Side,
     },
     /// No media from either side for `dead_after` (rule 20), told once.

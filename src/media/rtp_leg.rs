@@ -161,6 +161,12 @@ impl RtpLeg {
         })
     }
 
+    /// True if the phone takes comfort noise (RFC 3389).
+    #[must_use]
+    pub fn takes_comfort_noise(&self) -> bool {
+        self.agreed.as_ref().is_some_and(|agreed| agreed.comfort_noise)
+    }
+
     /// True if the phone may send speech.
     #[must_use]
     pub fn hears(&self) -> bool {

@@ -7,7 +7,7 @@ use super::*;
 use crate::codec::level_dbov;
 use crate::rtp::{Event, PayloadType, RtpTime, SeqNo, Ssrc, TelephoneEvent, read_rtcp, write_report};
 
-const KEYS: PayloadType = PayloadType(126);
+pub(super) const KEYS: PayloadType = PayloadType(126);
 
 #[test]
 fn speech_reaches_the_user_with_its_level_and_no_more_delay_than_the_encoder_has() {
@@ -293,7 +293,7 @@ fn a_user_whose_stream_starts_anew_goes_on_in_the_same_line_to_the_phone() {
     assert!((media - elapsed).abs() <= 21, "{media} {elapsed}");
 }
 
-fn press(world: &mut World, key: char, steps: u16, loss_percent: u32, by_user: bool) {
+pub(super) fn press(world: &mut World, key: char, steps: u16, loss_percent: u32, by_user: bool) {
     let event = Event::from_digit(key).unwrap();
     let voice = if by_user { &mut world.user_voice } else { &mut world.phone };
     let (speech_type, speaking) = (voice.header.payload_type, voice.speaking);
@@ -323,7 +323,7 @@ fn press(world: &mut World, key: char, steps: u16, loss_percent: u32, by_user: b
 }
 
 /// The keys in a stream: each by its start, with all its reports.
-fn keys(heard: &[Heard], payload_type: PayloadType) -> Vec<(char, RtpTime, Vec<TelephoneEvent>)> {
+pub(super) fn keys(heard: &[Heard], payload_type: PayloadType) -> Vec<(char, RtpTime, Vec<TelephoneEvent>)> {
     let mut keys: Vec<(char, RtpTime, Vec<TelephoneEvent>)> = Vec::new();
     for it in heard.iter().filter(|it| it.header.payload_type == payload_type) {
         let report = TelephoneEvent::parse(&it.payload).unwrap();

@@ -31,6 +31,8 @@ pub struct Stream {
     next: RtpTime,
     marker: bool,
     last_sent: Option<Instant>,
+    /// [`Self::next`] as it was after the last packet.
+    next_then: RtpTime,
     /// Packets and bytes under this source, for sender reports.
     packets: u64,
     bytes: u64,
@@ -53,6 +55,7 @@ impl Stream {
             next: first,
             marker: true,
             last_sent: None,
+            next_then: first,
             packets: 0,
             bytes: 0,
             before: (0, 0),
@@ -86,6 +89,18 @@ impl Stream {
     /// Time goes on by so many ticks that somebody else accounts for.
     pub const fn pass_over(&mut self, ticks: u32) {
         self.next = self.next.plus(ticks);
+    }
+
+    /// Sets the time stamp by our clock: what comes next follows the last packet, that lasted `slot`, as late as
+    /// it is. Doing so again before a packet is sent changes nothing.
+    pub fn catch_up(&mut self, now: Instant, slot: Duration) {
+        let Some(before) = self.last_sent else { return };
+        let elapsed = now.saturating_duration_since(before).saturating_sub(slot);
+        let due = self.next_then.plus(self.ticks(elapsed));
+        if due.since(self.next) > 0 {
+            self.next = due;
+        }
+        self.marker = true;
     }
 
     /// Ticks of our clock in `span`.
@@ -140,6 +155,7 @@ impl Stream {
         out: &mut Frames,
     ) {
         let leaves = self.pacer.place(now, spacing, header, payload, arrived, out);
+        self.next_then = self.next;
         self.seq = self.seq.next();
         self.packets += 1;
         self.bytes += payload.len() as u64;

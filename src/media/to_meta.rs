@@ -7,6 +7,8 @@
 //! generator fills the slots: the end of the speech, fading, then the room's noise, both through the
 //! encoder (rule 12). Speech that returns takes the slot after the last one sent (rule 11).
 
+mod clock;
+mod inserted;
 mod keys;
 mod passing;
 mod played;
@@ -14,8 +16,12 @@ mod played;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use self::inserted::Ear;
 use self::passing::Passage;
+use super::announcer::Announcer;
+use super::comfort::ComfortNoise;
 use super::concealer::Concealer;
+use super::detector::Detector;
 use super::digits::Digits;
 use super::format::PhoneFormat;
 use super::frames::Frames;
@@ -23,6 +29,7 @@ use super::jitter::Timing;
 use super::line::{Line, SLOT};
 use super::playout::Playout;
 use super::reorder::{Place, Reorder};
+use super::silence::{SilenceWatch, Worth};
 use super::summary::DirectionSummary;
 use crate::codec::{
     AudioCodec, CodecError, EncoderSettings, MAX_FRAME_SAMPLES, MAX_OPUS_PACKET, OpusEncoder, SampleRate,
@@ -46,10 +53,6 @@ const AHEAD: Duration = SLOT;
 /// Speech after comfort is placed within half a slot of its time, so that the phone's jitter has room on both
 /// sides: a first frame further ahead is left out, since comfort has filled most of its time.
 const AHEAD_AFTER_COMFORT: Duration = Duration::from_millis(10);
-/// Frames over which the smallest lag is taken: above one slot, the sender's clock runs behind.
-const LAG_WINDOW: u32 = 50;
-/// Lag that is made good at once.
-const MOST_INSERTED: Duration = Duration::from_millis(200);
 /// After a stop longer than this, slots are skipped, not filled.
 const LONGEST_FILL: Duration = Duration::from_millis(500);
 
@@ -90,6 +93,12 @@ pub struct ToMeta {
     playout: Playout,
     concealer: Concealer,
     digits: Digits,
+    /// Keys in the phone's sound.
+    ear: Ear,
+    detector: Detector,
+    announcer: Announcer,
+    comfort: ComfortNoise,
+    silence: SilenceWatch,
     /// Speech not sent yet; whole frames have an entry in `due`.
     pcm: Vec<i16>,
     due: VecDeque<(Instant, Instant)>,
@@ -127,6 +136,11 @@ impl ToMeta {
             playout: Playout::of_phone(AudioCodec::Pcmu),
             concealer: Concealer::new(settings.noise, rate),
             digits: Digits::default(),
+            ear: Ear::Shut,
+            detector: Detector::new(rate.hz()),
+            announcer: Announcer::default(),
+            comfort: ComfortNoise::new(!settings.noise),
+            silence: SilenceWatch::default(),
             pcm: Vec::with_capacity(2 * LONGEST_PACKET),
             due: VecDeque::with_capacity(16),
             last_due: None,
@@ -164,6 +178,7 @@ impl ToMeta {
         let encoder = EncoderSettings { bitrate, ..self.settings.encoder };
         if encoder != self.settings.encoder {
             self.encoder = OpusEncoder::new(self.rate, &encoder)?;
+            self.silence = SilenceWatch::default();
         }
         self.settings = LineSettings { opus, telephone_event, encoder, ..self.settings };
         let LineSettings { ssrc, first_seq, first_timestamp, .. } = self.settings;
@@ -209,11 +224,14 @@ impl ToMeta {
                 self.encoder = OpusEncoder::new(rate, &self.settings.encoder)?;
                 self.concealer.set_rate(rate);
                 self.rate = rate;
+                self.silence = SilenceWatch::default();
+                self.detector = Detector::new(rate.hz());
             }
             self.reception.set_clock(format.codec.clock());
             self.playout.restart(Playout::of_phone(format.codec));
         }
         self.format = Some(format);
+        self.ear = if format.events().is_some() { Ear::Shut } else { Ear::Reports };
         self.drop_speech();
         Ok(())
     }
@@ -227,7 +245,9 @@ impl ToMeta {
     /// Trades work for sound from the next frame on: 0 (least work) to 10.
     pub fn set_complexity(&mut self, complexity: u8) {
         self.settings.encoder.complexity = complexity;
-        self.encoder.set_complexity(complexity);
+        if !self.silence.is_silent() {
+            self.encoder.set_complexity(complexity);
+        }
     }
 
     /// The loss that libopus prepares for, in per cent.
@@ -314,12 +334,19 @@ impl ToMeta {
         }
         if let Some(events) = format.events_of(packet.header.payload_type) {
             self.hear_key(now, packet, events, out);
-        } else if packet.header.payload_type == format.payload_type && !self.digits.is_active() {
+        } else if packet.header.payload_type == COMFORT_NOISE {
+            self.pause(packet.payload);
+        } else if packet.header.payload_type == format.payload_type {
+            let idle = !self.digits.is_active();
+            if !idle && self.ear != Ear::Reports {
+                return;
+            }
             if format.codec == AudioCodec::Opus {
                 self.opus_speech(now, arrived, packet, out);
             } else {
                 self.speech(now, arrived, packet, format.codec);
             }
+            self.begin_key(now, idle, out);
             self.flush(now, out);
         }
     }
@@ -336,6 +363,9 @@ impl ToMeta {
             }
         };
         let mut samples = &mut decoded[..count];
+        if !self.admit(now, samples) {
+            return;
+        }
         let stamp = packet.header.timestamp;
         let apart = self.next.map_or(0, |next| stamp.since(next));
         let distance = codec.samples(apart.unsigned_abs());
@@ -370,14 +400,6 @@ impl ToMeta {
         self.next = Some(from.plus(codec.ticks(taken)));
         // Half a frame is waited for as long as a whole one.
         self.generating = false;
-    }
-
-    /// Tells a sender whose clock stood still from a late burst: it stays behind at its normal pace.
-    fn is_set_back(&mut self, now: Instant, marker: bool) -> bool {
-        let (since, count) = self.late_since.get_or_insert((now, 0));
-        *count += 1;
-        let span = now.saturating_duration_since(*since);
-        marker || (*count > 2 && span >= Duration::from_millis(8) * *count && span >= SLOT * 2)
     }
 
     /// Puts samples behind those that wait; whole frames become due `apart` from each other.
@@ -422,26 +444,6 @@ impl ToMeta {
         }
     }
 
-    /// Inserts a frame when the sender has been more than a slot behind the clock for a while.
-    fn watch_lag(&mut self, now: Instant, lag: Duration, out: &mut Frames) {
-        self.smallest_lag = self.smallest_lag.min(lag);
-        self.lag_count += 1;
-        if self.lag_count < LAG_WINDOW {
-            return;
-        }
-        let mut surplus = self.smallest_lag.min(MOST_INSERTED);
-        while surplus > SLOT {
-            let mut storage = [0; MAX_FRAME_SAMPLES];
-            let frame = &mut storage[..self.rate.frame()];
-            self.concealer.invent(frame);
-            self.figures.concealed += 1;
-            self.encode(now, frame, None, out);
-            surplus -= SLOT;
-        }
-        self.lag_count = 0;
-        self.smallest_lag = Duration::MAX;
-    }
-
     /// Fills the next slot from what was heard last, or with the room's noise.
     fn fill(&mut self, now: Instant, out: &mut Frames) {
         self.stop_passing();
@@ -450,12 +452,7 @@ impl ToMeta {
         let kept = self.pcm.len().min(frame.len());
         frame[..kept].copy_from_slice(&self.pcm[..kept]);
         self.pcm.clear();
-        if self.concealer.is_faded() || !self.open {
-            self.figures.comfort += 1;
-        } else {
-            self.figures.concealed += 1;
-        }
-        self.concealer.invent(&mut frame[kept..]);
+        self.invent(&mut frame[kept..]);
         let codec = self.format.map_or(AudioCodec::Pcmu, |it| it.codec);
         self.next = self.next.map(|next| next.plus(codec.ticks(frame.len() - kept)));
         self.generating = true;
@@ -465,6 +462,11 @@ impl ToMeta {
 
     /// Sends 20 ms at [`Self::rate`] in the next slot.
     fn encode(&mut self, now: Instant, frame: &[i16], arrived: Option<Instant>, out: &mut Frames) {
+        match self.silence.look(frame) {
+            Some(Worth::Silence) => self.encoder.set_silent(),
+            Some(Worth::Speech) => self.encoder.set_speaking(&self.settings.encoder),
+            None => {}
+        }
         let mut packet = [0; MAX_OPUS_PACKET];
         match self.encoder.encode(frame, &mut packet) {
             Ok(length) => self.line.speak(now, &packet[..length], arrived, out),

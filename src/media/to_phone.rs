@@ -6,6 +6,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::announcer::Announcer;
+use super::comfort::ComfortTold;
+use super::detector::Detector;
 use super::digits::Digits;
 use super::format::{Passing, PhoneLine};
 use super::frames::Frames;
@@ -18,6 +21,7 @@ use super::playout::{PACE, Playout, UserVoice, Way, carries};
 use super::reorder::{Place, Reorder};
 use super::stream::{Sound, Stream};
 use super::summary::DirectionSummary;
+use super::tone::KeyTone;
 use super::voice::VoiceDetector;
 use crate::codec::{
     CodecError, EncoderSettings, MAX_FRAME_SAMPLES, MAX_OPUS_SAMPLES, OpusDecoder, SampleRate,
@@ -25,6 +29,9 @@ use crate::codec::{
 use crate::rtp::{
     Arrival, NtpTime, PayloadType, Reception, RtpPacket, RtpTime, SenderFacts, Ssrc, TelephoneEvent,
 };
+
+mod inserted;
+mod passing;
 
 /// Ticks of a 20 ms frame on Meta's clock.
 const FRAME_TICKS: i32 = 960;
@@ -50,11 +57,22 @@ pub struct ToPhone {
     playout: Playout,
     /// When the next frame is to be played from the buffer.
     due: Option<Instant>,
+    key_tone: KeyTone,
+    /// The user has pressed a key: what leaks of the next ones is muted.
+    has_keys: bool,
+    detector: Detector,
+    announcer: Announcer,
+    /// When the next 20 ms of a clip are due.
+    next_slot: Option<Instant>,
+    takes_comfort: bool,
+    comfort: ComfortTold,
     /// The sender's time of the next sample.
     next: Option<RtpTime>,
     settings: EncoderSettings,
     out: Option<(PhoneLine, Packetizer)>,
     sending: bool,
+    /// Nothing was sent for a while: the time stamp is set by our clock before something is.
+    stale: bool,
     stream: Stream,
     passing: Passing,
     /// Packets went by that the decoder has not heard.
@@ -87,10 +105,18 @@ impl ToPhone {
             next_report: None,
             playout: Playout::of_user(rate),
             due: None,
+            key_tone: KeyTone::new(rate.hz()),
+            has_keys: false,
+            detector: Detector::new(rate.hz()),
+            announcer: Announcer::default(),
+            next_slot: None,
+            takes_comfort: false,
+            comfort: ComfortTold::default(),
             next: None,
             settings,
             out: None,
             sending: false,
+            stale: false,
             stream,
             passing: Passing::Allowed,
             deaf: false,
@@ -136,9 +162,12 @@ impl ToPhone {
             self.decoder = OpusDecoder::new(codec.rate())?;
             self.rate = codec.rate();
             self.playout.restart(Playout::of_user(self.rate));
+            self.key_tone = KeyTone::new(self.rate.hz());
+            self.detector = Detector::new(self.rate.hz());
         }
         if self.sending != sending {
             self.sending = sending;
+            self.stale = true;
             self.drop_speech();
             self.next = None;
         }
@@ -156,13 +185,6 @@ impl ToPhone {
     /// Whether Opus may go through undecoded.
     pub const fn set_passing(&mut self, passing: Passing) {
         self.passing = passing;
-    }
-
-    /// How Opus packets go to the phone as they are; `None`: they are decoded.
-    fn passes(&self) -> Option<PayloadType> {
-        let (line, _) = self.out.as_ref()?;
-        let as_they_are = line.takes_opus(self.settings.bitrate) && self.passing == Passing::Allowed;
-        (as_they_are && self.sending && !self.digits.is_active()).then_some(line.format.payload_type)
     }
 
     /// Forgets what waits to fill a packet and tells its ticks.
@@ -309,6 +331,7 @@ impl ToPhone {
                 let idle = !self.digits.is_active();
                 self.playout.reset();
                 self.digits.hear(now, packet.header.timestamp, report);
+                self.has_keys = true;
                 // The key stands on the sender's audio clock; speech after it is a new piece.
                 self.next = None;
                 if idle && self.digits.is_active() {
@@ -355,47 +378,13 @@ impl ToPhone {
         };
         // Meta's clock runs at 48 kHz whatever is decoded (RFC 7587 §4.1).
         self.next = Some(stamp.plus(count as u32 * (48_000 / self.rate.hz())));
-        self.voice.hear(&samples[..count], self.rate.hz() as usize);
-        self.push(now, arrived, &samples[..count], out);
-    }
-
-    /// Sends Opus on as it is, holes included: the phone repairs them from its own redundancy and sound.
-    fn pass(
-        &mut self,
-        now: Instant,
-        arrived: Instant,
-        packet: &RtpPacket<'_>,
-        missing: u16,
-        payload_type: PayloadType,
-        out: &mut Frames,
-    ) {
-        let Some(ticks) = OpusDecoder::ticks(packet.payload) else {
-            self.figures.refused += 1;
+        let samples = &mut samples[..count];
+        self.voice.hear(samples, self.rate.hz() as usize);
+        if self.is_pause(packet.payload, samples) {
+            self.pause(now, arrived, count, out);
             return;
-        };
-        if self.voice.spoke() {
-            self.deaf = true;
-        } else {
-            let mut samples = [0; MAX_OPUS_SAMPLES];
-            if let Ok(count) = self.decoder.decode(packet.payload, &mut samples) {
-                self.voice.hear(&samples[..count], self.rate.hz() as usize);
-            }
         }
-        let stamp = packet.header.timestamp;
-        match self.next.map(|next| stamp.since(next)) {
-            Some(0) => {}
-            Some(apart @ 1..=LONGEST_JUMP) => {
-                self.drop_speech();
-                self.stream.pass_over(apart.unsigned_abs());
-                self.stream.lose(missing);
-            }
-            _ => self.catch_up(now),
-        }
-        self.next = Some(stamp.plus(ticks));
-        self.figures.passed += 1;
-        let marker = packet.header.marker;
-        let sound = Sound { arrived, payload_type, marker, ticks, payload: packet.payload };
-        self.stream.speak(now, Spacing::Arrived, &sound, out);
+        self.push(now, arrived, samples, out);
     }
 
     /// Repairs or leaves out what lies between the last packet and this one.
@@ -430,18 +419,32 @@ impl ToPhone {
 
     /// Sets our time stamp by our own clock after a splice.
     fn catch_up(&mut self, now: Instant) {
-        if let Some(before) = self.stream.last_sent() {
-            let elapsed = now.saturating_duration_since(before).saturating_sub(SLOT);
-            self.drop_speech();
-            self.stream.leave_out(self.stream.ticks(elapsed));
+        self.drop_speech();
+        self.stream.catch_up(now, SLOT);
+    }
+
+    fn freshen(&mut self, now: Instant) {
+        if std::mem::take(&mut self.stale) {
+            self.catch_up(now);
         }
     }
 
-    /// Takes samples for the phone, at [`Self::rate`].
-    fn push(&mut self, now: Instant, arrived: Instant, samples: &[i16], out: &mut Frames) {
-        if !self.sending || self.digits.is_active() {
+    /// Takes the user's samples for the phone, at [`Self::rate`].
+    fn push(&mut self, now: Instant, arrived: Instant, samples: &mut [i16], out: &mut Frames) {
+        if self.digits.is_active() || self.announcer.is_playing() {
+            self.next = None;
             return;
         }
+        self.prepare(samples);
+        self.emit(now, arrived, samples, out);
+    }
+
+    /// Sends samples to the phone, whoever they come from.
+    fn emit(&mut self, now: Instant, arrived: Instant, samples: &[i16], out: &mut Frames) {
+        if !self.sending {
+            return;
+        }
+        self.freshen(now);
         let Some((line, packetizer)) = &mut self.out else { return };
         packetizer.push(samples);
         let (ticks, payload_type) = (packetizer.ticks(), line.format.payload_type);
@@ -457,14 +460,22 @@ impl ToPhone {
 
     fn say(&mut self, now: Instant, out: &mut Frames) {
         while let Some(due) = self.next_report.filter(|due| *due <= now) {
+            if self.wants_tones() {
+                self.next_report = self.sound_key(now, out).then_some(due + SLOT);
+                continue;
+            }
+            if self.sending {
+                self.freshen(now);
+            }
             let Some(saying) = self.digits.say(now, self.stream.timestamp()) else {
                 self.next_report = None;
                 return;
             };
             self.next_report = Some(due + SLOT);
-            self.stream.leave_out(self.stream.ticks(SLOT));
             let line = self.out.as_ref().filter(|_| self.sending);
+            // Time in which nothing is sent is made good by the clock when something is.
             let Some(events) = line.and_then(|(it, _)| it.format.events()) else { continue };
+            self.stream.leave_out(self.stream.ticks(SLOT));
             let report = saying.report.rescaled(8000, events.clock).to_bytes();
             self.stream.say(now, events.payload_type, saying.start, saying.first, report, out);
         }
@@ -476,7 +487,7 @@ impl ToPhone {
         // Overdue frames are paced.
         let paced = self.stream.last_sent().map(|sent| sent + PACE);
         let play = self.due.map(|due| paced.map_or(due, |paced| due.max(paced)));
-        let waiting = [self.reorder.deadline(), self.next_report, play, self.stream.due()];
+        let waiting = [self.reorder.deadline(), self.next_report, play, self.stream.due(), self.next_slot];
         waiting.into_iter().flatten().min()
     }
 
@@ -488,6 +499,7 @@ impl ToPhone {
         self.stream.release(now, out);
         self.play(now, out);
         self.say(now, out);
+        self.announce_due(now, out);
     }
 
     /// True once the user has spoken for 200 ms.

@@ -162,6 +162,21 @@ impl World {
 
     /// The same with another codec and packet length of the phone.
     pub(super) fn with(seed: u64, codec: AudioCodec, ptime: usize) -> Self {
+        Self::build(seed, codec, ptime, None, &codec_sdp(codec, "sendrecv", ptime))
+    }
+
+    /// The same with another answer of the phone, and something to play while it holds the call.
+    pub(super) fn opened(seed: u64, hold_audio: Option<Clip>, phone_answer: &str) -> Self {
+        Self::build(seed, AudioCodec::Pcmu, 20, hold_audio, phone_answer)
+    }
+
+    fn build(
+        seed: u64,
+        codec: AudioCodec,
+        ptime: usize,
+        hold_audio: Option<Clip>,
+        phone_answer: &str,
+    ) -> Self {
         let start = Instant::now();
         let now = Now { mono: start, wall: Wall(1_790_000_000_000) };
         let mut random = Random::from_number(seed);
@@ -177,6 +192,7 @@ impl World {
         let mut spec = OpenSpec::new(MetaSide::Offer, PhoneSide::Offer);
         spec.dead_after = Duration::from_secs(30);
         spec.voip_metrics = true;
+        spec.hold_audio = hold_audio;
         let (mut bridge, opened) = Bridge::open(now, settings, &spec).unwrap();
         let Report::Opened { meta_sdp, .. } = opened else { panic!("{opened:?}") };
         let mut user = WebRtcLeg::new(
@@ -194,7 +210,7 @@ impl World {
         user.start_dtls(start);
         bridge.handle_order(now, Order::ApplyMetaAnswer { sdp: answer });
         bridge.handle_order(now, Order::StartDtls);
-        bridge.handle_order(now, Order::ApplyPhoneAnswer { sdp: codec_sdp(codec, "sendrecv", ptime) });
+        bridge.handle_order(now, Order::ApplyPhoneAnswer { sdp: phone_answer.to_owned() });
         Self {
             start,
             now: start,
@@ -227,7 +243,12 @@ impl World {
 
     /// The same with another codec and packet length of the phone.
     pub(super) fn up_with(seed: u64, codec: AudioCodec, ptime: usize) -> Self {
-        let mut world = Self::with(seed, codec, ptime);
+        Self::with(seed, codec, ptime).answered()
+    }
+
+    /// Keys there, gate open.
+    pub(super) fn answered(self) -> Self {
+        let mut world = self;
         // Both sides begin as controlling, and a lost race costs a retransmission or two.
         world.run(millis(2000));
         assert!(world.told(&Report::DtlsUp).is_some());

@@ -19,6 +19,8 @@ const OUR_EVENTS: [EventFormat; 2] = [
     EventFormat { payload_type: PayloadType(101), clock: 8000 },
     EventFormat { payload_type: PayloadType(110), clock: 48_000 },
 ];
+/// RFC 3389 §5: comfort noise beside a codec with a clock of 8 kHz.
+const COMFORT_NOISE: PayloadType = PayloadType(13);
 /// Packet length where nobody says otherwise, and the only one that we ask for.
 const PTIME: Duration = Duration::from_millis(20);
 /// Packet lengths that we are willing to send.
@@ -150,6 +152,8 @@ pub struct RemoteAudio {
     pub formats: Vec<(PayloadType, AudioCodec)>,
     /// RFC 4733 events that we can write, in its order.
     pub telephone_events: Vec<EventFormat>,
+    /// RFC 3389 comfort noise on its static payload type.
+    pub comfort_noise: bool,
     /// What it wishes of Opus, if that is among its formats.
     pub opus: OpusWishes,
     /// The packet length that it wants to receive.
@@ -192,6 +196,8 @@ pub struct Negotiated {
     pub telephone_event: Option<EventFormat>,
     /// With which they may come.
     pub receive_telephone_events: [Option<EventFormat>; 2],
+    /// Comfort noise may go both ways instead of silence.
+    pub comfort_noise: bool,
     /// What the far end wishes of Opus.
     pub opus: OpusWishes,
     /// Where RTP goes.
@@ -243,6 +249,7 @@ impl RemoteAudio {
             opus: opus.map_or_else(OpusWishes::default, |(format, _)| OpusWishes::of(media, *format)),
             formats,
             telephone_events: media.payload_types().filter_map(|format| events_of(media, format)).collect(),
+            comfort_noise: media.payload_types().any(|format| format == COMFORT_NOISE),
             ptime,
             voip_metrics: wants_metrics(session, media),
             origin: session.origin,
@@ -262,6 +269,7 @@ pub fn write_offer(local: &LocalAudio) -> String {
     let ours = Ours {
         formats: &formats,
         events: our_events(local),
+        comfort_noise: false,
         direction: Direction::SendRecv,
         protocol: "RTP/AVP",
         mux: local.rtp == local.rtcp,
@@ -288,6 +296,8 @@ pub fn read_answer(local: &LocalAudio, sdp: &str) -> Result<Negotiated, AudioRef
         telephone_event: events_beside(codec, &remote.telephone_events),
         receive_telephone_events: OUR_EVENTS
             .map(|ours| remote.telephone_events.iter().any(|it| it.clock == ours.clock).then_some(ours)),
+        // Our offers have none, so that phones do not leave their silence out.
+        comfort_noise: false,
         opus: remote.opus,
         remote_rtp: remote.rtp,
         remote_rtcp: if remote.rtcp_mux && !rtcp_mux { unmuxed } else { remote.rtcp },
@@ -313,6 +323,7 @@ pub fn answer_offer(local: &LocalAudio, offer: &str) -> Result<(String, Negotiat
     let ours = Ours {
         formats: &[(payload_type, codec)],
         events: events.as_slice(),
+        comfort_noise: remote.comfort_noise && codec.clock() == 8000,
         direction,
         protocol: &theirs.media[chosen].protocol,
         mux: remote.rtcp_mux,
@@ -330,6 +341,7 @@ pub fn answer_offer(local: &LocalAudio, offer: &str) -> Result<(String, Negotiat
         receive_payload_type: payload_type,
         telephone_event: events,
         receive_telephone_events: [events, None],
+        comfort_noise: ours.comfort_noise,
         opus: remote.opus,
         remote_rtp: remote.rtp,
         remote_rtcp: remote.rtcp,
@@ -345,6 +357,7 @@ pub fn answer_offer(local: &LocalAudio, offer: &str) -> Result<(String, Negotiat
 struct Ours<'a> {
     formats: &'a [(PayloadType, AudioCodec)],
     events: &'a [EventFormat],
+    comfort_noise: bool,
     direction: Direction,
     protocol: &'a str,
     mux: bool,
@@ -353,7 +366,8 @@ struct Ours<'a> {
 
 fn section(local: &LocalAudio, ours: &Ours<'_>) -> Media {
     let events = ours.events.iter().map(|it| it.payload_type);
-    let types: Vec<_> = ours.formats.iter().map(|&(format, _)| format).chain(events).collect();
+    let types = ours.formats.iter().map(|&(format, _)| format).chain(events);
+    let types: Vec<_> = types.chain(ours.comfort_noise.then_some(COMFORT_NOISE)).collect();
     let mut media = Media::new("audio", local.rtp.port(), ours.protocol, &types);
     for &(PayloadType(format), codec) in ours.formats {
         let (name, clock) = (codec.name(), codec.clock());
@@ -368,6 +382,9 @@ fn section(local: &LocalAudio, ours: &Ours<'_>) -> Media {
     for EventFormat { payload_type: PayloadType(format), clock } in ours.events {
         media.set("rtpmap", format_args!("{format} telephone-event/{clock}"));
         media.set("fmtp", format_args!("{format} 0-16"));
+    }
+    if ours.comfort_noise {
+        media.set("rtpmap", format_args!("{} CN/8000", COMFORT_NOISE.0));
     }
     media.set("ptime", PTIME.as_millis());
     if ours.mux {

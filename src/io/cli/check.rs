@@ -9,6 +9,7 @@ use super::{Exit, complain, say};
 use crate::config::{self, Config, Records};
 use crate::id::{Endpoint, PhoneName, TrunkName};
 use crate::io::recording::is_writable;
+use crate::io::sounds::Sounds;
 
 /// Reads a configuration file and names every mistake, its line, and what to write instead.
 #[derive(Debug, Args)]
@@ -22,6 +23,10 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
     let Some(config) = load(&args.file) else { return Exit::Usage };
     if let Some(problem) = recording_fault(&config) {
         complain(format_args!("{}: one thing to mend\n\nerror: {problem}", args.file.display()));
+        return Exit::Usage;
+    }
+    if let Err(fault) = Sounds::load(&config.sounds) {
+        complain(format_args!("{}: one thing to mend\n\nerror: {fault}", args.file.display()));
         return Exit::Usage;
     }
     say(summary(&args.file, &config));

@@ -9,7 +9,7 @@ use crate::call::{ActionKind, Fork, HangupCause, Input, Offer, Output};
 use crate::codec::EncoderSettings;
 use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
-use crate::media::{self, Order, Timing};
+use crate::media::{Order, Repeat, Side, Stage, Timing};
 use crate::policy::{Attempt, Decision, Denial, DenialReason, Permission};
 use crate::sip::{CallerIdentity, Invite, Refusal};
 use crate::time::{Now, Wall};
@@ -54,10 +54,14 @@ impl Switchboard {
             Output::Post(action) => self.post(id, action),
             other => match translate::to_media(other) {
                 Ok(order) => {
-                    if order == Order::SetStage(media::Stage::Open) {
+                    let opens = order == Order::SetStage(Stage::Open);
+                    if opens {
                         self.begin_recording(now, id);
                     }
                     self.order_media(id, order);
+                    if opens {
+                        self.greet(id);
+                    }
                 }
                 Err(leg_output) => self.carry_out_on_leg(now, id, leg_output),
             },
@@ -102,6 +106,15 @@ impl Switchboard {
         }
     }
 
+    /// The gate opens once in a call's life: both sides hear the greeting together, then each other.
+    fn greet(&self, id: CallId) {
+        let Some(clip) = &self.parts.sounds.greeting else { return };
+        for towards in [Side::Meta, Side::Phone] {
+            let play = Order::Play { towards, clip: clip.clone(), repeat: Repeat::Once };
+            self.parts.media.order(id, play);
+        }
+    }
+
     fn leg(&self, id: CallId, fork: Fork) -> Option<LegId> {
         self.calls.get(&id)?.legs.get(&fork).copied()
     }
@@ -121,6 +134,7 @@ impl Switchboard {
         spec.codecs.clone_from(&self.parts.codecs);
         let complexity = self.parts.media.judge().complexity().min(self.parts.encoder.complexity);
         spec.encoder = EncoderSettings { complexity, ..self.parts.encoder };
+        spec.hold_audio.clone_from(&self.parts.sounds.hold);
         self.parts.media.open(id, spec);
     }
 

@@ -21,6 +21,7 @@ use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
 use crate::io::graph::GraphClient;
 use crate::io::media::MediaEngine;
 use crate::io::recording::Recorder;
+use crate::io::sounds::Sounds;
 use crate::io::store::{InboxId, Store};
 use crate::media::Report;
 use crate::metrics::label::{OfPart, Part};
@@ -62,6 +63,8 @@ pub struct Parts {
     pub codecs: Vec<AudioCodec>,
     /// How Opus is encoded.
     pub encoder: EncoderSettings,
+    /// What is played into calls.
+    pub sounds: Sounds,
     /// Where events are counted.
     pub metrics: Arc<Registry>,
     /// The next free call id's generator.

@@ -24,6 +24,7 @@ pub fn from_media(report: Report) -> Option<Input> {
         Report::UserSpoke => Input::UserSpoke,
         Report::FirstAudio { towards: Side::Meta } => Input::FirstAudio(Towards::User),
         Report::FirstAudio { towards: Side::Phone } => Input::FirstAudio(Towards::Phone),
+        Report::Played { .. } => return None,
         Report::Stalled => Input::MediaStalled,
         Report::MetaAnswerRefused(_) => Input::MetaAnswerRefused,
         Report::PhoneAnswerRefused(_) => Input::PhoneAnswerRefused,

@@ -6,6 +6,7 @@ use super::super::format::EventFormat;
 use super::super::frames::Frames;
 use super::super::line::SLOT;
 use super::ToMeta;
+use super::inserted::Ear;
 use crate::rtp::{Event, RtpPacket, TelephoneEvent};
 
 impl ToMeta {
@@ -20,11 +21,8 @@ impl ToMeta {
         if let Ok(report) = TelephoneEvent::parse(packet.payload) {
             let idle = !self.digits.is_active();
             self.digits.hear(now, packet.header.timestamp, report.rescaled(events.clock, 8000));
-            if idle && self.digits.is_active() {
-                self.drop_speech();
-                self.concealer.forget();
-                self.say(now, out);
-            }
+            self.ear = Ear::Mutes;
+            self.begin_key(now, idle, out);
         }
     }
 
@@ -35,7 +33,12 @@ impl ToMeta {
         }
         let idle = !self.digits.is_active();
         self.digits.press(event, duration);
-        if idle {
+        self.begin_key(now, idle, out);
+    }
+
+    /// The first key after none takes the place of the speech.
+    pub(super) fn begin_key(&mut self, now: Instant, was_idle: bool, out: &mut Frames) {
+        if was_idle && self.digits.is_active() {
             self.drop_speech();
             self.concealer.forget();
             self.say(now, out);

@@ -63,7 +63,16 @@ impl ToMeta {
         let mut storage = [0; MAX_FRAME_SAMPLES];
         let frame = &mut storage[..self.rate.frame()];
         let mut voice = PhoneVoice { decoder: &mut self.decoder, concealer: &mut self.concealer };
-        if player.play(due, &mut voice, frame) == Played::Speech {
+        let played = player.play(due, &mut voice, frame);
+        if played == Played::Speech && !self.admit(now, frame) && self.digits.is_active() {
+            self.playout.reset();
+            self.begin_key(now, true, out);
+            return;
+        }
+        if self.is_occupied() {
+            self.invent(frame);
+            self.spliced = true;
+        } else if played == Played::Speech {
             if std::mem::take(&mut self.spliced) {
                 self.line.mark();
             }

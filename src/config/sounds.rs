@@ -1,0 +1,94 @@
+//! `[sounds]`: what is played into calls.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use super::reader::Section;
+use super::secret::plain;
+use super::setting::Setting;
+use toml::de::DeValue;
+
+/// `[sounds]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SoundsConfig {
+    /// Whose tones (ISO 3166, two letters); `None`: those that ITU-T E.180 recommends to everybody.
+    pub country: Option<String>,
+    /// For a user whom the phone holds, if the PBX sends no music of its own.
+    pub hold: SoundSource,
+    /// For both sides when a call is answered, before they hear each other.
+    pub greeting: SoundSource,
+}
+
+/// Where a sound comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SoundSource {
+    /// `"none"`
+    None,
+    /// `"tone:…"`: a name or a cadence.
+    Tone(String),
+    /// A file, WAV or Ogg Opus; the folder of the configuration file is already put in front.
+    File(PathBuf),
+}
+
+impl Setting for SoundSource {
+    const WANTED: &'static str = "\"none\", \"tone:…\" or a file in quotes";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let text = value.as_str().filter(|it| !it.is_empty())?;
+        Some(match text.strip_prefix("tone:") {
+            Some("") => return None,
+            Some(tone) => Self::Tone(tone.to_owned()),
+            None if text == "none" => Self::None,
+            None => Self::File(text.into()),
+        })
+    }
+    fn write(&self) -> String {
+        match self {
+            Self::None => "\"none\"".to_owned(),
+            Self::Tone(tone) => format!("\"tone:{tone}\""),
+            Self::File(path) => format!("{:?}", path.display().to_string()),
+        }
+    }
+}
+
+/// Two letters.
+struct Country(String);
+
+impl Setting for Country {
+    const WANTED: &'static str = "the two letters of a country, in quotes";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let text = value.as_str()?;
+        let letters = text.len() == 2 && text.bytes().all(|it| it.is_ascii_alphabetic());
+        letters.then(|| Self(text.to_ascii_uppercase()))
+    }
+    fn write(&self) -> String {
+        format!("{:?}", self.0)
+    }
+}
+
+/// Reads the section.
+pub(super) fn sounds(section: &mut Section<'_, '_, '_>) -> Option<SoundsConfig> {
+    let country = section.optional::<Country>("country", "\"DE\"");
+    let hold = source(section, "hold", SoundSource::Tone("hold".to_owned()));
+    let greeting = source(section, "greeting", SoundSource::None);
+    Some(SoundsConfig { country: country?.map(|it| it.0), hold: hold?, greeting: greeting? })
+}
+
+/// A sound whose file, if it is one, is there and can be read.
+fn source(section: &mut Section<'_, '_, '_>, key: &'static str, default: SoundSource) -> Option<SoundSource> {
+    let path = match section.or(key, default)? {
+        SoundSource::File(path) => section.resolve(&path),
+        other => return Some(other),
+    };
+    match section.surroundings().read_file(&path) {
+        Err(error) if error.kind() != ErrorKind::InvalidData => {
+            let problem = format!("{} cannot be read: {}", path.display(), plain(&error));
+            let remedy = format!(
+                "{key} = \"sound.wav\"  (WAV or Ogg Opus, in the folder of this file or with a full path), \"tone:hold\" or \"none\""
+            );
+            section.fault_of(key, problem, remedy);
+            None
+        }
+        // Sound is no text: that it is not UTF-8 is as it should be.
+        _ => Some(SoundSource::File(path)),
+    }
+}
