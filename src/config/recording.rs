@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use super::reader::Section;
 use super::setting::{Setting, words};
+use super::sounds::sound_file;
 
 /// `[recording]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,16 +97,12 @@ pub(super) fn recording(section: &mut Section<'_, '_, '_>) -> Option<RecordingCo
     let bitrate = section.or("bitrate", 32_000);
     let why = "less is not understood, more is not heard";
     let bitrate = section.within("bitrate", bitrate, &(16_000..=128_000), why);
-    let consent = section.or("consent", Consent::Silent).map(|consent| match consent {
-        Consent::File(path) => Consent::File(section.resolve(&path)),
-        other => other,
+    let consent = section.or("consent", Consent::Silent).and_then(|consent| match consent {
+        Consent::File(path) => {
+            sound_file(section, "consent", &path, "\"tone\" or \"none\"").map(Consent::File)
+        }
+        other => Some(other),
     });
-    if consent.as_ref().is_some_and(|it| *it != Consent::Silent) {
-        // Nobody may believe that the people in a call were told.
-        let problem = "nothing can be played into a call yet: nobody would hear it".to_owned();
-        let remedy = "consent = \"none\"  (and tell the people in the call yourself)".to_owned();
-        section.fault_of("consent", problem, remedy);
-    }
     let min_free = section.or("min_free", Bytes(1_000_000_000));
     Some(RecordingConfig {
         enabled: enabled?,

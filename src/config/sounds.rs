@@ -1,7 +1,7 @@
 //! `[sounds]`: what is played into calls.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::reader::Section;
 use super::secret::plain;
@@ -75,20 +75,32 @@ pub(super) fn sounds(section: &mut Section<'_, '_, '_>) -> Option<SoundsConfig> 
 
 /// A sound whose file, if it is one, is there and can be read.
 fn source(section: &mut Section<'_, '_, '_>, key: &'static str, default: SoundSource) -> Option<SoundSource> {
-    let path = match section.or(key, default)? {
-        SoundSource::File(path) => section.resolve(&path),
-        other => return Some(other),
-    };
+    match section.or(key, default)? {
+        SoundSource::File(path) => {
+            sound_file(section, key, &path, "\"tone:hold\" or \"none\"").map(SoundSource::File)
+        }
+        other => Some(other),
+    }
+}
+
+/// The path of a sound that is there and can be read; `otherwise` says what may stand in its place.
+pub(super) fn sound_file(
+    section: &mut Section<'_, '_, '_>,
+    key: &'static str,
+    path: &Path,
+    otherwise: &str,
+) -> Option<PathBuf> {
+    let path = section.resolve(path);
     match section.surroundings().read_file(&path) {
         Err(error) if error.kind() != ErrorKind::InvalidData => {
             let problem = format!("{} cannot be read: {}", path.display(), plain(&error));
             let remedy = format!(
-                "{key} = \"sound.wav\"  (WAV or Ogg Opus, in the folder of this file or with a full path), \"tone:hold\" or \"none\""
+                "{key} = \"sound.wav\"  (WAV or Ogg Opus, in the folder of this file or with a full path), {otherwise}"
             );
             section.fault_of(key, problem, remedy);
             None
         }
         // Sound is no text: that it is not UTF-8 is as it should be.
-        _ => Some(SoundSource::File(path)),
+        _ => Some(path),
     }
 }

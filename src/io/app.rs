@@ -72,7 +72,7 @@ pub enum AppError {
 /// When something of the configuration cannot be had: an address, the store, a certificate.
 pub async fn serve(config: Config) -> Result<(), AppError> {
     let mut random = seed()?;
-    let sounds = Sounds::load(&config.sounds)?;
+    let sounds = Sounds::load(&config.sounds, &config.recording.consent)?;
     let store = open_store(&config).await?;
     let (reports_in, reports) = mpsc::unbounded_channel();
     let (events_in, events) = mpsc::unbounded_channel();

@@ -6,7 +6,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use crate::codec::{MAX_OPUS_SAMPLES, OpusDecoder, SampleRate};
-use crate::config::{SoundSource, SoundsConfig};
+use crate::config::{Consent, SoundSource, SoundsConfig};
 use crate::media::Clip;
 use crate::media::tone::{Signal, Tone, ToneFault};
 
@@ -24,13 +24,15 @@ pub struct Sounds {
     pub hold: Option<Clip>,
     /// For both sides when a call is answered.
     pub greeting: Option<Clip>,
+    /// The same when the call is recorded: that it is, then the greeting.
+    pub greeting_recorded: Option<Clip>,
 }
 
 /// A sound of the configuration that cannot be played.
 #[derive(Debug, thiserror::Error)]
-#[error("sounds.{key}: {problem}\n    -> {remedy}")]
+#[error("{key}: {problem}\n    -> {remedy}")]
 pub struct SoundFault {
-    /// The key in `[sounds]`.
+    /// Section and key.
     pub key: &'static str,
     /// What is wrong.
     pub problem: String,
@@ -43,12 +45,20 @@ impl Sounds {
     ///
     /// # Errors
     /// The first [`SoundFault`].
-    pub fn load(config: &SoundsConfig) -> Result<Self, SoundFault> {
+    pub fn load(config: &SoundsConfig, consent: &Consent) -> Result<Self, SoundFault> {
         let country = config.country.as_deref().unwrap_or_default();
-        Ok(Self {
-            hold: load("hold", &config.hold, country)?,
-            greeting: load("greeting", &config.greeting, country)?,
-        })
+        let hold = load("sounds.hold", &config.hold, country)?;
+        let greeting = load("sounds.greeting", &config.greeting, country)?;
+        let consent = match consent {
+            Consent::Silent => None,
+            Consent::Tone => Some(Clip::of(&Tone::recorded())),
+            Consent::File(path) => load("recording.consent", &SoundSource::File(path.clone()), country)?,
+        };
+        let greeting_recorded = match (consent, &greeting) {
+            (Some(consent), Some(greeting)) => Some(consent.then(greeting)),
+            (consent, greeting) => consent.or_else(|| greeting.clone()),
+        };
+        Ok(Self { hold, greeting, greeting_recorded })
     }
 }
 
@@ -317,7 +327,7 @@ mod tests {
         let path: std::path::PathBuf = folder.path().join("sound.mp3");
         std::fs::write(&path, b"ID3 something").unwrap();
         let config = |hold| SoundsConfig { country: None, hold, greeting: SoundSource::None };
-        let told = |hold| Sounds::load(&config(hold)).unwrap_err().to_string();
+        let told = |hold| Sounds::load(&config(hold), &Consent::Silent).unwrap_err().to_string();
         assert!(
             told(SoundSource::File(path.clone()))
                 .contains("sound.mp3: neither WAV nor Ogg Opus\n    -> ffmpeg")
@@ -325,7 +335,20 @@ mod tests {
         std::fs::write(&path, b"OggS but not really an Ogg file at all, only its first letters").unwrap();
         assert!(told(SoundSource::File(path)).starts_with("sounds.hold"));
         assert!(told(SoundSource::Tone("loud".to_owned())).contains("HERTZ/MILLISECONDS"));
-        let good = Sounds::load(&config(SoundSource::Tone("hold".to_owned()))).unwrap();
-        assert!(good.hold.is_some_and(|it| it.length().as_secs() == 5) && good.greeting.is_none());
+        let good = Sounds::load(&config(SoundSource::Tone("hold".to_owned())), &Consent::Silent).unwrap();
+        assert!(good.hold.is_some_and(|it| it.length().as_secs() == 5));
+        assert!(good.greeting.is_none() && good.greeting_recorded.is_none());
+    }
+
+    #[test]
+    fn a_recorded_call_is_told_so_before_it_is_greeted() {
+        let greeting = SoundSource::Tone("440/1000".to_owned());
+        let config = SoundsConfig { country: None, hold: SoundSource::None, greeting };
+        let told = Sounds::load(&config, &Consent::Tone).unwrap();
+        let length = |clip: Option<Clip>| clip.map(|it| it.length().as_millis());
+        assert_eq!((length(told.greeting), length(told.greeting_recorded)), (Some(1000), Some(1400)));
+        let path = Consent::File("/nowhere/ask.wav".into());
+        let fault = Sounds::load(&config, &path).unwrap_err().to_string();
+        assert!(fault.starts_with("recording.consent: /nowhere/ask.wav:"), "{fault}");
     }
 }

@@ -28,6 +28,13 @@ impl Clip {
         Self::new(tone.render(8000), tone.render(16_000))
     }
 
+    /// This clip, then that one.
+    #[must_use]
+    pub fn then(&self, next: &Self) -> Self {
+        let joined = |one: &[i16], two: &[i16]| [one, two].concat().into();
+        Self { narrow: joined(&self.narrow, &next.narrow), wide: joined(&self.wide, &next.wide) }
+    }
+
     /// The samples at `rate`, which is 16,000 or counts as 8000.
     #[must_use]
     pub fn samples(&self, rate: u32) -> &[i16] {
@@ -76,6 +83,9 @@ mod tests {
         assert_eq!(format!("{clip:?}"), "Clip(124.375ms)");
         let tone = Clip::of(&Tone::of(Signal::Ringback, "DE"));
         assert_eq!(tone.length(), std::time::Duration::from_secs(5));
+        let both = clip.then(&tone);
+        assert_eq!(both.length(), clip.length() + tone.length());
+        assert_eq!(both.samples(16_000)[..1990], [2; 1990]);
         assert!(!tone.is_empty() && Clip::new(Vec::new(), vec![1]).is_empty());
     }
 }

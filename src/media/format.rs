@@ -33,6 +33,12 @@ impl PhoneFormat {
         self.events.into_iter().flatten().find(|it| it.payload_type == payload_type)
     }
 
+    /// True if keys can come as events, in either clock.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        self.events.iter().any(Option::is_some)
+    }
+
     /// How we write events.
     #[must_use]
     pub fn events(&self) -> Option<EventFormat> {

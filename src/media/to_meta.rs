@@ -231,7 +231,7 @@ impl ToMeta {
             self.playout.restart(Playout::of_phone(format.codec));
         }
         self.format = Some(format);
-        self.ear = if format.events().is_some() { Ear::Shut } else { Ear::Reports };
+        self.ear = if format.has_events() { Ear::Shut } else { Ear::Reports };
         self.drop_speech();
         Ok(())
     }

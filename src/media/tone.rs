@@ -155,6 +155,12 @@ impl Tone {
         Self { steps: vec![note(523, 180), note(0, 60), note(659, 240), note(0, 4520)], soft: true }
     }
 
+    /// Says that a call is recorded: the frequency of the "beep" that telephone recorders have, once.
+    #[must_use]
+    pub fn recorded() -> Self {
+        Self { steps: vec![Step { hertz: [1400, 0], millis: 400 }], soft: false }
+    }
+
     /// Reads `425/1000,0/4000` or `440+480/2000,0/4000`; `425/0` never stops.
     ///
     /// # Errors

@@ -8,11 +8,20 @@ use serde_json::{Value, json};
 use crate::rig::baresip::OnRing;
 use crate::rig::gateway::{Setup, scrape};
 use crate::rig::program::{PATIENCE, wait_for};
-use crate::rig::sound::{PHONE_HZ, USER_HZ, assert_heard, split};
+use crate::rig::sound::{PHONE_HZ, USER_HZ, assert_heard, split, tenths_of};
 use crate::rig::{USER, World};
+
+/// The beep that tells of a recording; it lasts 400 ms.
+const CONSENT_HZ: f64 = 1400.0;
 
 /// A call of two seconds and a half on a gateway that records; its record and its directory of recordings.
 fn record(recording: &'static str) -> (World, Value, PathBuf) {
+    let (world, record, directory, _) = record_and_hear(recording);
+    (world, record, directory)
+}
+
+/// The same, and what the phone and the user heard.
+fn record_and_hear(recording: &'static str) -> (World, Value, PathBuf, [PathBuf; 2]) {
     let mut world = World::start(&Setup { recording, ..Setup::default() });
     let mut phone = world.phone(OnRing::Answer);
     let call = world.meta.place_call(USER);
@@ -22,6 +31,7 @@ fn record(recording: &'static str) -> (World, Value, PathBuf) {
     phone.wait("CALL_CLOSED", 0);
     call.wait_over();
     let id = call.id.clone();
+    let heard = [phone.heard(), call.heard.clone()];
     drop(call);
     drop(phone);
     let record = wait_for("the recording is in the call's record", PATIENCE, || {
@@ -29,7 +39,7 @@ fn record(recording: &'static str) -> (World, Value, PathBuf) {
         (!record["recording"]["ended"].is_null()).then_some(record)
     });
     let directory = world.layout.folder.join("recordings");
-    (world, record, directory)
+    (world, record, directory, heard)
 }
 
 fn file_of(record: &Value, directory: &Path) -> PathBuf {
@@ -64,4 +74,16 @@ fn a_recorded_call_is_a_sound_wav_file() {
     let [user, phone] = split(&file_of(&record, &directory));
     assert_heard(&user, USER_HZ);
     assert_heard(&phone, PHONE_HZ);
+}
+
+#[test]
+fn both_sides_hear_that_they_are_recorded_before_they_hear_each_other() {
+    let settings = "enabled = true\ndirectory = \"recordings\"\nconsent = \"tone\"\nmin_free = \"1kB\"";
+    let (world, record, directory, heard) = record_and_hear(settings);
+    for path in heard {
+        let (beep, loud) = tenths_of(&path, CONSENT_HZ);
+        assert!((2..=4).contains(&beep), "{}: {beep} of {loud} loud tenths of a second", path.display());
+    }
+    assert!(file_of(&record, &directory).exists());
+    world.assert_no_violations();
 }

@@ -25,7 +25,7 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
         complain(format_args!("{}: one thing to mend\n\nerror: {problem}", args.file.display()));
         return Exit::Usage;
     }
-    if let Err(fault) = Sounds::load(&config.sounds) {
+    if let Err(fault) = Sounds::load(&config.sounds, &config.recording.consent) {
         complain(format_args!("{}: one thing to mend\n\nerror: {fault}", args.file.display()));
         return Exit::Usage;
     }

@@ -106,9 +106,14 @@ impl Switchboard {
         }
     }
 
-    /// The gate opens once in a call's life: both sides hear the greeting together, then each other.
+    /// The gate opens once in a call's life: both sides hear together that they are recorded, if they are, and
+    /// the greeting, then each other.
     fn greet(&self, id: CallId) {
-        let Some(clip) = &self.parts.sounds.greeting else { return };
+        let sounds = &self.parts.sounds;
+        let recorded = self.recorder_of(id).is_some();
+        let Some(clip) = (if recorded { &sounds.greeting_recorded } else { &sounds.greeting }) else {
+            return;
+        };
         for towards in [Side::Meta, Side::Phone] {
             let play = Order::Play { towards, clip: clip.clone(), repeat: Repeat::Once };
             self.parts.media.order(id, play);

@@ -5,18 +5,23 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::switchboard::Switchboard;
 use crate::call::record::RecordingLine;
 use crate::id::CallId;
-use crate::io::recording::Told;
+use crate::io::recording::{Recorder, Told};
 use crate::io::store::Store;
 use crate::time::Now;
 
 impl Switchboard {
     /// Lets the recorder hear a call whose number is recorded; the call does not wait for it.
     pub(super) fn begin_recording(&self, now: Now, id: CallId) {
-        let (Some(recorder), Some(live)) = (&self.parts.recorder, self.calls.get(&id)) else { return };
-        if self.parts.numbers[live.number].record {
+        if let (Some(recorder), Some(live)) = (self.recorder_of(id), self.calls.get(&id)) {
             let inlet = recorder.begin(now, id, live.call.record().opened);
             self.parts.media.record(id, inlet);
         }
+    }
+
+    /// The recorder, if the call's number is recorded.
+    pub(super) fn recorder_of(&self, id: CallId) -> Option<&Recorder> {
+        let live = self.calls.get(&id)?;
+        self.parts.recorder.as_ref().filter(|_| self.parts.numbers[live.number].record)
     }
 }
 
