@@ -6,6 +6,8 @@ mod alone;
 mod bare;
 mod pass_through;
 mod process;
+mod rtpengine;
+mod setups;
 
 use std::time::{Duration, Instant};
 
@@ -17,24 +19,39 @@ use cordboard::media::{Histogram, Summary};
 /// The argument that makes this program the far ends.
 const PEERS: &str = "--far-ends";
 
+/// The argument that measures Debian's rtpengine beside.
+const BESIDE: &str = "--rtpengine";
+
+/// The argument that measures set-ups; it makes the far ends say nothing.
+const SETUPS: &str = "--setups";
+const SILENT: &str = "--silent";
+
 /// The argument that makes the phones speak Opus.
 const PASS_THROUGH: &str = "--pass-through";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|it| it == PEERS) {
-        let opus = arguments.iter().any(|it| it == PASS_THROUGH);
-        return far_ends::run(if opus { PhoneSpeech::Opus } else { PhoneSpeech::Pcmu });
+        let told = |name: &str| arguments.iter().any(|it| it == name);
+        return far_ends::run(match () {
+            () if told(SILENT) => PhoneSpeech::Nothing,
+            () if told(PASS_THROUGH) => PhoneSpeech::Opus,
+            () => PhoneSpeech::Pcmu,
+        });
     }
     let number = |name: &str, default: usize| {
         let at = arguments.iter().position(|it| it == name);
         at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
     };
+    if arguments.iter().any(|it| it == SETUPS) {
+        return setups::run(number(SETUPS, 500).max(1));
+    }
     let (calls, seconds) = (number("--calls", 20).max(1), number("--seconds", 10).max(1));
     let sound = Sound::new();
 
     if arguments.iter().any(|it| it == PASS_THROUGH) {
-        return pass_through::run(&sound, calls, seconds, number("--workers", 0));
+        let beside = arguments.iter().any(|it| it == BESIDE);
+        return pass_through::run(&sound, calls, seconds, number("--workers", 0), beside);
     }
 
     println!("stages, microseconds per 20 ms frame");
@@ -82,6 +99,10 @@ fn main() {
             "    engine / libopus        {:>9.3} (at most 1.3)",
             cpu.as_secs_f64() / libopus.as_secs_f64()
         );
+    }
+    if arguments.iter().any(|it| it == BESIDE) {
+        let span = Duration::from_secs(seconds as u64);
+        rtpengine::tell(rtpengine::Phones::Pcmu, calls, span, second(cpu));
     }
     println!("  per packet sent           {:>9.2} µs", cpu.as_secs_f64() * 1e6 / packets.max(1) as f64);
     if calls > 1 {

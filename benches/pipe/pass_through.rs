@@ -6,9 +6,9 @@ use cordboard::io::bench::sound::Sound;
 use cordboard::io::bench::{Rig, cpu_of, raise_file_limit, resident};
 
 use crate::bare::sockets_and_srtp;
-use crate::{PASS_THROUGH, PEERS};
+use crate::{PASS_THROUGH, PEERS, rtpengine};
 
-pub(crate) fn run(sound: &Sound, calls: usize, seconds: usize, workers: usize) {
+pub(crate) fn run(sound: &Sound, calls: usize, seconds: usize, workers: usize, beside: bool) {
     let before = sockets_and_srtp(sound, calls, seconds);
     raise_file_limit();
     let mut rig = Rig::start(workers, &[PEERS, PASS_THROUGH]).expect("the engine and the far ends start");
@@ -40,6 +40,10 @@ pub(crate) fn run(sound: &Sound, calls: usize, seconds: usize, workers: usize) {
         second(after)
     );
     println!("  engine / bare             {:>9.3} (at most 3)", cpu.as_secs_f64() / bare.as_secs_f64());
+    if beside {
+        let span = Duration::from_secs(seconds as u64);
+        rtpengine::tell(rtpengine::Phones::Opus, calls, span, second(cpu));
+    }
     println!("  per packet sent           {:>9.2} µs", cpu.as_secs_f64() * 1e6 / packets.max(1) as f64);
     if calls > 1 {
         println!("  memory per active call    {:>9} KiB", grown / 1024 / (calls as u64 - 1));

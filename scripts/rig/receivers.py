@@ -61,9 +61,20 @@ class Gateway:
         """The same packets through the gateway's own pipe, and when its first sample is heard (milliseconds)."""
         lines, heard = self._folder / f"{name}.jsonl", self._folder / f"{name}.wav"
         lines.write_text("".join(_lines(packets, arrivals)))
-        told = self._run("pipe-chain", "--in", lines, "--timing", timing, "--direction", direction, "--out", heard)
+        depth = ["--depth", self.depth_file(name)] if timing == PLAYOUT else []
+        told = self._run("pipe-chain", "--in", lines, "--timing", timing, "--direction", direction, "--out", heard, *depth)
         lines.unlink()
         return read_at_8k(heard), json.loads(told)["heard_from_ms"]
+
+    def depth_file(self, name: str) -> Path:
+        """The depth of the buffer of a run with playout, over time: seconds, depth and target in milliseconds."""
+        return self._folder / f"{name}-depth.csv"
+
+    def draw(self, charts: list[dict], svg: Path) -> None:
+        """Charts as a picture."""
+        described = self._folder / "charts.json"
+        described.write_text(json.dumps(charts))
+        self._run("draw", described, svg)
 
     def _run(self, *arguments: object) -> str:
         command = [str(self._cordboard), *(str(each) for each in arguments)]

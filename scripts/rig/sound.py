@@ -213,6 +213,8 @@ def run(cordboard: Path, folder: Path, asked: argparse.Namespace) -> dict:
             made = yardstick.receive(each, heard.get(each))
             waiting[each] = pool.submit(_judge, (yardstick.said(each.direction), yardstick.material.pieces, made))
         scores = {each: future.result() for each, future in waiting.items()}
+    if asked.svg:
+        _draw(yardstick, asked.svg)
     groups: dict[tuple[str, str], list[Run]] = {}
     for each in yardstick.runs:
         groups.setdefault((each.direction, each.condition.name), []).append(each)
@@ -238,6 +240,22 @@ def run(cordboard: Path, folder: Path, asked: argparse.Namespace) -> dict:
     }
 
 
+def _draw(yardstick: Yardstick, svg: Path) -> None:
+    """The depth of the playout buffer over time, a line for each network, a picture for each direction."""
+    charts = []
+    for direction in (TO_PHONE, TO_META):
+        lines = []
+        for each in yardstick.runs:
+            if each.direction == direction and each.seed == 1:
+                table = np.loadtxt(yardstick.gateway.depth_file(f"{each.name}-{PLAYOUT}"), delimiter=",", skiprows=1)
+                # A point every 200 ms: more is not seen.
+                points = [[float(row[0]), float(row[1])] for row in table[::10] if np.isfinite(row[1])]
+                lines.append({"name": each.condition.name, "points": points})
+        title = f"Depth of the playout buffer, {direction}"
+        charts.append({"title": title, "x": {"label": "seconds"}, "y": {"label": "milliseconds"}, "series": lines})
+    yardstick.gateway.draw(charts, svg)
+
+
 def _say(what: str) -> None:
     print(f"==> {what}", file=sys.stderr, flush=True)
 
@@ -251,6 +269,7 @@ def main() -> int:
     parser.add_argument("--pieces", type=int, default=6, help="pieces of speech of about 8 s, at most 6 (default 6)")
     parser.add_argument("--only", nargs="+", choices=names, metavar="CONDITION", help=f"some of {', '.join(names)}")
     parser.add_argument("--no-browser", action="store_true", help="our own pipes only, without real time")
+    parser.add_argument("--svg", type=Path, help="draw the depth of the playout buffer over time into this file")
     parser.add_argument("--cordboard", type=Path, required=True, help="the program")
     parser.add_argument("--out", type=Path, required=True, help="folder for recordings")
     asked = parser.parse_args()

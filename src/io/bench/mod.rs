@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-pub use self::resources::{cpu_of, raise_file_limit, resident};
+pub use self::resources::{cpu_of, cpu_of_process, raise_file_limit, resident};
 use super::media::{MediaEngine, MediaFigures, MediaSettings, Realm};
 use crate::id::CallId;
 use crate::media::{CapacityLimits, MetaSide, OpenSpec, Order, PhoneSide, Report, Stage, Summary};
@@ -33,19 +33,25 @@ pub struct Rig {
     arguments: Vec<String>,
     far_ends: Vec<FarEnds>,
     calls: u64,
+    /// Calls whose keys are there.
+    connected: u64,
     failed: Vec<String>,
 }
 
 /// A process with users and phones.
 #[derive(Debug)]
-struct FarEnds {
+pub struct FarEnds {
     child: Child,
     input: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
 impl FarEnds {
-    fn start(arguments: &[String]) -> io::Result<Self> {
+    /// Starts this program with `arguments`; it must call [`far_ends::run`].
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(arguments: &[String]) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -60,19 +66,53 @@ impl FarEnds {
 
     /// Gives both offers and gets both answers.
     fn meet(&mut self, meta: &str, phone: &str) -> io::Result<(String, String)> {
-        writeln!(self.input, "{} {}", hex::encode(meta), hex::encode(phone))?;
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        let text = |it: &str| hex::decode(it).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let answers = line.trim().split_once(' ').and_then(|(meta, phone)| Some((text(meta)?, text(phone)?)));
+        let line = self.ask(&format!("{} {}", hex::encode(meta), hex::encode(phone)))?;
+        let answers = line.split_once(' ').and_then(|(meta, phone)| Some((text(meta)?, text(phone)?)));
         answers.ok_or_else(|| io::Error::other("the far ends gave no answer"))
     }
 
-    fn stop(mut self) {
+    /// Lets another gateway stand between a user, who offers, and a phone: `to_phone` makes its offer to the phone
+    /// from the user's, `to_user` its answer to the user from the phone's.
+    ///
+    /// # Errors
+    /// The far ends are gone, or the gateway said no.
+    pub fn meet_across(
+        &mut self,
+        to_phone: impl FnOnce(&str) -> io::Result<String>,
+        to_user: impl FnOnce(&str) -> io::Result<String>,
+    ) -> io::Result<()> {
+        let silent = || io::Error::other("the far ends gave no answer");
+        let offer = text(&self.ask("offer")?).ok_or_else(silent)?;
+        let offer = to_phone(&offer)?;
+        let answer = text(&self.ask(&format!("phone {}", hex::encode(offer)))?).ok_or_else(silent)?;
+        writeln!(self.input, "user {}", hex::encode(to_user(&answer)?))
+    }
+
+    /// RTP packets that came to all users and phones since this was asked last.
+    ///
+    /// # Errors
+    /// The far ends are gone.
+    pub fn heard(&mut self) -> io::Result<u64> {
+        self.ask("heard")?.parse().map_err(|_| io::Error::other("the far ends gave no answer"))
+    }
+
+    fn ask(&mut self, line: &str) -> io::Result<String> {
+        writeln!(self.input, "{line}")?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        Ok(answer.trim().to_owned())
+    }
+
+    /// Ends the process.
+    pub fn stop(mut self) {
         // Its input ends, and so does it.
         drop(self.input);
         let _ = self.child.wait();
     }
+}
+
+fn text(hexadecimal: &str) -> Option<String> {
+    hex::decode(hexadecimal).ok().and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
 impl Rig {
@@ -90,7 +130,15 @@ impl Rig {
         settings.limits = CapacityLimits { economy_at: 1e9, refuse_at: 1e9, refuse_lag: most };
         let engine = MediaEngine::start(settings, Random::from_number(1), sender)?;
         let arguments = arguments.iter().map(|it| (*it).to_owned()).collect();
-        Ok(Self { engine, reports, arguments, far_ends: Vec::new(), calls: 0, failed: Vec::new() })
+        Ok(Self {
+            engine,
+            reports,
+            arguments,
+            far_ends: Vec::new(),
+            calls: 0,
+            connected: 0,
+            failed: Vec::new(),
+        })
     }
 
     /// Sets up one more call in which both sides talk at once.
@@ -98,6 +146,16 @@ impl Rig {
     /// # Errors
     /// The engine refused it or the far ends are gone.
     pub fn add_call(&mut self) -> io::Result<()> {
+        self.set_up()?;
+        self.engine.order(CallId(self.calls), Order::SetStage(Stage::Open));
+        Ok(())
+    }
+
+    /// Sets up one more call in which nobody talks: its gate towards the user stays shut.
+    ///
+    /// # Errors
+    /// The engine refused it or the far ends are gone.
+    pub fn set_up(&mut self) -> io::Result<()> {
         let process = usize::try_from(self.calls / CALLS_PER_PROCESS).unwrap_or(usize::MAX);
         if process >= self.far_ends.len() {
             self.far_ends.push(FarEnds::start(&self.arguments)?);
@@ -108,12 +166,9 @@ impl Rig {
         let (meta, phone) = self.wait_opened(call)?;
         let Some(far_ends) = self.far_ends.last_mut() else { return Err(io::ErrorKind::NotFound.into()) };
         let (meta, phone) = far_ends.meet(&meta, &phone)?;
-        for order in [
-            Order::ApplyMetaAnswer { sdp: meta },
-            Order::ApplyPhoneAnswer { sdp: phone },
-            Order::StartDtls,
-            Order::SetStage(Stage::Open),
-        ] {
+        for order in
+            [Order::ApplyMetaAnswer { sdp: meta }, Order::ApplyPhoneAnswer { sdp: phone }, Order::StartDtls]
+        {
             self.engine.order(call, order);
         }
         Ok(())
@@ -147,6 +202,7 @@ impl Rig {
     }
 
     fn note(&mut self, call: CallId, report: &Report) {
+        self.connected += u64::from(*report == Report::DtlsUp);
         if matches!(report, Report::LegFailed(_) | Report::Stalled) {
             self.failed.push(format!("call {call}: {report:?}"));
         }
@@ -158,6 +214,12 @@ impl Rig {
         while let Ok((call, report)) = self.reports.try_recv() {
             self.note(call, &report);
         }
+    }
+
+    /// Calls whose WhatsApp leg has its keys.
+    #[must_use]
+    pub const fn connected(&self) -> u64 {
+        self.connected
     }
 
     /// Calls that were set up.

@@ -6,7 +6,17 @@ use std::time::Duration;
 /// Processor time of this process' threads whose names begin with `prefix`.
 #[must_use]
 pub fn cpu_of(prefix: &str) -> Duration {
-    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return Duration::ZERO };
+    cpu_of_threads("self", prefix)
+}
+
+/// Processor time of all threads of another process.
+#[must_use]
+pub fn cpu_of_process(pid: u32) -> Duration {
+    cpu_of_threads(&pid.to_string(), "")
+}
+
+fn cpu_of_threads(process: &str, prefix: &str) -> Duration {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return Duration::ZERO };
     tasks
         .flatten()
         .filter(|task| {
