@@ -1,6 +1,6 @@
 //! An adaptive jitter buffer: packets in as they come, packets out in order and when their time has come.
 //!
-//! The target delay is what 98 % of the last packets stayed within. The buffer itself never changes the speed
+//! The target delay is what 98 or 99 % of the last packets stayed within. The buffer itself never changes the speed
 //! of what it plays: it says by how much the delay is off ([`JitterBuffer::surplus`]), moves pauses, and gives up
 //! only what no stretching could catch up with.
 
@@ -14,8 +14,12 @@ const SLOTS: usize = 64;
 /// What a slot holds without ever allocating: 20 ms of G.711 or G.722 and any speech packet of Opus. A slot that
 /// meets a longer packet grows once.
 const SLOT_BYTES: usize = 192;
-/// Share of packets that the delay shall be enough for, in per cent.
+/// Share of packets that the delay shall be enough for, in per cent: a stall of 200 ms is forgotten after 2 s, ...
 const COVERED: usize = 98;
+/// ... but on an uneven path, where packets are late again and again, this.
+const COVERED_UNEVEN: usize = 99;
+/// A path is uneven if one packet in twenty comes later than this.
+const UNEVEN: Duration = Duration::from_millis(10);
 /// Added to it: a frame is played whole, so a packet is needed up to 20 ms before its first sample sounds; and
 /// what the network does next is a little worse than what it did.
 const MARGIN: Duration = Duration::from_millis(25);
@@ -97,6 +101,7 @@ pub struct JitterBuffer {
     most: Duration,
     target: Duration,
     since_look: u32,
+    uneven: bool,
     /// Frames cut off because they were hopelessly late.
     pub skipped: u64,
     /// Ticks played while nothing was here that turned out to stand for something lost.
@@ -120,6 +125,7 @@ impl JitterBuffer {
             most,
             target: floor,
             since_look: 0,
+            uneven: false,
             skipped: 0,
             bridged: 0,
             jitter,
@@ -205,7 +211,15 @@ impl JitterBuffer {
     fn look(&mut self) {
         self.since_look = 0;
         let least = if self.jitter.known() < FEW { START.max(self.floor) } else { self.floor };
-        self.target = (self.jitter.percentile(COVERED) + MARGIN).clamp(least, self.most.max(least));
+        self.uneven = self.jitter.percentile(95) > UNEVEN;
+        let covered = if self.uneven { COVERED_UNEVEN } else { COVERED };
+        self.target = (self.jitter.percentile(covered) + MARGIN).clamp(least, self.most.max(least));
+    }
+
+    /// True if packets come late again and again.
+    #[must_use]
+    pub const fn is_uneven(&self) -> bool {
+        self.uneven
     }
 
     /// What the delay should be.

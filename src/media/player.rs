@@ -15,8 +15,6 @@ const ABOVE: i64 = 8_000;
 /// Up to here only pauses are shortened on an uneven path, and seldom. There the target moves by as much within
 /// seconds, and speech that is stretched forth and back sounds worse than speech that comes 20 ms later.
 const ABOVE_IN_SPEECH: i64 = 25_000;
-/// A path is uneven if one packet in twenty comes later than this.
-const UNEVEN: Duration = Duration::from_millis(10);
 /// It may be so far below, and still within the margin.
 const BELOW: i64 = 8_000;
 /// So much surplus is worked off quickly, ...
@@ -268,7 +266,7 @@ impl Player {
                 return;
             }
             let (care, rest) = match surplus {
-                ..=ABOVE_IN_SPEECH if self.jitter().percentile(95) > UNEVEN => (Care::Pauses, LONG_REST),
+                ..=ABOVE_IN_SPEECH if self.buffer.is_uneven() => (Care::Pauses, LONG_REST),
                 ..=FAR_ABOVE => (Care::Unheard, REST),
                 _ => (Care::Quick, 0),
             };
