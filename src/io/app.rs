@@ -26,7 +26,7 @@ use crate::media::Timing;
 use crate::metrics::Registry;
 use crate::policy::{BusinessCountry, Cap, Rules};
 use crate::random::Random;
-use crate::sip::{self, DigestAlgorithm, PhoneAccount, TrunkPeer, UserAgent};
+use crate::sip::{self, DigestAlgorithm, PhoneAccount, Transport, TrunkPeer, UserAgent};
 
 /// Why the gateway could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -319,6 +319,7 @@ fn sip_settings(config: &Config, local: SocketAddr) -> sip::Settings {
     let trunk = |trunk: &config::TrunkConfig| TrunkPeer {
         name: trunk.name.clone(),
         address: trunk.address,
+        transport: Transport::Udp,
         sources: trunk.sources.clone(),
     };
     settings.phones = config.phones.iter().map(phone).collect();

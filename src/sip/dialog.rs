@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::flow::Flow;
+use super::flow::{Flow, Transport};
 use super::message::{Head, Headers, Method, Name, NameAddr, Request, Response, SipUri};
 
 /// What is needed to end a call of a process that died: enough to send a BYE.
@@ -202,11 +202,47 @@ impl Dialog {
             Some(first) => NameAddr::parse(first).and_then(|first| first.sip()),
             None => SipUri::parse(&self.remote_target),
         };
+        hop.and_then(|uri| self.flow_to(&uri)).unwrap_or(self.flow)
+    }
+
+    /// The way to an address that the peer named; `None` to stay where the dialog is.
+    fn flow_to(&self, hop: &SipUri) -> Option<Flow> {
+        let wanted = Transport::of_uri(hop).unwrap_or(self.flow.transport);
+        // What began inside TLS never goes on outside of it.
+        let secure = self.flow.transport.is_secure();
+        let transport = if secure && !wanted.is_secure() { self.flow.transport } else { wanted };
         // A name would need DNS, and a private address told by a public peer is a NAT's leak.
-        match hop.and_then(|uri| uri.socket()) {
-            Some(remote) if is_sendable(remote, self.flow.remote) => Flow { remote, ..self.flow },
-            _ => self.flow,
+        let port = hop.port.unwrap_or(transport.default_port());
+        let remote = SocketAddr::new(hop.socket()?.ip(), port);
+        if !is_sendable(remote, self.flow.remote) {
+            return None;
         }
+        match transport {
+            Transport::Udp if self.flow.transport == Transport::Udp => Some(Flow { remote, ..self.flow }),
+            // A stream that is open to the same host is the best way there (RFC 5923). From a stream to datagrams
+            // there is no way back: nobody said that they would pass.
+            Transport::Udp | Transport::Ws | Transport::Wss => None,
+            _ if transport == self.flow.transport && remote.ip() == self.flow.remote.ip() => None,
+            Transport::Tcp | Transport::Tls => Some(Flow::dialled(transport, remote)),
+        }
+    }
+
+    /// The stream that the dialog is on has closed: the next request opens one to where the peer says it listens.
+    ///
+    /// A phone's calls wait for it to come back.
+    pub(super) fn lose_flow(&mut self) {
+        if self.pinned {
+            return;
+        }
+        let contact = SipUri::parse(&self.remote_target).and_then(|uri| {
+            let port = uri.port.unwrap_or(self.flow.transport.default_port());
+            Some(SocketAddr::new(uri.socket()?.ip(), port))
+        });
+        let known = self.flow.remote;
+        let remote = contact
+            .filter(|remote| is_sendable(*remote, known))
+            .unwrap_or_else(|| SocketAddr::new(known.ip(), self.flow.transport.default_port()));
+        self.flow = Flow::dialled(self.flow.transport, remote);
     }
 }
 
@@ -245,10 +281,7 @@ mod tests {
             route_set: route_set.iter().map(|route| (*route).to_owned()).collect(),
             local_cseq: 1,
             remote_cseq: None,
-            flow: Flow {
-                local: "192.0.2.1:5060".parse().unwrap(),
-                remote: "192.0.2.2:5060".parse().unwrap(),
-            },
+            flow: Flow::udp("192.0.2.1:5060".parse().unwrap(), "192.0.2.2:5060".parse().unwrap()),
             pinned: false,
         }
     }
@@ -276,6 +309,33 @@ mod tests {
         assert_eq!(hop(&[], "sip:a@10.0.0.3:5080"), "192.0.2.2:5060");
         assert_eq!(hop(&[], "sip:a@pbx.example.com"), "192.0.2.2:5060");
         assert_eq!(hop(&[], "sip:a@0.0.0.0"), "192.0.2.2:5060");
+    }
+
+    #[test]
+    fn a_stream_to_the_same_host_is_used_again_and_another_host_gets_one_of_its_own() {
+        let accepted = |transport| Flow {
+            transport,
+            local: "192.0.2.1:5060".parse().unwrap(),
+            remote: "192.0.2.2:40000".parse().unwrap(),
+        };
+        let hop =
+            |transport, target: &str| Dialog { flow: accepted(transport), ..dialog(&[], target) }.next_hop();
+        let tcp = accepted(Transport::Tcp);
+        assert_eq!(hop(Transport::Tcp, "sip:a@192.0.2.2:5070;transport=tcp"), tcp);
+        assert_eq!(hop(Transport::Tcp, "sip:a@192.0.2.2"), tcp);
+        let dialled = |transport, remote: &str| Flow::dialled(transport, remote.parse().unwrap());
+        assert_eq!(hop(Transport::Tcp, "sip:a@192.0.2.3"), dialled(Transport::Tcp, "192.0.2.3:5060"));
+        assert_eq!(
+            hop(Transport::Tls, "sip:a@192.0.2.3;transport=udp"),
+            dialled(Transport::Tls, "192.0.2.3:5061")
+        );
+        assert_eq!(hop(Transport::Udp, "sips:a@192.0.2.3"), dialled(Transport::Tls, "192.0.2.3:5061"));
+        let mut lost = Dialog { flow: tcp, ..dialog(&[], "sip:a@192.0.2.2:5070;transport=tcp") };
+        lost.lose_flow();
+        assert_eq!(lost.next_hop(), dialled(Transport::Tcp, "192.0.2.2:5070"));
+        let mut phone = Dialog { flow: tcp, pinned: true, ..dialog(&[], "sip:a@192.0.2.2:5070") };
+        phone.lose_flow();
+        assert_eq!(phone.next_hop(), tcp);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::message::parse;
-use super::{DigestAlgorithm, Event, Flow, PhoneAccount, Refusal, Settings, TrunkPeer, UserAgent};
+use super::{DigestAlgorithm, Event, Flow, PhoneAccount, Refusal, Settings, Transport, TrunkPeer, UserAgent};
 use crate::masked::Secret;
 use crate::random::Random;
 use crate::time::Now;
@@ -37,11 +37,12 @@ pub fn agent(now: Now, bytes: &[u8]) {
         algorithm: DigestAlgorithm::Md5,
         ha1: Secret::new(String::new()),
     });
-    settings.trunks.push(TrunkPeer { name: "pbx".into(), address: trunk, sources: vec![trunk.ip()] });
+    let (transport, sources) = (Transport::Udp, vec![trunk.ip()]);
+    settings.trunks.push(TrunkPeer { name: "pbx".into(), address: trunk, transport, sources });
     let (mut now, mut agent) = (now, UserAgent::new(settings, Random::from_number(1)));
     for datagram in bytes.split(|byte| *byte == 0).take(64) {
         for remote in [trunk, phone] {
-            agent.handle_datagram(now, Flow { local, remote }, datagram);
+            agent.handle_message(now, Flow::udp(local, remote), datagram);
             while let Some(event) = agent.poll_event() {
                 if let Event::Invited { leg, .. } = event {
                     agent.ring(now, leg, None);

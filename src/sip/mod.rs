@@ -2,12 +2,13 @@
 //!
 //! Bytes and the time go in, bytes and [`Event`]s come out; everything is decided by what came in and by
 //! the seed. RFC 3261 with 3311 (UPDATE), 3326 (Reason), 3581 (rport), 6026 (accepted transactions),
-//! 7616 and 8760 (digest); the parser is written for the torture messages of RFC 4475.
+//! 5626 and 7118 (streams, WebSocket), 7616 and 8760 (digest); the parser is written for the torture messages of RFC 4475.
 
 pub mod caller_id;
 pub mod dialog;
 pub mod digest;
 pub mod flow;
+pub mod framer;
 pub mod fuzz;
 pub mod message;
 pub mod registrar;
@@ -16,10 +17,11 @@ pub mod user_agent;
 
 pub use dialog::DialogSnapshot;
 pub use digest::DigestAlgorithm;
-pub use flow::Flow;
+pub use flow::{Flow, Transport};
+pub use framer::{Frame, Framer, PONG, StreamFault};
 pub use registrar::SavedBinding;
 pub use transaction::Timers;
 pub use user_agent::{
-    Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, PhoneAccount, Reason,
-    Refusal, Settings, SipFigures, TrunkPeer, UserAgent,
+    Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Listener, PhoneAccount,
+    Reason, Refusal, Settings, SipFigures, TrunkPeer, UserAgent,
 };

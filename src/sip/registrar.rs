@@ -40,10 +40,19 @@ pub struct Binding {
     call_id: String,
     cseq: u32,
     instance: Option<String>,
+    line: Line,
     /// Preference in thousandths.
     q: u16,
     /// The number of the REGISTER that made or refreshed it: what is greater is fresher.
     refreshed: u64,
+}
+
+/// Whether the flow of a binding still carries anything (RFC 5626 §5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Open,
+    /// The connection is gone. The phone cannot be called; when it registers again, its calls move to the new flow.
+    Closed,
 }
 
 /// Why a REGISTER is refused.
@@ -64,6 +73,8 @@ pub struct Granted {
     pub contacts: Vec<String>,
     /// What changed for whoever wants to call the phone.
     pub change: Change,
+    /// The flows that the registering device has left: its calls go on where this REGISTER came from.
+    pub left: Vec<Flow>,
 }
 
 /// How the set of bindings changed.
@@ -118,7 +129,7 @@ impl Registrar {
         let late = |binding: &&Binding| binding.call_id == head.call_id && head.cseq.number <= binding.cseq;
         let known = self.bindings.entry(phone.clone()).or_default();
         known.retain(|binding| binding.expires > now);
-        let mut added = false;
+        let (mut added, mut left_flows) = (false, Vec::new());
         self.served += 1;
         match wish {
             Wish::Query => {}
@@ -139,14 +150,23 @@ impl Registrar {
                 self.unsaved.insert(phone.clone());
                 for (addr, contact, life) in contacts {
                     let instance = addr.params.unquoted("+sip.instance");
-                    let fresh = !known.iter().any(|binding| binding.contact.key() == contact.key());
-                    let same_device = |binding: &Binding| instance.is_some() && binding.instance == instance;
-                    known.retain(|binding| binding.contact.key() != contact.key() && !same_device(binding));
+                    let same_contact = |it: &Binding| it.contact.key() == contact.key();
+                    let fresh = !known.iter().any(|it| same_contact(it) && it.line == Line::Open);
+                    // A phone that lost its connection comes back from another port, so with another Contact;
+                    // its REGISTERs keep their Call-ID (RFC 3261 §10.2).
+                    let replaced = |it: &Binding| {
+                        let same_instance = instance.is_some() && it.instance == instance;
+                        let returned = it.line == Line::Closed && it.call_id == head.call_id;
+                        same_contact(it) || same_instance || returned
+                    };
+                    left_flows.extend(known.iter().filter(|it| replaced(it)).map(|it| it.flow));
+                    known.retain(|it| !replaced(it));
                     if life.is_zero() {
                         continue;
                     }
                     if known.len() >= self.limits.per_phone.max(1) {
-                        let oldest = known.iter().enumerate().min_by_key(|(_, binding)| binding.refreshed);
+                        let worth = |it: &Binding| (it.line == Line::Open, it.refreshed);
+                        let oldest = known.iter().enumerate().min_by_key(|(_, binding)| worth(binding));
                         if let Some(at) = oldest.map(|(at, _)| at) {
                             known.remove(at);
                         }
@@ -160,15 +180,17 @@ impl Registrar {
                         call_id: head.call_id.clone(),
                         cseq: head.cseq.number,
                         instance,
+                        line: Line::Open,
                         q: preference(addr.params.get("q")),
                         refreshed: self.served,
                     });
                 }
             }
         }
-        let left = known.len();
-        let contacts = known.iter().map(|binding| print_contact(binding, now)).collect();
-        if left == 0 {
+        let open = || known.iter().filter(|binding| binding.line == Line::Open);
+        let contacts = open().map(|binding| print_contact(binding, now)).collect();
+        let left = open().count();
+        if known.is_empty() {
             self.bindings.remove(phone);
         }
         let change = match (added, before, left) {
@@ -176,7 +198,8 @@ impl Registrar {
             (false, 1.., 0) => Change::Gone,
             _ => Change::None,
         };
-        Ok(Granted { contacts, change })
+        left_flows.retain(|it| *it != flow);
+        Ok(Granted { contacts, change, left: left_flows })
     }
 
     fn read_wish(&self, request: &Request) -> Result<Wish, Refusal> {
@@ -211,7 +234,8 @@ impl Registrar {
     #[must_use]
     pub fn alive(&self, now: Instant, phone: &PhoneName) -> Vec<&Binding> {
         let all = self.bindings.get(phone).map_or(&[][..], Vec::as_slice);
-        let mut alive: Vec<&Binding> = all.iter().filter(|binding| binding.expires > now).collect();
+        let alive = |binding: &&Binding| binding.expires > now && binding.line == Line::Open;
+        let mut alive: Vec<&Binding> = all.iter().filter(alive).collect();
         alive.sort_by(|a, b| b.q.cmp(&a.q).then(b.refreshed.cmp(&a.refreshed)));
         alive
     }
@@ -225,29 +249,44 @@ impl Registrar {
     /// When the next binding ends.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.iter().map(|(_, binding)| binding.expires).min()
+        self.bindings.values().flatten().map(|binding| binding.expires).min()
     }
 
     /// Takes away what has ended; the phones that are gone with it.
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<PhoneName> {
-        for bindings in self.bindings.values_mut() {
-            bindings.retain(|binding| binding.expires > now);
-        }
-        let gone: Vec<PhoneName> = self
-            .bindings
-            .iter()
-            .filter(|(_, bindings)| bindings.is_empty())
-            .map(|(phone, _)| phone.clone())
-            .collect();
-        self.bindings.retain(|_, bindings| !bindings.is_empty());
+        self.without(|bindings| bindings.retain(|binding| binding.expires > now))
+    }
+
+    /// The connection of `flow` is gone, and what is bound to it cannot be called; the phones that are gone with it.
+    pub fn close(&mut self, flow: Flow) -> Vec<PhoneName> {
+        self.without(|bindings| {
+            for binding in bindings.iter_mut().filter(|binding| binding.flow == flow) {
+                binding.line = Line::Closed;
+            }
+        })
+    }
+
+    /// Changes the bindings of each phone; the phones that could be called before and cannot any more.
+    fn without(&mut self, change: impl Fn(&mut Vec<Binding>)) -> Vec<PhoneName> {
+        let is_open = |bindings: &[Binding]| bindings.iter().any(|binding| binding.line == Line::Open);
+        let mut gone = Vec::new();
+        self.bindings.retain(|phone, bindings| {
+            let before = is_open(bindings);
+            change(bindings);
+            if before && !is_open(bindings) {
+                gone.push(phone.clone());
+            }
+            !bindings.is_empty()
+        });
         gone
     }
 
-    /// Every binding.
+    /// Every binding of a phone that can be called.
     pub fn iter(&self) -> impl Iterator<Item = (&PhoneName, &Binding)> {
         self.bindings
             .iter()
             .flat_map(|(phone, bindings)| bindings.iter().map(move |binding| (phone, binding)))
+            .filter(|(_, binding)| binding.line == Line::Open)
     }
 }
 
@@ -284,6 +323,10 @@ mod tests {
         Registrar::new(Limits { min: secs(60), max: secs(3600), default: secs(300), per_phone: 2 })
     }
 
+    fn flow(port: u16) -> Flow {
+        Flow::udp("192.0.2.1:5060".parse().unwrap(), ([192, 0, 2, 2], port).into())
+    }
+
     fn register(
         registrar: &mut Registrar,
         now: Instant,
@@ -298,7 +341,7 @@ mod tests {
         let Ok(Parsed { message: Message::Request(request), head }) = parse(text.as_bytes()) else {
             panic!("{text}")
         };
-        let flow = Flow { local: "192.0.2.1:5060".parse().unwrap(), remote: ([192, 0, 2, 2], port).into() };
+        let flow = flow(port);
         registrar.register(now, &"a".into(), flow, &request, &head)
     }
 
@@ -378,5 +421,33 @@ mod tests {
         let (mut it, now) = (registrar(), Instant::now());
         register(&mut it, now, 40_000, 1, "Contact: <sip:a@10.0.0.5:5060>\r\n").unwrap();
         assert_eq!(it.alive(now, &"a".into())[0].flow.remote.to_string(), "192.0.2.2:40000");
+    }
+
+    #[test]
+    fn a_phone_whose_connection_is_gone_is_not_called_until_it_comes_back_on_another() {
+        let (mut it, now) = (registrar(), Instant::now());
+        register(&mut it, now, 1, 1, "Contact: <sip:a@h:1;transport=tcp>\r\n").unwrap();
+        register(&mut it, now, 2, 1, "Contact: <sip:a@h:2;transport=tcp>\r\n").unwrap();
+        assert_eq!(it.close(flow(1)), []);
+        assert_eq!(it.alive(now, &"a".into()).len(), 1);
+        assert_eq!(it.close(flow(2)), [PhoneName::from("a")]);
+        assert_eq!(it.close(flow(2)), []);
+        assert_eq!((it.alive(now, &"a".into()).len(), it.iter().count()), (0, 0));
+        // The same Call-ID from another port is the same phone: its calls are found by the flow it has left.
+        let text = "Contact: <sip:a@h:3;transport=tcp>\r\n";
+        let request = |port: u16| {
+            format!(
+                "REGISTER sip:r SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK9\r\nFrom: <sip:a@r>;tag=1\r\n\
+                 To: <sip:a@r>\r\nCall-ID: x{port}\r\nCSeq: 2 REGISTER\r\n{text}\r\n"
+            )
+        };
+        let Ok(Parsed { message: Message::Request(message), head }) = parse(request(1).as_bytes()) else {
+            panic!()
+        };
+        let granted = it.register(now, &"a".into(), flow(3), &message, &head).unwrap();
+        assert_eq!((granted.change, granted.left), (Change::Added, vec![flow(1)]));
+        assert_eq!(granted.contacts, ["<sip:a@h:3;transport=tcp>;expires=300"]);
+        assert_eq!(it.handle_timeout(now + Duration::from_secs(300)), [PhoneName::from("a")]);
+        assert_eq!(it.poll_timeout(), None);
     }
 }

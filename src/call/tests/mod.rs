@@ -49,7 +49,7 @@ fn dialog() -> Box<DialogSnapshot> {
         remote_target: "sip:1001@127.0.0.1:5062".into(),
         route_set: Vec::new(),
         local_cseq: 1,
-        flow: Flow { local: here, remote: here },
+        flow: Flow::udp(here, here),
     })
 }
 

@@ -104,7 +104,7 @@ pub async fn run(mut board: Switchboard, mut ears: Ears) -> io::Result<()> {
         tokio::select! {
             received = ears.socket.recv_from(&mut buffer) => match received {
                 Ok((length, remote)) => {
-                    board.handle_datagram(now(), Flow { local, remote }, &buffer[..length]);
+                    board.handle_message(now(), Flow::udp(local, remote), &buffer[..length]);
                 }
                 // An ICMP error of an earlier packet; the transaction's timers see to it.
                 Err(error) => tracing::debug!(%error, "SIP socket"),

@@ -131,8 +131,8 @@ impl Switchboard {
         }
     }
 
-    pub(super) fn handle_datagram(&mut self, now: Now, flow: Flow, bytes: &[u8]) {
-        self.parts.agent.handle_datagram(now, flow, bytes);
+    pub(super) fn handle_message(&mut self, now: Now, flow: Flow, bytes: &[u8]) {
+        self.parts.agent.handle_message(now, flow, bytes);
     }
 
     pub(super) fn poll_transmit(&mut self) -> Option<(Flow, Vec<u8>)> {

@@ -64,7 +64,7 @@ fn read(row: &SqliteRow, local: SocketAddr) -> Result<SavedBinding, sqlx::Error>
     Ok(SavedBinding {
         phone: row.try_get::<String, _>("phone")?.into(),
         contact: row.try_get("contact")?,
-        flow: Flow { local, remote },
+        flow: Flow::udp(local, remote),
         expires: Wall(row.try_get("expires")?),
         user_agent: row.try_get("user_agent")?,
         call_id: row.try_get("call_id")?,

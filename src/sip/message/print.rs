@@ -1,5 +1,6 @@
 //! Message to bytes, and making a request small enough for one datagram.
 
+use super::super::flow::Transport;
 use super::{Headers, Message, Name, Request, Response};
 
 /// What fits one datagram without fragments on every path (RFC 3261 §18.1.1).
@@ -16,7 +17,14 @@ impl Request {
         self.print(Name::as_str)
     }
 
-    /// The bytes for a datagram: above [`MAX_DATAGRAM`] with compact names, then without optional headers.
+    /// The bytes as they travel over `transport`.
+    #[must_use]
+    pub fn to_wire(&self, transport: Transport) -> Vec<u8> {
+        if transport.is_reliable() { self.to_bytes() } else { self.to_datagram() }
+    }
+
+    /// The bytes for a datagram: above [`MAX_DATAGRAM`] with compact names, then without optional
+    /// headers, then without what its session description says twice.
     #[must_use]
     pub fn to_datagram(&self) -> Vec<u8> {
         let bytes = self.to_bytes();
@@ -30,6 +38,9 @@ impl Request {
                 break;
             }
             smaller.headers.remove(name);
+            bytes = smaller.print(Name::shortest);
+        }
+        if bytes.len() > MAX_DATAGRAM && shorten_sdp(&smaller.headers, &mut smaller.body) {
             bytes = smaller.print(Name::shortest);
         }
         bytes
@@ -54,6 +65,28 @@ impl Response {
         print(&self.start_line(), &self.headers, &self.body, Name::shortest)
     }
 
+    /// The bytes as they travel over `transport`; what is too large for a datagram is made smaller, like a request.
+    #[must_use]
+    pub fn to_wire(&self, transport: Transport) -> Vec<u8> {
+        let mut bytes = self.to_bytes();
+        if transport.is_reliable() || bytes.len() <= MAX_DATAGRAM {
+            return bytes;
+        }
+        let mut smaller = self.clone();
+        bytes = smaller.to_short_bytes();
+        for name in [Name::Server].iter().chain(&EXPENDABLE) {
+            if bytes.len() <= MAX_DATAGRAM {
+                return bytes;
+            }
+            smaller.headers.remove(name);
+            bytes = smaller.to_short_bytes();
+        }
+        if bytes.len() > MAX_DATAGRAM && shorten_sdp(&smaller.headers, &mut smaller.body) {
+            bytes = smaller.to_short_bytes();
+        }
+        bytes
+    }
+
     fn start_line(&self) -> String {
         format!("SIP/2.0 {} {}", self.status, self.phrase)
     }
@@ -68,6 +101,38 @@ impl Message {
             Self::Response(response) => response.to_bytes(),
         }
     }
+}
+
+/// What a session description means without saying it: the fixed payload types of RFC 3551 table 4, the direction
+/// and the packet time that hold where none stands (RFC 4566 §6, RFC 3551 §4.2).
+const IMPLIED: [&str; 6] = [
+    "a=rtpmap:0 PCMU/8000",
+    "a=rtpmap:8 PCMA/8000",
+    "a=rtpmap:9 G722/8000",
+    "a=rtpmap:13 CN/8000",
+    "a=sendrecv",
+    "a=ptime:20",
+];
+
+/// Takes the lines out of a session description that say nothing new; `false` if there are none.
+fn shorten_sdp(headers: &Headers, body: &mut Vec<u8>) -> bool {
+    let kind = headers.get(&Name::ContentType).map(super::media_type_of);
+    let Some(text) = str::from_utf8(body).ok().filter(|_| kind.as_deref() == Some("application/sdp")) else {
+        return false;
+    };
+    // A direction at session level holds for the media below it and must stay with them.
+    let before_media = text.find("\nm=").unwrap_or(0);
+    let directed = text.get(..before_media).is_some_and(|head| {
+        ["\na=inactive", "\na=sendonly", "\na=recvonly"].iter().any(|line| head.contains(line))
+    });
+    let implied = |line: &str| {
+        let line = line.trim_end();
+        IMPLIED.iter().any(|it| it.eq_ignore_ascii_case(line)) && !(directed && line == "a=sendrecv")
+    };
+    let kept: String = text.split_inclusive('\n').filter(|line| !implied(line)).collect();
+    let shorter = kept.len() < body.len();
+    *body = kept.into_bytes();
+    shorter
 }
 
 fn print(start: &str, headers: &Headers, body: &[u8], spell: fn(&Name) -> &str) -> Vec<u8> {
@@ -110,5 +175,31 @@ mod tests {
         request.body = vec![b'x'; 1200];
         let bytes = request.to_datagram();
         assert!(bytes.len() <= MAX_DATAGRAM && !String::from_utf8_lossy(&bytes).contains("User-Agent"));
+    }
+
+    #[test]
+    fn a_session_description_too_large_for_a_datagram_loses_what_goes_without_saying() {
+        let sdp = |direction: &str| {
+            format!(
+                "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n{direction}m=audio 4000 RTP/AVP 0 8 9 96\r\n\
+                 a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:9 G722/8000\r\n\
+                 a=rtpmap:96 telephone-event/8000\r\na=ptime:20\r\na=sendrecv\r\na=x:{}\r\n",
+                "y".repeat(1080)
+            )
+        };
+        let mut headers = Headers::new();
+        headers.push(Name::Via, "SIP/2.0/UDP h;branch=z9hG4bK1");
+        headers.push(Name::ContentType, "application/sdp");
+        headers.push(Name::Server, "u".repeat(60));
+        let mut response =
+            Response { status: 200, phrase: "OK".to_owned(), headers, body: sdp("").into_bytes() };
+        let text = String::from_utf8(response.to_wire(Transport::Udp)).expect("text");
+        assert!(text.len() <= MAX_DATAGRAM, "{}", text.len());
+        assert!(text.contains("RTP/AVP 0 8 9 96\r\na=rtpmap:96 telephone-event/8000\r\na=x:"), "{text}");
+        assert!(String::from_utf8(response.to_wire(Transport::Tcp)).expect("text").contains("a=ptime:20"));
+        // A direction of the whole session is taken back for the media below it.
+        response.body = sdp("a=inactive\r\n").into_bytes();
+        let text = String::from_utf8(response.to_wire(Transport::Udp)).expect("text");
+        assert!(text.contains("a=sendrecv\r\n") && !text.contains("PCMU"), "{text}");
     }
 }

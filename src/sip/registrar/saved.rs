@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::id::PhoneName;
 use crate::time::{Now, Wall};
 
-use super::super::flow::Flow;
+use super::super::flow::{Flow, Transport};
 use super::super::message::SipUri;
-use super::{Binding, Registrar};
+use super::{Binding, Line, Registrar};
 
 /// A binding as it is kept: with a wall clock's end, because the other clock ends with the machine's uptime.
 #[derive(Clone, PartialEq, Eq)]
@@ -53,10 +53,11 @@ impl Registrar {
         self.unsaved.pop_first()
     }
 
-    /// The live bindings of a phone, the stalest first.
+    /// The live bindings of a phone, the stalest first; a connection ends with the process, and so does its binding.
     #[must_use]
     pub fn save(&self, now: Now, phone: &PhoneName, proof: u16) -> Vec<SavedBinding> {
         let mut alive = self.alive(now.mono, phone);
+        alive.retain(|binding| binding.flow.transport == Transport::Udp);
         alive.sort_by_key(|binding| binding.refreshed);
         alive.into_iter().map(|binding| binding.save(now, phone, proof)).collect()
     }
@@ -79,6 +80,7 @@ impl Registrar {
             call_id: saved.call_id,
             cseq: saved.cseq,
             instance: saved.instance,
+            line: Line::Open,
             q: saved.q,
             refreshed: self.served,
         });

@@ -1,7 +1,8 @@
 //! Our requests: sent until answered or given up (RFC 3261 §17.1, RFC 6026 §8.4).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::super::flow::Transport;
 use super::super::message::{Head, Method, Name, Request, Response};
 use super::{Resend, Timers};
 
@@ -54,6 +55,7 @@ pub struct Client {
     request: Request,
     bytes: Vec<u8>,
     ack: Option<Vec<u8>>,
+    transport: Transport,
     state: State,
     resend: Option<Resend>,
     deadline: Option<Instant>,
@@ -63,15 +65,17 @@ pub struct Client {
 impl Client {
     /// A transaction whose request the caller sends now.
     #[must_use]
-    pub fn new(now: Instant, timers: Timers, request: Request) -> Self {
+    pub fn new(now: Instant, timers: Timers, transport: Transport, request: Request) -> Self {
         let invite = request.method == Method::Invite;
-        let bytes = request.to_datagram();
+        let bytes = request.to_wire(transport);
+        let resend = (!transport.is_reliable()).then(|| Resend::new(now, &timers, !invite));
         Self {
             request,
             bytes,
             ack: None,
+            transport,
             state: State::Sent,
-            resend: Some(Resend::new(now, &timers, !invite)),
+            resend,
             deadline: Some(now + timers.give_up()),
             timers,
         }
@@ -126,15 +130,23 @@ impl Client {
             (State::Sent | State::Proceeding, _) => {
                 self.state = State::Completed;
                 self.resend = None;
-                let linger = if invite { self.timers.give_up() } else { self.timers.t4 };
-                self.deadline = Some(now + linger);
+                self.deadline = Some(now + self.linger());
                 if invite {
-                    self.ack = Some(ack_of(&self.request, head).to_datagram());
+                    self.ack = Some(ack_of(&self.request, head).to_wire(self.transport));
                 }
                 Heard::News
             }
             (State::Accepted, 200..300) => Heard::News,
             (State::Completed | State::Accepted, _) => Heard::Nothing,
+        }
+    }
+
+    /// How long repetitions of a final answer are absorbed: timers D and K, which are zero where nothing repeats.
+    fn linger(&self) -> Duration {
+        match self.request.method {
+            _ if self.transport.is_reliable() => Duration::ZERO,
+            Method::Invite => self.timers.give_up(),
+            _ => self.timers.t4,
         }
     }
 
@@ -204,7 +216,6 @@ fn like(invite: &Request, method: Method, number: &str) -> Request {
 mod tests {
     use super::super::super::message::{Message, Parsed, parse};
     use super::*;
-    use std::time::Duration;
 
     fn request(method: &str) -> Request {
         let text = format!(
@@ -242,7 +253,7 @@ mod tests {
     #[test]
     fn an_invite_nobody_answers_is_sent_seven_times_and_given_up_after_64_t1() {
         let zero = Instant::now();
-        let mut client = Client::new(zero, Timers::default(), request("INVITE"));
+        let mut client = Client::new(zero, Timers::default(), Transport::Udp, request("INVITE"));
         let (sent, end) = sendings(&mut client, zero);
         assert_eq!(sent, [500, 1500, 3500, 7500, 15_500, 31_500]);
         assert_eq!(end, Tick::TimedOut);
@@ -251,7 +262,7 @@ mod tests {
     #[test]
     fn another_request_is_sent_at_most_every_t2() {
         let zero = Instant::now();
-        let mut client = Client::new(zero, Timers::default(), request("BYE"));
+        let mut client = Client::new(zero, Timers::default(), Transport::Udp, request("BYE"));
         let (sent, end) = sendings(&mut client, zero);
         assert_eq!(sent, [500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
         assert_eq!(end, Tick::TimedOut);
@@ -260,7 +271,7 @@ mod tests {
     #[test]
     fn a_refused_invite_is_acked_each_time_on_the_same_branch_and_route_with_the_tag_of_the_answer() {
         let zero = Instant::now();
-        let mut client = Client::new(zero, Timers::default(), request("INVITE"));
+        let mut client = Client::new(zero, Timers::default(), Transport::Udp, request("INVITE"));
         let (response, head) = answer(486, "INVITE");
         assert_eq!(client.receive(zero, &response, &head), Heard::News);
         let ack = String::from_utf8(client.ack(&response).expect("ack").to_vec()).unwrap();
@@ -276,9 +287,23 @@ mod tests {
     }
 
     #[test]
+    fn over_a_stream_nothing_is_sent_twice_and_nothing_lingers() {
+        let zero = Instant::now();
+        for method in ["INVITE", "BYE"] {
+            let mut client = Client::new(zero, Timers::default(), Transport::Tcp, request(method));
+            assert_eq!(sendings(&mut client, zero), (vec![], Tick::TimedOut));
+            let mut client = Client::new(zero, Timers::default(), Transport::Tcp, request(method));
+            let (response, head) = answer(486, method);
+            assert_eq!(client.receive(zero, &response, &head), Heard::News);
+            assert_eq!(client.ack(&response).is_some(), method == "INVITE");
+            assert_eq!(client.handle_timeout(zero), Tick::Over);
+        }
+    }
+
+    #[test]
     fn after_a_provisional_answer_an_invite_waits_without_end_and_a_second_2xx_is_still_news() {
         let zero = Instant::now();
-        let mut client = Client::new(zero, Timers::default(), request("INVITE"));
+        let mut client = Client::new(zero, Timers::default(), Transport::Udp, request("INVITE"));
         let (ringing, head) = answer(180, "INVITE");
         client.receive(zero, &ringing, &head);
         assert_eq!(client.poll_timeout(), None);

@@ -1,4 +1,4 @@
-//! Transactions over UDP: retransmission, absorption and time-outs (RFC 3261 §17, RFC 6026).
+//! Transactions: retransmission, absorption and time-outs (RFC 3261 §17, RFC 6026); over a stream time-outs only.
 
 pub mod client;
 pub mod schedule;

@@ -1,7 +1,8 @@
 //! Their requests: answered once, the answer repeated as often as asked (RFC 3261 §17.2, RFC 6026 §8.5).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::super::flow::Transport;
 use super::super::message::{Head, Method, Request};
 use super::{Resend, Timers};
 
@@ -59,6 +60,7 @@ pub enum Tick {
 #[derive(Clone, Debug)]
 pub struct Server {
     invite: bool,
+    transport: Transport,
     state: State,
     answer: Option<Vec<u8>>,
     resend: Option<Resend>,
@@ -69,9 +71,10 @@ pub struct Server {
 impl Server {
     /// A transaction for a request that just came.
     #[must_use]
-    pub fn new(timers: Timers, method: &Method) -> Self {
+    pub fn new(timers: Timers, transport: Transport, method: &Method) -> Self {
         let invite = *method == Method::Invite;
-        Self { invite, state: State::Proceeding, answer: None, resend: None, deadline: None, timers }
+        let state = State::Proceeding;
+        Self { invite, transport, state, answer: None, resend: None, deadline: None, timers }
     }
 
     /// Whether no final answer was given yet.
@@ -89,15 +92,17 @@ impl Server {
             self.answer = Some(bytes);
             return;
         }
-        let give_up = now + self.timers.give_up();
-        self.deadline = Some(give_up);
+        // Timer J: over a stream nobody asks again. Timers H and L hold over every transport.
+        let absorbs = self.invite || !self.transport.is_reliable();
+        self.deadline = Some(now + if absorbs { self.timers.give_up() } else { Duration::ZERO });
         if self.invite && status < 300 {
             self.state = State::Accepted;
             self.answer = None;
         } else {
             self.state = State::Completed;
             self.answer = Some(bytes);
-            self.resend = self.invite.then(|| Resend::new(now, &self.timers, true));
+            let repeats = self.invite && !self.transport.is_reliable();
+            self.resend = repeats.then(|| Resend::new(now, &self.timers, true));
         }
     }
 
@@ -112,7 +117,8 @@ impl Server {
         if self.state == State::Completed && self.invite {
             self.state = State::Confirmed;
             self.resend = None;
-            self.deadline = Some(now + self.timers.t4);
+            let linger = if self.transport.is_reliable() { Duration::ZERO } else { self.timers.t4 };
+            self.deadline = Some(now + linger);
         }
     }
 
@@ -137,7 +143,6 @@ impl Server {
 mod tests {
     use super::super::super::message::{Message, Parsed, parse};
     use super::*;
-    use std::time::Duration;
 
     fn key(via: &str, method: &str, count_as: &Method) -> ServerKey {
         let text = format!(
@@ -167,7 +172,7 @@ mod tests {
     #[test]
     fn a_refusal_is_repeated_until_acked_and_given_up_after_64_t1() {
         let zero = Instant::now();
-        let mut server = Server::new(Timers::default(), &Method::Invite);
+        let mut server = Server::new(Timers::default(), Transport::Udp, &Method::Invite);
         server.answered(zero, 100, b"trying".to_vec());
         assert_eq!(server.repeated(), Some(&b"trying"[..]));
         assert_eq!(server.poll_timeout(), None);
@@ -189,9 +194,22 @@ mod tests {
     }
 
     #[test]
+    fn over_a_stream_a_refusal_is_sent_once_and_waits_for_its_ack_and_another_answer_is_forgotten_at_once() {
+        let zero = Instant::now();
+        let mut server = Server::new(Timers::default(), Transport::Tls, &Method::Invite);
+        server.answered(zero, 486, b"busy".to_vec());
+        assert_eq!(server.poll_timeout(), Some(zero + Duration::from_secs(32)));
+        server.acked(zero);
+        assert_eq!(server.handle_timeout(zero), Tick::Over);
+        let mut server = Server::new(Timers::default(), Transport::Tls, &Method::Bye);
+        server.answered(zero, 200, b"ok".to_vec());
+        assert_eq!(server.handle_timeout(zero), Tick::Over);
+    }
+
+    #[test]
     fn after_a_2xx_a_repeated_invite_is_absorbed_without_an_answer() {
         let zero = Instant::now();
-        let mut server = Server::new(Timers::default(), &Method::Invite);
+        let mut server = Server::new(Timers::default(), Transport::Udp, &Method::Invite);
         server.answered(zero, 100, b"trying".to_vec());
         server.answered(zero, 200, b"ok".to_vec());
         assert_eq!(server.repeated(), None);
@@ -201,7 +219,7 @@ mod tests {
     #[test]
     fn another_request_repeats_its_answer_for_64_t1() {
         let zero = Instant::now();
-        let mut server = Server::new(Timers::default(), &Method::Bye);
+        let mut server = Server::new(Timers::default(), Transport::Udp, &Method::Bye);
         assert_eq!(server.repeated(), None);
         server.answered(zero, 200, b"ok".to_vec());
         server.answered(zero, 500, b"late".to_vec());

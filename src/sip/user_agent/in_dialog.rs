@@ -93,6 +93,10 @@ impl UserAgent {
         if up.dialog.take_number(incoming.head.cseq.number) == Order::Old {
             return self.answer_stateless(&incoming, 500, "Out of Order", Vec::new());
         }
+        // A phone that lost its connection speaks on a new one. Nobody forges the source of a stream.
+        if up.dialog.pinned && incoming.flow.transport.is_reliable() {
+            up.dialog.flow = incoming.flow;
+        }
         match incoming.request.method {
             Method::Bye => self.handle_bye(now, leg, &incoming),
             Method::Invite | Method::Update => self.handle_reoffer(now, leg, incoming),

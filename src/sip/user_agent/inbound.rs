@@ -11,7 +11,7 @@ use super::super::message::{Method, Name, NameAddr, Response, sdp_of};
 use super::super::transaction::{Resend, ServerKey};
 use super::incoming::{Incoming, dialled};
 use super::leg::{Called, Leg, RINGING_EVERY, Stage, Unacked, Up};
-use super::{ALLOW, Caller, CallerOrigin, Event, Refusal, Timer, UserAgent};
+use super::{ALLOW, Caller, CallerOrigin, Event, Refusal, Timer, TrunkPeer, UserAgent};
 
 impl UserAgent {
     /// A new call: who is it, 100, and the event.
@@ -19,7 +19,10 @@ impl UserAgent {
         let source = incoming.flow.remote.ip();
         // A registered phone may share its address with a trunk (one PBX, one NAT): it stays a phone.
         let phone = self.registrar.knows(now.mono, incoming.flow);
-        let trunk = self.settings.trunks.iter().find(|trunk| !phone && trunk.sources.contains(&source));
+        let secure = incoming.flow.transport.is_secure();
+        let is_its =
+            |trunk: &&TrunkPeer| trunk.sources.contains(&source) && (secure || !trunk.transport.is_secure());
+        let trunk = self.settings.trunks.iter().filter(|_| !phone).find(is_its);
         let origin = match trunk.map(|trunk| trunk.name.clone()) {
             Some(trunk) => CallerOrigin::Trunk(trunk),
             None => {
@@ -39,7 +42,10 @@ impl UserAgent {
         self.respond(now, &server, &incoming.answer(100, "Trying", ""));
         let local_tag = self.random.hex(8);
         let call_id = incoming.head.call_id.clone();
-        let pinned = matches!(origin, CallerOrigin::Phone(_));
+        let phone = match &origin {
+            CallerOrigin::Phone(name) => Some(name.clone()),
+            CallerOrigin::Trunk(_) => None,
+        };
         let event = Event::Invited {
             leg,
             from: caller(&incoming, origin),
@@ -48,8 +54,8 @@ impl UserAgent {
             call_id: call_id.clone(),
         };
         self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
-        let called = Called { invite: incoming, server, pinned, ringing: None };
-        self.legs.insert(leg, Leg { call_id, local_tag, stage: Stage::Called(Box::new(called)) });
+        let called = Called { invite: incoming, server, pinned: phone.is_some(), ringing: None };
+        self.legs.insert(leg, Leg { call_id, local_tag, phone, stage: Stage::Called(Box::new(called)) });
         self.events.push_back(event);
     }
 
@@ -96,11 +102,12 @@ impl UserAgent {
         let Some((server, mut response)) = self.answer_to_invite(leg, status, &refusal.phrase) else {
             return;
         };
+        let to = self.answering.get(&server).map(|it| it.to);
         if let Some(reason) = refusal.reason {
             response.headers.push(Name::Reason, reason.to_string());
         }
-        if let Some(warning) = refusal.warning {
-            let agent = self.settings.advertised;
+        if let Some((warning, to)) = refusal.warning.zip(to) {
+            let agent = self.settings.advertised_on(to);
             response.headers.push(Name::Warning, format!("399 {agent} {}", quote(&warning)));
         }
         if let Some(seconds) = refusal.retry_after {
@@ -117,7 +124,8 @@ impl UserAgent {
         let phrase = phrase.replace(['\r', '\n'], " ");
         let mut response = called.invite.answer(status, phrase.trim(), &state.local_tag);
         if status < 300 {
-            response.headers.push(Name::Contact, self.contact());
+            let invite = &called.invite;
+            response.headers.push(Name::Contact, self.contact(invite.flow, &invite.request.uri));
         }
         Some((called.server.clone(), response))
     }
@@ -133,7 +141,8 @@ impl UserAgent {
         match tag {
             Some(tag) => {
                 let response = incoming.answer(200, "OK", &tag);
-                self.transmit(incoming.answer_to(), response.to_bytes());
+                let to = incoming.answer_to();
+                self.transmit(to, response.to_wire(to.transport));
             }
             None => self.answer_stateless(incoming, 200, "OK", Vec::new()),
         }

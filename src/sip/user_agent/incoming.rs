@@ -2,7 +2,7 @@
 
 use crate::time::Now;
 
-use super::super::flow::Flow;
+use super::super::flow::{Flow, Transport};
 use super::super::message::{
     Fault, FaultKind, Head, Headers, Method, Name, NameAddr, Request, Response, SipUri, Via, media_type_of,
 };
@@ -34,7 +34,7 @@ impl Objection {
 impl Incoming {
     /// Where answers go.
     pub(super) fn answer_to(&self) -> Flow {
-        Flow { remote: self.head.via.reply_to(self.flow.remote), ..self.flow }
+        self.flow.answering(&self.head.via)
     }
 
     /// An answer with the headers every answer has (RFC 3261 §8.2.6.2); `tag` goes to To if it has none.
@@ -86,14 +86,15 @@ impl UserAgent {
         };
         let response = answer(&request, flow, status, phrase, None);
         let to = Via::parse(request.headers.list(&Name::Via).first().copied().unwrap_or(""))
-            .map_or(flow, |via| Flow { remote: via.reply_to(flow.remote), ..flow });
+            .map_or(flow, |via| flow.answering(&via));
         self.send_unless_larger(to, &response, size);
     }
 
-    /// Sends an answer to somebody unknown, in the short form, and only if it is no larger than the question.
+    /// Sends an answer to somebody unknown, in the short form, and only if it is no larger than the question: the
+    /// source of a datagram may be forged, and somebody else would get the answer.
     fn send_unless_larger(&mut self, to: Flow, response: &Response, size: usize) {
         let bytes = response.to_short_bytes();
-        if bytes.len() > size {
+        if bytes.len() > size && !to.transport.is_reliable() {
             self.figures.muted += 1;
         } else {
             self.transmit(to, bytes);
@@ -114,7 +115,8 @@ impl UserAgent {
         for (name, value) in headers {
             response.headers.push(name, value);
         }
-        self.transmit(incoming.answer_to(), response.to_bytes());
+        let to = incoming.answer_to();
+        self.transmit(to, response.to_wire(to.transport));
     }
 
     /// Starts a transaction for the request; `false`: there are too many, 503 is sent.
@@ -129,7 +131,7 @@ impl UserAgent {
         if let Some(merge) = &merge {
             self.merges.insert(merge.clone(), key.clone());
         }
-        let server = Server::new(self.settings.timers, method);
+        let server = Server::new(self.settings.timers, incoming.flow.transport, method);
         let answering = Answering { server, to: incoming.answer_to(), leg: None, merge };
         self.answering.insert(key.clone(), answering);
         Some(key)
@@ -142,7 +144,8 @@ impl UserAgent {
 
     /// Sends an answer within its transaction.
     pub(super) fn respond(&mut self, now: Now, key: &ServerKey, response: &Response) -> Vec<u8> {
-        let bytes = response.to_bytes();
+        let to = self.answering.get(key).map_or(Transport::Udp, |answering| answering.to.transport);
+        let bytes = response.to_wire(to);
         if let Some(answering) = self.answering.get_mut(key) {
             answering.server.answered(now.mono, response.status, bytes.clone());
             let (to, timeout) = (answering.to, answering.server.poll_timeout());
@@ -225,8 +228,20 @@ impl UserAgent {
         self.answer_stateless(incoming, 200, "OK", headers);
     }
 
-    pub(super) fn contact(&self) -> String {
-        format!("<sip:{}>", self.settings.advertised)
+    /// Our Contact for a peer on `flow` that is addressed by `uri`: who is called by `sips:` calls back the same way
+    /// (RFC 5630 §5.1.1). Where we listen on no such transport the peer is asked for UDP.
+    pub(super) fn contact(&self, flow: Flow, uri: &str) -> String {
+        let own = self.settings.advertised_on(flow);
+        let Some(word) = self.settings.listener_of(flow).and_then(|it| it.transport.in_uri()) else {
+            return format!("<sip:{own}>");
+        };
+        let secure = flow.transport.is_secure()
+            && uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"));
+        match (secure, flow.transport) {
+            (true, Transport::Tls) => format!("<sips:{own}>"),
+            (true, _) => format!("<sips:{own};transport={word}>"),
+            (false, _) => format!("<sip:{own};transport={word}>"),
+        }
     }
 }
 

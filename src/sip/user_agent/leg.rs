@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::id::LegId;
+use crate::id::{LegId, PhoneName};
 
 use super::super::dialog::Dialog;
 use super::super::flow::Flow;
@@ -46,6 +46,8 @@ pub(super) enum Cancel {
 pub(super) struct Leg {
     pub(super) call_id: String,
     pub(super) local_tag: String,
+    /// The phone at the other end, if it is one.
+    pub(super) phone: Option<PhoneName>,
     pub(super) stage: Stage,
 }
 

@@ -1,6 +1,7 @@
 //! The SIP endpoint: hides retransmission, ACK, 100, digest and CANCEL matching from whoever makes calls.
 
 mod event;
+mod flows;
 mod in_dialog;
 mod inbound;
 mod incoming;
@@ -32,7 +33,7 @@ pub use event::{
     Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Reason, Refusal,
     SipFigures,
 };
-pub use settings::{PhoneAccount, Settings, TrunkPeer};
+pub use settings::{Listener, PhoneAccount, Settings, TrunkPeer};
 
 use incoming::Incoming;
 use leg::{Leg, Owner};
@@ -113,14 +114,14 @@ impl UserAgent {
         }
     }
 
-    /// The socket that everything leaves from.
+    /// The UDP socket that comes first.
     #[must_use]
     pub const fn local(&self) -> SocketAddr {
         self.settings.local
     }
 
-    /// A datagram came.
-    pub fn handle_datagram(&mut self, now: Now, flow: Flow, datagram: &[u8]) {
+    /// A datagram came, or a whole message on a stream.
+    pub fn handle_message(&mut self, now: Now, flow: Flow, datagram: &[u8]) {
         self.figures.received += 1;
         if datagram.iter().all(|b| matches!(b, b'\r' | b'\n' | b' ' | b'\t' | 0)) {
             self.figures.keepalives += 1;
@@ -232,9 +233,9 @@ impl UserAgent {
         owner: Owner,
         branch: String,
     ) -> ClientKey {
-        self.dress(&mut request, &branch);
+        self.dress(&mut request, flow, &branch);
         let key = ClientKey { branch, method: request.method.clone() };
-        let client = Client::new(now.mono, self.settings.timers, request);
+        let client = Client::new(now.mono, self.settings.timers, flow.transport, request);
         self.transmit(flow, client.bytes().to_vec());
         self.schedule.set(&Timer::Client(key.clone()), client.poll_timeout());
         self.sent.insert(key.clone(), Sent { client, flow, owner });
@@ -246,8 +247,9 @@ impl UserAgent {
     }
 
     /// Puts our Via on top of a request.
-    fn dress(&self, request: &mut Request, branch: &str) {
-        let via = format!("SIP/2.0/UDP {};rport;branch={branch}", self.settings.advertised);
+    fn dress(&self, request: &mut Request, flow: Flow, branch: &str) {
+        let (transport, own) = (flow.transport.in_via(), self.settings.advertised_on(flow));
+        let via = format!("SIP/2.0/{transport} {own};rport;branch={branch}");
         let mut headers = super::message::Headers::new();
         headers.push(Name::Via, via);
         for header in request.headers.iter() {
@@ -331,5 +333,6 @@ impl UserAgent {
 }
 
 fn trace(what: &str, flow: Flow, bytes: &[u8]) {
-    tracing::trace!(remote = %flow.remote, "{what}\n{}", mask_digits(&String::from_utf8_lossy(bytes)));
+    let transport = flow.transport.as_str();
+    tracing::trace!(transport, remote = %flow.remote, "{what}\n{}", mask_digits(&String::from_utf8_lossy(bytes)));
 }

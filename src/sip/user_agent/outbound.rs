@@ -43,7 +43,10 @@ impl UserAgent {
             return Err(InviteRefusal::Overloaded);
         }
         let targets = self.targets(now, &invite.target)?;
-        let trunk = matches!(invite.target, Endpoint::Trunk(..));
+        let phone = match &invite.target {
+            Endpoint::Phone(name) => Some(name.clone()),
+            Endpoint::Trunk(..) => None,
+        };
         let leg = self.next_leg();
         // What the protocol itself needs is not for the caller to write.
         let free =
@@ -67,10 +70,10 @@ impl UserAgent {
                 Fork { leg, cancel: Cancel::Unwanted, pinned: target.pinned, acks: Vec::new(), early: None };
             open.push(self.send_request(now, target.flow, request, Owner::Invite(fork)));
         }
-        let no_provisional = trunk.then(|| now.mono + self.settings.no_provisional);
+        let no_provisional = phone.is_none().then(|| now.mono + self.settings.no_provisional);
         let calling = Calling { forks: open.len(), open, cancelled: false, failure: None, no_provisional };
         self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
-        self.legs.insert(leg, Leg { call_id, local_tag, stage: Stage::Calling(calling) });
+        self.legs.insert(leg, Leg { call_id, local_tag, phone, stage: Stage::Calling(calling) });
         self.schedule.set(&Timer::Leg(leg), no_provisional);
         Ok(leg)
     }
@@ -99,7 +102,11 @@ impl UserAgent {
                 let trunk = self.settings.trunks.iter().find(|trunk| trunk.name == *name);
                 let trunk = trunk.ok_or(InviteRefusal::Unknown)?;
                 let uri = format!("sip:{}@{}", dialable(number), trunk.address);
-                let flow = Flow { local: self.settings.local, remote: trunk.address };
+                let uri = match trunk.transport.in_uri() {
+                    Some(word) => format!("{uri};transport={word}"),
+                    None => uri,
+                };
+                let flow = self.settings.flow_to(trunk.transport, trunk.address);
                 Ok(vec![Target { to: format!("<{uri}>"), uri, flow, pinned: false }])
             }
         }
@@ -116,7 +123,7 @@ impl UserAgent {
         headers.push(Name::To, target.to.clone());
         headers.push(Name::CallId, call_id);
         headers.push(Name::CSeq, "1 INVITE");
-        headers.push(Name::Contact, self.contact());
+        headers.push(Name::Contact, self.contact(target.flow, &target.uri));
         if target.pinned {
             if let Some(number) = &wish.to_number {
                 let called = format!("<sip:{}@{}>", dialable(number), self.settings.domain);
@@ -169,7 +176,7 @@ impl UserAgent {
         self.schedule.set(&Timer::Client(key.clone()), sent.client.poll_timeout());
         // A CANCEL keeps the branch and the Via of its INVITE.
         let cancel_key = ClientKey { branch: key.branch.clone(), method: Method::Cancel };
-        let client = super::Client::new(now.mono, self.settings.timers, cancel);
+        let client = super::Client::new(now.mono, self.settings.timers, flow.transport, cancel);
         self.transmit(flow, client.bytes().to_vec());
         self.schedule.set(&Timer::Client(cancel_key.clone()), client.poll_timeout());
         self.sent.insert(cancel_key, super::Sent { client, flow, owner: Owner::Nobody });
@@ -240,8 +247,8 @@ impl UserAgent {
         let hop = dialog.next_hop();
         let mut ack = dialog.request(Method::Ack, head.cseq.number);
         let branch = self.new_branch();
-        self.dress(&mut ack, &branch);
-        let ack = ack.to_datagram();
+        self.dress(&mut ack, hop, &branch);
+        let ack = ack.to_wire(hop.transport);
         if let Some(super::Sent { owner: Owner::Invite(fork), .. }) = self.sent.get_mut(key) {
             fork.acks.push((tag, hop, ack.clone()));
         }

@@ -4,6 +4,7 @@ use crate::id::PhoneName;
 use crate::time::Now;
 
 use super::super::digest::{Credentials, DigestAlgorithm, NonceVerdict, challenge};
+use super::super::flow::Transport;
 use super::super::message::Name;
 use super::super::registrar::{Change, Refusal, SavedBinding};
 use super::incoming::Incoming;
@@ -31,7 +32,9 @@ impl UserAgent {
         for binding in saved {
             let same_password =
                 self.account(&binding.phone).is_some_and(|account| account.proof() == binding.proof);
-            if same_password && binding.flow.local == self.settings.local {
+            let same_socket =
+                binding.flow.transport == Transport::Udp && self.settings.is_our_socket(binding.flow.local);
+            if same_password && same_socket {
                 restored += usize::from(self.registrar.restore(now, binding));
             }
         }
@@ -55,6 +58,9 @@ impl UserAgent {
         let tag = self.random.hex(8);
         let response = match outcome {
             Ok(granted) => {
+                for left in granted.left {
+                    self.move_calls(&phone, left, incoming.flow);
+                }
                 match granted.change {
                     Change::None => {}
                     Change::Added => self.events.push_back(Event::Registered { phone }),

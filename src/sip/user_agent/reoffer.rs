@@ -50,7 +50,7 @@ impl UserAgent {
             up.dialog.refresh_target(&incoming.request.headers, incoming.flow);
         }
         let mut response = incoming.answer(200, "OK", "");
-        response.headers.push(Name::Contact, self.contact());
+        response.headers.push(Name::Contact, self.contact(incoming.flow, &incoming.request.uri));
         self.respond(now, &key, &response);
     }
 
@@ -64,7 +64,7 @@ impl UserAgent {
             Ok(sdp) => {
                 up.dialog.refresh_target(&incoming.request.headers, incoming.flow);
                 let mut response = incoming.answer(200, "OK", "");
-                response.headers.push(Name::Contact, self.contact());
+                response.headers.push(Name::Contact, self.contact(incoming.flow, &incoming.request.uri));
                 response.headers.push(Name::Allow, ALLOW);
                 add_body(&mut response, Some(sdp));
                 let bytes = self.respond(now, &server, &response);

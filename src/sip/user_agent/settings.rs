@@ -7,6 +7,7 @@ use crate::id::{PhoneName, TrunkName};
 use crate::masked::Secret;
 
 use super::super::digest::DigestAlgorithm;
+use super::super::flow::{Flow, Transport};
 use super::super::registrar::Limits;
 use super::super::transaction::Timers;
 
@@ -38,8 +39,22 @@ pub struct TrunkPeer {
     pub name: TrunkName,
     /// Where calls to it are sent.
     pub address: SocketAddr,
+    /// How they are sent. What comes from its addresses is the trunk's over every transport, but only inside TLS
+    /// if this is TLS.
+    pub transport: Transport,
     /// Addresses whose calls are taken for the trunk's, without digest.
     pub sources: Vec<IpAddr>,
+}
+
+/// A place of ours that peers send to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// How messages come.
+    pub transport: Transport,
+    /// The local address of its flows.
+    pub local: SocketAddr,
+    /// What stands in Via and Contact.
+    pub advertised: SocketAddr,
 }
 
 /// Everything the user agent needs to know.
@@ -49,10 +64,12 @@ pub struct Settings {
     pub domain: String,
     /// The digest realm; part of every stored hash.
     pub realm: String,
-    /// What stands in our Via and Contact.
+    /// What stands in our Via and Contact over UDP.
     pub advertised: SocketAddr,
-    /// The socket our own requests to trunks leave from.
+    /// The UDP socket our own requests to trunks leave from.
     pub local: SocketAddr,
+    /// Every other place where we listen.
+    pub listeners: Vec<Listener>,
     /// What stands in User-Agent and Server.
     pub product: String,
     /// The phones.
@@ -88,6 +105,7 @@ impl Settings {
             realm: domain.to_owned(),
             advertised,
             local: advertised,
+            listeners: Vec::new(),
             product: concat!("Cordboard/", env!("CARGO_PKG_VERSION")).to_owned(),
             phones: Vec::new(),
             trunks: Vec::new(),
@@ -101,6 +119,43 @@ impl Settings {
             max_transactions: 20_000,
             max_legs: 5_000,
         }
+    }
+
+    fn all_listeners(&self) -> impl Iterator<Item = Listener> + Clone {
+        let first = Listener { transport: Transport::Udp, local: self.local, advertised: self.advertised };
+        std::iter::once(first).chain(self.listeners.iter().copied())
+    }
+
+    /// Where a flow's peer can reach us besides on the flow: the listener it came by, or one like it.
+    pub(super) fn listener_of(&self, flow: Flow) -> Option<Listener> {
+        let alike = |it: &Listener| it.transport == flow.transport;
+        let family = |it: &Listener| it.advertised.is_ipv4() == flow.remote.is_ipv4();
+        let mut likes = self.all_listeners().filter(alike);
+        likes
+            .clone()
+            .find(|it| it.local == flow.local)
+            .or_else(|| likes.clone().find(family))
+            .or_else(|| likes.next())
+    }
+
+    /// What stands as our address in what is sent on a flow.
+    pub(super) fn advertised_on(&self, flow: Flow) -> SocketAddr {
+        self.listener_of(flow).map_or(self.advertised, |it| it.advertised)
+    }
+
+    /// The way to a peer that we know by its address.
+    pub(super) fn flow_to(&self, transport: Transport, remote: SocketAddr) -> Flow {
+        if transport.is_reliable() {
+            return Flow::dialled(transport, remote);
+        }
+        let fits = |it: &Listener| it.transport == Transport::Udp && it.local.is_ipv4() == remote.is_ipv4();
+        let local = self.all_listeners().find(fits).map_or(self.local, |it| it.local);
+        Flow::udp(local, remote)
+    }
+
+    /// Whether a UDP socket of ours has that address.
+    pub(super) fn is_our_socket(&self, local: SocketAddr) -> bool {
+        self.all_listeners().any(|it| it.transport == Transport::Udp && it.local == local)
     }
 
     pub(super) const fn limits(&self) -> Limits {

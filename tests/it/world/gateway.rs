@@ -138,7 +138,7 @@ impl Gateway {
     pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let own: SocketAddr = GATEWAY.parse().unwrap();
         if to == own {
-            self.agent.handle_datagram(now, Flow { local: to, remote: from }, bytes);
+            self.agent.handle_message(now, Flow::udp(to, from), bytes);
             // As the switchboard does: what is due comes before what was received.
             return self.handle_timeout(now);
         }

@@ -14,7 +14,7 @@ fn binding(phone: &str, port: u16, expires: i64) -> SavedBinding {
     SavedBinding {
         phone: phone.into(),
         contact: format!("sip:{phone}@10.0.0.5:{port};transport=udp"),
-        flow: Flow { local: local(), remote: ([203, 0, 113, 7], port).into() },
+        flow: Flow::udp(local(), ([203, 0, 113, 7], port).into()),
         expires: Wall(expires),
         user_agent: Some("desk phone".to_owned()),
         call_id: "a@b".to_owned(),

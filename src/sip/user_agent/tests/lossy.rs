@@ -23,7 +23,8 @@ impl Net {
             let mut settings = Settings::new("gw.example.com", addresses[own]);
             settings.no_provisional = Duration::from_secs(20);
             let (address, sources) = (addresses[peer], vec![addresses[peer].ip()]);
-            settings.trunks.push(TrunkPeer { name: "peer".into(), address, sources });
+            let transport = Transport::Udp;
+            settings.trunks.push(TrunkPeer { name: "peer".into(), address, transport, sources });
             UserAgent::new(settings, Random::from_number(seed * 2 + own as u64))
         };
         Self {
@@ -72,8 +73,8 @@ impl Net {
             self.now = self.now.after(at.saturating_duration_since(self.now.mono));
             while let Some(entry) = self.air.first_entry().filter(|entry| entry.key().0 <= self.now.mono) {
                 let (to, bytes) = entry.remove();
-                let flow = Flow { local: self.addresses[to], remote: self.addresses[1 - to] };
-                self.ends[to].handle_datagram(self.now, flow, &bytes);
+                let flow = Flow::udp(self.addresses[to], self.addresses[1 - to]);
+                self.ends[to].handle_message(self.now, flow, &bytes);
             }
             for end in &mut self.ends {
                 end.handle_timeout(self.now);

@@ -6,6 +6,7 @@ mod in_call;
 mod lossy;
 mod registering;
 mod restarting;
+mod streams;
 mod torture;
 
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use super::*;
 use crate::id::Endpoint;
 use crate::masked::Secret;
 use crate::sip::digest::{DigestAlgorithm, authorize};
+use crate::sip::flow::Transport;
 use crate::sip::message::Parsed;
 use crate::time::Wall;
 
@@ -92,6 +94,7 @@ pub(super) fn settings() -> Settings {
     settings.trunks.push(TrunkPeer {
         name: "pbx".into(),
         address: TRUNK.parse().unwrap(),
+        transport: Transport::Udp,
         sources: vec![TRUNK.parse::<SocketAddr>().unwrap().ip()],
     });
     settings
@@ -112,8 +115,8 @@ impl Rig {
     }
 
     pub(super) fn send_bytes(&mut self, from: &str, bytes: &[u8]) {
-        let flow = Flow { local: US.parse().unwrap(), remote: from.parse().unwrap() };
-        self.ua.handle_datagram(self.now, flow, bytes);
+        let flow = Flow::udp(US.parse().unwrap(), from.parse().unwrap());
+        self.ua.handle_message(self.now, flow, bytes);
     }
 
     /// Lets time pass, waking the user agent exactly when it asked to be woken.
