@@ -208,8 +208,23 @@ fn sockets(reader: &mut Reader<'_>, draft: &Draft) {
             "[media.outside] ports = \"40000-40999\" and [media.inside] ports = \"41000-42999\"".to_owned();
         reader.fault_at("media.inside.ports", problem, remedy);
     }
-    let Some(sip) = listens.sip else { return };
-    for (name, realm) in [("outside", &listens.outside), ("inside", &listens.inside)] {
+    let tcp = [("admin.listen", listens.admin), ("webhook.listen", listens.webhook)];
+    for (key, at) in listens.sip.iter().filter(|(key, _)| *key != "sip.listen") {
+        let own = listens.sip.iter().filter(|(it, _)| it != key && *it != "sip.listen");
+        let others =
+            own.map(|(key, at)| (*key, *at)).chain(tcp.iter().filter_map(|(key, at)| Some((*key, (*at)?))));
+        for (other, taken) in others {
+            if taken.port() == at.port() && meet(taken.ip(), at.ip()) {
+                let problem = format!("{at} is already taken by {other} ({taken})");
+                reader.fault_at(key, problem, "give each listener a port of its own".to_owned());
+                break;
+            }
+        }
+    }
+    let udp = listens.sip.iter().filter(|(key, _)| *key == "sip.listen").map(|(_, at)| *at);
+    for (sip, (name, realm)) in udp.flat_map(|sip| {
+        [("outside", &listens.outside), ("inside", &listens.inside)].map(|realm| (sip, realm))
+    }) {
         if let Some((bind, ports)) = realm
             && meet(*bind, sip.ip())
             && ports.contains(&sip.port())

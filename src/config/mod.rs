@@ -12,6 +12,7 @@ mod recording;
 mod secret;
 mod sections;
 mod setting;
+mod sip;
 mod sounds;
 
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +24,9 @@ pub use self::fault::{ConfigFaults, Fault};
 pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
 pub use self::secret::{Machine, Surroundings};
+pub use self::sip::{
+    ClientCertificates, ConnectionsConfig, ListenAt, SipConfig, SipTlsConfig, StreamTransport, TrunkTransport,
+};
 pub use self::sounds::{SoundSource, SoundsConfig};
 
 use crate::codec::{AudioCodec, EncoderSettings};
@@ -123,29 +127,6 @@ pub struct GraphConfig {
     pub version: String,
     /// How long one request may take.
     pub timeout: Duration,
-}
-
-/// `[sip]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SipConfig {
-    /// The UDP socket.
-    pub listen: SocketAddr,
-    /// What stands in Via and Contact: the address under which phones reach us.
-    pub advertised: SocketAddr,
-    /// The host part of our addresses of record.
-    pub domain: String,
-    /// The digest realm; the HA1 of every phone depends on it.
-    pub realm: String,
-    /// How long a trunk may stay silent before the next target is tried.
-    pub trunk_no_answer: Duration,
-    /// The shortest registration that is granted.
-    pub min_expires: Duration,
-    /// The registration that is granted to a phone that asks for none.
-    pub default_expires: Duration,
-    /// The longest registration that is granted.
-    pub max_expires: Duration,
-    /// How long a digest nonce may be used.
-    pub nonce_life: Duration,
 }
 
 /// `[media]`
@@ -316,6 +297,12 @@ pub struct TrunkConfig {
     pub name: TrunkName,
     /// Where INVITEs go.
     pub address: SocketAddr,
+    /// How they go.
+    pub transport: TrunkTransport,
+    /// The name its certificate must bear; `None`: its address.
+    pub tls_name: Option<String>,
+    /// Who may vouch for its certificate, PEM; `None`: the system's authorities.
+    pub ca: Option<PathBuf>,
     /// Who may call us in its name; not empty.
     pub sources: Vec<IpAddr>,
     /// The administrator's word that nothing behind it reaches the public telephone network.

@@ -1,15 +1,17 @@
 //! The sections that may stand several times: phones, trunks and business numbers.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::reader::Section;
+use super::sections::pem;
 use super::setting::{Setting, words};
 use super::{
     AnswerOn, CapConfig, DialConfig, MediaTiming, NumberConfig, PasswordAlgorithm, PhoneConfig, PreAccept,
-    TrunkConfig,
+    TrunkConfig, TrunkTransport,
 };
 use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::user::Msisdn;
@@ -168,6 +170,13 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
 pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
     let name = section.required::<Name>("name", "\"pbx\"").map(|it| it.0.into());
     let address = section.required::<SocketAddr>("address", "\"192.168.1.20:5060\"");
+    let transport = section.or("transport", TrunkTransport::Udp);
+    let tls_name = section.optional::<String>("tls_name", "\"pbx.example.com\"");
+    let ca = if section.has("ca") {
+        pem(section, "ca", "\"/etc/cordboard/pbx.pem\"").map(Some)
+    } else {
+        section.optional::<PathBuf>("ca", "\"/etc/cordboard/pbx.pem\"")
+    };
     let default = address.map_or_else(Vec::new, |it| vec![it.ip()]);
     let sources = if section.has("sources") {
         section.list::<IpAddr>("sources", None, "[\"192.168.1.20\"]")
@@ -191,6 +200,9 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
         Some(TrunkConfig {
             name: name.clone()?,
             address: address?,
+            transport: transport?,
+            tls_name: tls_name.clone()?,
+            ca: ca.clone()?,
             sources: sources.clone()?,
             voip_only: voip_only?,
             rtcp_xr: rtcp_xr?,

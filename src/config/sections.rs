@@ -12,10 +12,11 @@ use super::reader::{Reader, Section};
 use super::recording::{RecordingConfig, recording};
 use super::secret::plain;
 use super::setting::{Setting, words};
+use super::sip::{SipConfig, sip};
 use super::sounds::{SoundsConfig, sounds};
 use super::{
     AdminConfig, CallsConfig, Config, GraphConfig, LogConfig, LogFormat, LogLevel, MediaConfig, MediaTiming,
-    RealmConfig, SipConfig, StoreConfig, Synchronous, TlsConfig, WebhookConfig,
+    RealmConfig, StoreConfig, Synchronous, TlsConfig, WebhookConfig,
 };
 use crate::codec::{AudioCodec, Bandwidth, Dtx, EncoderSettings, Redundancy};
 
@@ -60,7 +61,7 @@ pub(super) struct Draft {
 pub(super) struct Listens {
     pub(super) admin: Option<SocketAddr>,
     pub(super) webhook: Option<SocketAddr>,
-    pub(super) sip: Option<SocketAddr>,
+    pub(super) sip: Vec<(&'static str, SocketAddr)>,
     pub(super) outside: Option<(IpAddr, RangeInclusive<u16>)>,
     pub(super) inside: Option<(IpAddr, RangeInclusive<u16>)>,
 }
@@ -108,12 +109,12 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Draft {
     draft
 }
 
-const fn secs(count: u64) -> Duration {
+pub(super) const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
+pub(super) const MINUTE: u64 = 60;
+pub(super) const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 fn local(port: u16) -> SocketAddr {
@@ -164,7 +165,7 @@ fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsConfig> {
 }
 
 /// A PEM file that can be read now.
-fn pem(section: &mut Section<'_, '_, '_>, key: &'static str, example: &str) -> Option<PathBuf> {
+pub(super) fn pem(section: &mut Section<'_, '_, '_>, key: &'static str, example: &str) -> Option<PathBuf> {
     let path = section.required::<PathBuf>(key, example)?;
     let path = section.resolve(&path);
     let remedy = format!("{key} = {example}  (a PEM file that the user of cordboard can read)");
@@ -205,54 +206,6 @@ fn graph(section: &mut Section<'_, '_, '_>) -> Option<GraphConfig> {
     let why = "a call must be accepted about 30 s after its webhook";
     let timeout = section.within("timeout", timeout, &(secs(1)..=secs(20)), why);
     Some(GraphConfig { base: base?, version: version?, timeout: timeout? })
-}
-
-fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<SipConfig> {
-    let listen = section.or("listen", SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060)));
-    listens.sip = listen;
-    let written = section.optional::<SocketAddr>("advertised", "\"192.168.1.10:5060\"");
-    let advertised = written.and_then(|it| it.or(listen.filter(|it| !it.ip().is_unspecified())));
-    if let (Some(None), Some(listen), None) = (written, listen, advertised) {
-        let problem = format!("must be there, because {listen} names no address that a phone could call");
-        let remedy =
-            "in [sip]: advertised = \"192.168.1.10:5060\"  (this machine, as phones see it)".to_owned();
-        section.fault_of("advertised", problem, remedy);
-    }
-    if let Some(wrong) = advertised.filter(|it| it.ip().is_unspecified()) {
-        let problem = format!("{wrong} is every address and no address: phones could not call it");
-        let remedy = "advertised = \"192.168.1.10:5060\"  (this machine, as phones see it)".to_owned();
-        section.fault_of("advertised", problem, remedy);
-    }
-    let domain = section.optional::<String>("domain", "\"pbx.example.com\"");
-    // A phone's HA1 holds the realm: a default that never changes keeps old passwords good.
-    let realm = section.or("realm", "cordboard".to_owned());
-    let silent = section.or("trunk_no_answer", secs(2));
-    let why = "the calling user waits about 30 s in all";
-    let trunk_no_answer =
-        section.within("trunk_no_answer", silent, &(Duration::from_millis(500)..=secs(20)), why);
-    let min_expires = section.or("min_expires", secs(MINUTE));
-    let default_expires = section.or("default_expires", secs(5 * MINUTE));
-    let max_expires = section.or("max_expires", secs(HOUR));
-    if let (Some(min), Some(default), Some(max)) = (min_expires, default_expires, max_expires)
-        && !(secs(1) <= min && min <= default && default <= max)
-    {
-        let problem = "the three registration times must grow: min_expires, default_expires, max_expires";
-        let remedy = "min_expires = \"1m\", default_expires = \"5m\", max_expires = \"1h\"".to_owned();
-        section.fault_of("default_expires", problem.to_owned(), remedy);
-    }
-    let nonce_life = section.or("nonce_life", secs(5 * MINUTE));
-    let (domain, advertised) = (domain?, advertised?);
-    Some(SipConfig {
-        listen: listen?,
-        advertised,
-        domain: domain.unwrap_or_else(|| advertised.ip().to_string()),
-        realm: realm?,
-        trunk_no_answer: trunk_no_answer?,
-        min_expires: min_expires?,
-        default_expires: default_expires?,
-        max_expires: max_expires?,
-        nonce_life: nonce_life?,
-    })
 }
 
 fn media(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<MediaConfig> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,10 +13,11 @@ use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Recorder, RecorderSettings, is_writable};
 use super::signalling::{self, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard, Timings};
+use super::sip_start::{self, bind_sockets};
 use super::sounds::{SoundFault, Sounds};
 use super::store::{Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
-use super::webhook::TlsSetupError;
+use super::tls::TlsSetupError;
 use crate::call::{self, CallTimes};
 use crate::config::{self, Config};
 use crate::dialplan::{DialEntry, DialPlan};
@@ -26,7 +27,7 @@ use crate::media::Timing;
 use crate::metrics::Registry;
 use crate::policy::{BusinessCountry, Cap, Rules};
 use crate::random::Random;
-use crate::sip::{self, DigestAlgorithm, PhoneAccount, Transport, TrunkPeer, UserAgent};
+use crate::sip::UserAgent;
 
 /// Why the gateway could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,9 @@ pub enum AppError {
     /// A file of `[sounds]` cannot be played.
     #[error(transparent)]
     Sound(#[from] SoundFault),
+    /// The certificate or key of the SIP listeners, or the authorities of a trunk, cannot be used.
+    #[error("sip: {0}")]
+    SipTls(#[source] TlsSetupError),
     /// Threads, signals or sockets of the system.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
@@ -78,8 +82,8 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let (events_in, events) = mpsc::unbounded_channel();
     let (questions_in, questions) = mpsc::unbounded_channel();
     let media = MediaEngine::start(media_settings(&config), random.split(), reports_in)?;
-    let socket = bind_sip(config.sip.listen).await?;
-    let agent = UserAgent::new(sip_settings(&config, socket.local_addr()?), random.split());
+    let sockets = bind_sockets(&config)?;
+    let agent = UserAgent::new(sip_start::settings(&config, &sockets), random.split());
     let graph = Arc::new(GraphClient::new(graph_settings(&config))?);
     let labels: Vec<_> = config.numbers.iter().map(|number| number.label.clone()).collect();
     let metrics = Arc::new(Registry::new(&labels));
@@ -124,7 +128,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     )
     .await?;
     tracing::info!(
-        sip = %socket.local_addr()?,
+        sip = sip_start::told(&sockets),
         webhook = %webhook.address,
         admin = %admin,
         phones = config.phones.len(),
@@ -136,8 +140,8 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     tokio::spawn(stop_on_signal(questions_in, config.calls.drain));
     tokio::spawn(keep_warm(graph));
     tokio::spawn(forget_old_events(store.clone(), config.store.keep_events));
-    let ears = Ears { socket, events, reports, questions };
-    signalling::run(board, ears).await?;
+    let ears = Ears { sip: sockets, events, reports, questions };
+    signalling::run(board, ears).await;
     media.stop();
     if let Some(recorder) = recorder {
         finish_recordings(recorder, kept).await;
@@ -186,10 +190,6 @@ pub fn store_settings(config: &Config) -> StoreSettings {
         config::Synchronous::Normal => Synchronous::Normal,
     };
     StoreSettings { synchronous, ..StoreSettings::default() }
-}
-
-async fn bind_sip(address: SocketAddr) -> Result<UdpSocket, AppError> {
-    UdpSocket::bind(address).await.map_err(|source| AppError::Listen { key: "sip.listen", address, source })
 }
 
 /// A TCP listener of the configuration.
@@ -296,35 +296,6 @@ fn recorder_settings(config: &Config) -> Option<RecorderSettings> {
         },
         min_free: *min_free,
     })
-}
-
-fn sip_settings(config: &Config, local: SocketAddr) -> sip::Settings {
-    let mut settings = sip::Settings::new(&config.sip.domain, config.sip.advertised);
-    settings.realm.clone_from(&config.sip.realm);
-    settings.local = local;
-    settings.min_expires = config.sip.min_expires;
-    settings.max_expires = config.sip.max_expires;
-    settings.default_expires = config.sip.default_expires;
-    settings.nonce_life = config.sip.nonce_life;
-    settings.no_provisional = config.sip.trunk_no_answer;
-    let phone = |phone: &config::PhoneConfig| PhoneAccount {
-        name: phone.name.clone(),
-        display: phone.display.clone(),
-        algorithm: match phone.algorithm {
-            config::PasswordAlgorithm::Md5 => DigestAlgorithm::Md5,
-            config::PasswordAlgorithm::Sha256 => DigestAlgorithm::Sha256,
-        },
-        ha1: phone.ha1.clone(),
-    };
-    let trunk = |trunk: &config::TrunkConfig| TrunkPeer {
-        name: trunk.name.clone(),
-        address: trunk.address,
-        transport: Transport::Udp,
-        sources: trunk.sources.clone(),
-    };
-    settings.phones = config.phones.iter().map(phone).collect();
-    settings.trunks = config.trunks.iter().map(trunk).collect();
-    settings
 }
 
 fn times(config: &Config) -> CallTimes {

@@ -12,8 +12,10 @@ use super::app::{AppError, bind_tcp};
 use super::media::{Flow, MediaEngine, MediaFigures};
 use super::recording::{End, Recorder, RecorderFigures};
 use super::signalling::{Figures, Question};
+use super::sip::ConnectionFigures;
 use super::spans::Spans;
 use super::store::{Operation, Store};
+use super::tls::tls_config;
 use super::webhook::{self, Delivery, WebhookCounters, WebhookServer, WebhookState};
 use crate::config::{Config, NumberConfig};
 use crate::masked::Secret;
@@ -48,7 +50,7 @@ pub(super) async fn webhook(
         Arc::clone(&counters),
     );
     let tls = match &config.webhook.tls {
-        Some(tls) => Some(webhook::tls_config(&tls.certificate, &tls.key)?),
+        Some(tls) => Some(tls_config(&tls.certificate, &tls.key)?),
         None => None,
     };
     let listener = bind_tcp("webhook.listen", config.webhook.listen).await?.into_std()?;
@@ -201,6 +203,15 @@ fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources)
     }
     for (kind, count) in figures.refused_dials.iter().chain(&figures.dropped_events) {
         scrape.total(&table::REFUSED, &OfKind { kind: Word(kind) }, *count as f64);
+    }
+    for (transport, count) in &figures.connections.open {
+        scrape.gauge(&table::SIP_CONNECTIONS, &OfKind { kind: Word(transport.as_str()) }, *count as f64);
+    }
+    let ConnectionFigures { refused, choked, idle, unopened, broken, .. } = figures.connections;
+    for (kind, count) in
+        [("refused", refused), ("choked", choked), ("idle", idle), ("unopened", unopened), ("broken", broken)]
+    {
+        scrape.total(&table::SIP_CONNECTION_ENDS, &OfKind { kind: Word(kind) }, count as f64);
     }
     scrape.gauge(&table::SIP_REGISTERED, &(), sip.bindings as f64);
     scrape.gauge(&table::SIP_LEGS, &(), sip.legs as f64);

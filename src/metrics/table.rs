@@ -132,6 +132,9 @@ table! {
         "Dial attempts and webhook events that never became a call, by reason";
     SIP_REGISTERED: Gauge<()> = "cordboard_sip_bindings", "Registered addresses of phones";
     PHONE_REGISTERED: Gauge<OfPhone> = "cordboard_phone_registered", "Whether a phone of the configuration is registered";
+    SIP_CONNECTIONS: Gauge<OfKind> = "cordboard_sip_connections", "Open SIP connections by transport";
+    SIP_CONNECTION_ENDS: Total<OfKind> = "cordboard_sip_connections_ended",
+        "SIP connections that were refused, could not be opened or had to be closed, by why";
     SIP_LEGS: Gauge<()> = "cordboard_sip_legs", "SIP calls that are up or being set up";
     SIP_TRANSACTIONS: Gauge<()> = "cordboard_sip_transactions", "SIP transactions that are not over";
 

@@ -4,6 +4,7 @@
 mod crash_and_drain;
 mod figures_with_prometheus;
 mod overload;
+mod phones_over_streams;
 mod phones_with_baresip;
 mod recording;
 mod refusals;

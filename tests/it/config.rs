@@ -137,7 +137,8 @@ fn defaults_hold_where_the_file_is_silent() {
         access_token = { credential = "access-token" }
     "#;
     let config = parse(text).0.expect("the smallest file");
-    assert_eq!(config.sip.advertised.to_string(), "127.0.0.1:5060");
+    assert_eq!(config.sip.udp[0].advertised.to_string(), "127.0.0.1:5060");
+    assert!(config.sip.streams.is_empty() && config.sip.tls.is_none());
     assert_eq!(config.sip.domain, "127.0.0.1");
     assert_eq!(config.media.outside.advertised, [config.media.outside.bind]);
     assert_eq!(config.numbers[0].cap_per_number, config.numbers[0].cap_per_pair);
@@ -184,7 +185,10 @@ fn an_unknown_key_is_told_what_it_may_have_meant() {
 fn a_wrong_type_or_value_is_quoted_with_what_to_write() {
     let (line, said) = only_fault("listen = \"0.0.0.0:5060\"", "listen = 5060");
     assert_eq!(line, line_of("listen = \"0.0.0.0:5060\""));
-    assert_eq!(said, "sip.listen: 5060 is not an IP address with a port | listen = \"0.0.0.0:5060\"");
+    assert_eq!(
+        said,
+        "sip.listen: 5060 is not an IP address with a port, or a list of them | listen = \"0.0.0.0:5060\""
+    );
     let (_, said) = only_fault("accept_window = \"25s\"", "accept_window = \"2m\"");
     let told = "calls.accept_window: \"2m\" is outside \"5s\" to \"55s\": Meta gives a call up 30 to 60 s after its \
                 webhook | accept_window = \"55s\"  (the most that is allowed)";

@@ -74,7 +74,7 @@ fn summary(file: &Path, config: &Config) -> String {
     let rows = [
         ("webhook", format!("{}{} ({tls})", config.webhook.listen, config.webhook.path)),
         ("graph", format!("{}/{}", config.graph.base, config.graph.version)),
-        ("sip", format!("udp {}, advertised as {}", config.sip.listen, config.sip.advertised)),
+        ("sip", sip(config)),
         ("media", media(config)),
         ("admin", format!("http://{}/metrics", config.admin.listen)),
         ("store", config.store.path.display().to_string()),
@@ -95,6 +95,15 @@ fn summary(file: &Path, config: &Config) -> String {
         };
     }
     out
+}
+
+/// Where phones and trunks reach us.
+fn sip(config: &Config) -> String {
+    let at = |it: &config::ListenAt| format!("{}, advertised as {}", it.listen, it.advertised);
+    let udp = config.sip.udp.iter().map(|it| format!("udp {}", at(it)));
+    let streams =
+        config.sip.streams.iter().map(|(transport, it)| format!("{} {}", transport.as_str(), at(it)));
+    udp.chain(streams).collect::<Vec<_>>().join("; ")
 }
 
 /// Whose calls are recorded, and how.

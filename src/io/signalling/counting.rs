@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::switchboard::Switchboard;
 use crate::call::{ActionKind, CallDirection, CallRecord, HangupCause, Input};
 use crate::id::{CallId, NumberLabel, PhoneName};
+use crate::io::sip::ConnectionFigures;
 use crate::metrics::label::{
     CallEnd, Denied, GraphAction, GraphOutcome, GraphRequest, NumberDirection, OfAction, OfMeaning, OfStage,
     Stage, Word,
@@ -23,8 +24,10 @@ pub struct Figures {
     pub dropped_events: BTreeMap<&'static str, u64>,
     /// Dial attempts refused before they were a call, by the label of the cause.
     pub refused_dials: BTreeMap<&'static str, u64>,
-    /// SIP packets that the socket did not take.
+    /// SIP messages that no socket and no connection took.
     pub unsent: u64,
+    /// The connections of the SIP side.
+    pub connections: ConnectionFigures,
     /// The user agent's figures.
     pub sip: SipFigures,
     /// Phones with a live binding.

@@ -19,11 +19,8 @@ mod switchboard;
 mod timings;
 pub mod translate;
 
-use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
 pub use counting::Figures;
@@ -35,9 +32,9 @@ pub use timings::Timings;
 
 use crate::call::{ActionKind, Input};
 use crate::id::CallId;
+use crate::io::sip::Sockets;
 use crate::io::webhook::Delivery;
 use crate::media::Report;
-use crate::sip::Flow;
 use crate::time::{Now, Wall};
 
 /// Reads both clocks.
@@ -73,8 +70,8 @@ pub enum Question {
 /// What the loop listens to.
 #[derive(Debug)]
 pub struct Ears {
-    /// The SIP socket.
-    pub socket: UdpSocket,
+    /// The SIP sockets.
+    pub sip: Sockets,
     /// Events that the webhook side has made durable.
     pub events: mpsc::UnboundedReceiver<Delivery>,
     /// What media says.
@@ -83,48 +80,37 @@ pub struct Ears {
     pub questions: mpsc::UnboundedReceiver<Question>,
 }
 
-/// The largest datagram of UDP.
-const DATAGRAM: usize = 65_535;
-
 /// Runs the loop until it is told to stop and the calls are over.
-///
-/// # Errors
-/// When the SIP socket has no local address any more.
-pub async fn run(mut board: Switchboard, mut ears: Ears) -> io::Result<()> {
-    let local = ears.socket.local_addr()?;
-    let mut buffer = vec![0; DATAGRAM];
+pub async fn run(mut board: Switchboard, mut ears: Ears) {
     loop {
         board.settle(now());
-        send_all(&mut board, &ears.socket);
+        send_all(&mut board, &mut ears.sip);
+        ears.sip.sweep(Instant::now(), || board.flows_in_use());
         if board.is_done(now()) {
             board.write_last_words().await;
-            return Ok(());
+            return;
         }
-        let deadline = board.poll_timeout().unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
+        let deadline = [board.poll_timeout(), ears.sip.poll_timeout()].into_iter().flatten().min();
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
         tokio::select! {
-            received = ears.socket.recv_from(&mut buffer) => match received {
-                Ok((length, remote)) => {
-                    board.handle_message(now(), Flow::udp(local, remote), &buffer[..length]);
-                }
-                // An ICMP error of an earlier packet; the transaction's timers see to it.
-                Err(error) => tracing::debug!(%error, "SIP socket"),
-            },
+            arrival = ears.sip.next() => board.handle_arrival(now(), arrival),
             Some(delivery) = ears.events.recv() => board.handle_delivery(now(), delivery),
             Some((call, report)) = ears.reports.recv() => board.handle_report(now(), call, report),
             Some((call, reply)) = board.replies.recv() => board.handle_reply(now(), call, reply),
-            Some(question) = ears.questions.recv() => board.handle_question(now(), question),
+            Some(question) = ears.questions.recv() => {
+                board.note_connections(ears.sip.figures());
+                board.handle_question(now(), question);
+            }
             () = tokio::time::sleep_until(deadline.into()) => {}
         }
     }
 }
 
-/// UDP either takes a packet at once or loses it; SIP retransmits what matters.
-fn send_all(board: &mut Switchboard, socket: &UdpSocket) {
+fn send_all(board: &mut Switchboard, sockets: &mut Sockets) {
     while let Some((flow, bytes)) = board.poll_transmit() {
-        let remote: SocketAddr = flow.remote;
-        if let Err(error) = socket.try_send_to(&bytes, remote) {
+        if let Err(unsent) = sockets.send(flow, bytes) {
             board.count_unsent();
-            tracing::debug!(%error, "a SIP packet could not be sent");
+            tracing::debug!(remote = %flow.remote, %unsent, "a SIP message could not be sent");
         }
     }
 }

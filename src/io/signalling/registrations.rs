@@ -22,8 +22,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// The way in; dropping it lets what is queued be written, once.
 pub(super) type Keeper = mpsc::UnboundedSender<Changed>;
 
-/// The keeper of the registrations at the socket `local`, and the work behind it.
-pub(super) fn make(store: Store, local: SocketAddr) -> (Keeper, impl Future<Output = ()> + Send) {
+/// The keeper of the registrations at our sockets `locals`, and the work behind it.
+pub(super) fn make(store: Store, locals: Vec<SocketAddr>) -> (Keeper, impl Future<Output = ()> + Send) {
     let (keeper, mut changes) = mpsc::unbounded_channel::<Changed>();
     let work = async move {
         // Of a phone only the newest set matters, so a store that is down costs one set per phone.
@@ -34,7 +34,7 @@ pub(super) fn make(store: Store, local: SocketAddr) -> (Keeper, impl Future<Outp
                 while let Ok((phone, bindings)) = changes.try_recv() {
                     unsaved.insert(phone, bindings);
                 }
-                match store.save_bindings(local, unsaved.clone()).await {
+                match store.save_bindings(locals.clone(), unsaved.clone()).await {
                     Ok(()) => unsaved.clear(),
                     Err(error) if changes.is_closed() => {
                         return tracing::warn!(%error, "registrations could not be kept for the next start");
@@ -60,7 +60,10 @@ impl Switchboard {
     pub async fn restore_registrations(&mut self) -> Result<(), StoreError> {
         let now = now();
         let store = self.parts.store.clone();
-        let saved = store.bindings(self.parts.agent.local(), now.wall).await?;
+        let mut saved = Vec::new();
+        for local in self.parts.agent.sockets() {
+            saved.extend(store.bindings(local, now.wall).await?);
+        }
         let (kept, restored) = (saved.len(), self.parts.agent.restore_bindings(now, saved));
         if kept > 0 {
             tracing::info!(kept, restored, "registrations taken up");

@@ -1,6 +1,6 @@
 //! The owner of all calls: registries, the drain of machine outputs, timers, panics.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
 use crate::io::graph::GraphClient;
 use crate::io::media::MediaEngine;
 use crate::io::recording::Recorder;
+use crate::io::sip::{Arrival, ConnectionFigures};
 use crate::io::sounds::Sounds;
 use crate::io::store::{InboxId, Store};
 use crate::media::Report;
@@ -110,7 +111,7 @@ impl Switchboard {
         let (replies_in, replies) = mpsc::unbounded_channel();
         let accept_times = parts.numbers.iter().map(|_| AcceptTimes::default()).collect();
         let mut lanes = tokio::task::JoinSet::new();
-        let (keeper, work) = registrations::make(parts.store.clone(), parts.agent.local());
+        let (keeper, work) = registrations::make(parts.store.clone(), parts.agent.sockets());
         lanes.spawn(work);
         Self {
             parts,
@@ -131,12 +132,24 @@ impl Switchboard {
         }
     }
 
-    pub(super) fn handle_message(&mut self, now: Now, flow: Flow, bytes: &[u8]) {
-        self.parts.agent.handle_message(now, flow, bytes);
+    pub(super) fn handle_arrival(&mut self, now: Now, arrival: Arrival) {
+        match arrival {
+            Arrival::Message(flow, bytes) => self.parts.agent.handle_message(now, flow, &bytes),
+            Arrival::Endless(flow, bytes) => self.parts.agent.handle_endless(flow, &bytes),
+            Arrival::Closed(flow) => self.parts.agent.handle_closed(now, flow),
+        }
+    }
+
+    pub(super) fn flows_in_use(&self) -> HashSet<Flow> {
+        self.parts.agent.flows_in_use().collect()
     }
 
     pub(super) fn poll_transmit(&mut self) -> Option<(Flow, Vec<u8>)> {
         self.parts.agent.poll_transmit()
+    }
+
+    pub(super) fn note_connections(&mut self, figures: ConnectionFigures) {
+        self.figures.connections = figures;
     }
 
     pub(super) fn count_unsent(&mut self) {

@@ -13,7 +13,7 @@ use crate::sip::{Flow, SavedBinding};
 use crate::time::Wall;
 
 impl Store {
-    /// Keeps the bindings of phones at the socket `local` in place of those kept before; none forgets a phone.
+    /// Keeps the bindings of phones at our sockets `locals` in place of those kept before; none forgets a phone.
     ///
     /// They outlive the process at once and do not wait for the disk: what a loss of power takes comes again
     /// with the phone's next REGISTER.
@@ -22,10 +22,10 @@ impl Store {
     /// As every write.
     pub async fn save_bindings(
         &self,
-        local: SocketAddr,
+        locals: Vec<SocketAddr>,
         phones: BTreeMap<PhoneName, Vec<SavedBinding>>,
     ) -> Result<(), StoreError> {
-        self.0.writer.submit(Save { local, phones }).await
+        self.0.writer.submit(Save { locals, phones }).await
     }
 
     /// The bindings at the socket `local` that have not ended by `now`, in the order of saving.
@@ -76,7 +76,7 @@ fn read(row: &SqliteRow, local: SocketAddr) -> Result<SavedBinding, sqlx::Error>
 }
 
 struct Save {
-    local: SocketAddr,
+    locals: Vec<SocketAddr>,
     phones: BTreeMap<PhoneName, Vec<SavedBinding>>,
 }
 
@@ -86,18 +86,20 @@ impl Write for Save {
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         for (phone, bindings) in &self.phones {
-            sqlx::query("DELETE FROM binding WHERE phone = ?1 AND local = ?2")
-                .bind(phone.as_str())
-                .bind(self.local.to_string())
-                .execute(&mut *db)
-                .await?;
+            for local in &self.locals {
+                sqlx::query("DELETE FROM binding WHERE phone = ?1 AND local = ?2")
+                    .bind(phone.as_str())
+                    .bind(local.to_string())
+                    .execute(&mut *db)
+                    .await?;
+            }
             for binding in bindings {
                 sqlx::query(
                     "INSERT INTO binding (local, phone, remote, contact, expires, user_agent, call_id, cseq,
                                           instance, q, proof)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 )
-                .bind(self.local.to_string())
+                .bind(binding.flow.local.to_string())
                 .bind(phone.as_str())
                 .bind(binding.flow.remote.to_string())
                 .bind(&binding.contact)

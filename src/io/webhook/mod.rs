@@ -31,10 +31,8 @@ use crate::whatsapp::webhook::{Signature, parse, verify_any};
 use crate::whatsapp::{Batch, Event};
 
 mod counters;
-mod tls;
 
 pub use counters::{WebhookCounters, WebhookFigures, WebhookOutcome};
-pub use tls::{TlsSetupError, tls_config};
 
 /// Meta's largest payload (reference §9.2).
 pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -132,7 +130,7 @@ impl WebhookServer {
     }
 }
 
-/// Serves `router` on `listener`, over TLS if a configuration is given (see [`tls_config`]), else in
+/// Serves `router` on `listener`, over TLS if a configuration is given (see [`super::tls::tls_config`]), else in
 /// plain text behind a proxy. Headers that dawdle are cut off.
 ///
 /// # Errors

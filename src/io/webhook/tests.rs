@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::io::store::{StoreSettings, Synchronous};
+use crate::io::tls::{TlsSetupError, tls_config};
 use crate::whatsapp::webhook::sign;
 
 const SECRETS: [&str; 2] = ["old secret", "new secret"];

@@ -114,10 +114,10 @@ impl UserAgent {
         }
     }
 
-    /// The UDP socket that comes first.
+    /// Our UDP sockets.
     #[must_use]
-    pub const fn local(&self) -> SocketAddr {
-        self.settings.local
+    pub fn sockets(&self) -> Vec<SocketAddr> {
+        self.settings.sockets().collect()
     }
 
     /// A datagram came, or a whole message on a stream.

@@ -32,8 +32,8 @@ impl UserAgent {
         for binding in saved {
             let same_password =
                 self.account(&binding.phone).is_some_and(|account| account.proof() == binding.proof);
-            let same_socket =
-                binding.flow.transport == Transport::Udp && self.settings.is_our_socket(binding.flow.local);
+            let same_socket = binding.flow.transport == Transport::Udp
+                && self.settings.sockets().any(|local| local == binding.flow.local);
             if same_password && same_socket {
                 restored += usize::from(self.registrar.restore(now, binding));
             }

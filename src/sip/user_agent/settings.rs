@@ -153,9 +153,9 @@ impl Settings {
         Flow::udp(local, remote)
     }
 
-    /// Whether a UDP socket of ours has that address.
-    pub(super) fn is_our_socket(&self, local: SocketAddr) -> bool {
-        self.all_listeners().any(|it| it.transport == Transport::Udp && it.local == local)
+    /// Our UDP sockets.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = SocketAddr> {
+        self.all_listeners().filter(|it| it.transport == Transport::Udp).map(|it| it.local)
     }
 
     pub(super) const fn limits(&self) -> Limits {

@@ -26,6 +26,8 @@ pub(crate) struct PhoneSettings<'a> {
     pub(crate) name: &'a str,
     pub(crate) password: &'a str,
     pub(crate) registrar: &'a str,
+    /// `udp`, `tcp` or `tls`.
+    pub(crate) transport: &'a str,
     pub(crate) on_ring: OnRing,
     /// `PCMU`, `PCMA`, `G722` or `opus`.
     pub(crate) codec: &'a str,
@@ -66,10 +68,11 @@ impl Phone {
         );
         let mode = if settings.on_ring == OnRing::Answer { "auto" } else { "manual" };
         let account = format!(
-            "<sip:{name}@{registrar};transport=udp>;auth_user={name};auth_pass={password};regint=60\
+            "<sip:{name}@{registrar};transport={transport}>;auth_user={name};auth_pass={password};regint=60\
              ;audio_codecs={account_codec};answermode={mode}\n",
             name = settings.name,
             registrar = settings.registrar,
+            transport = settings.transport,
             password = settings.password,
         );
         std::fs::write(folder.join("config"), config).expect("the test's folder can be written");

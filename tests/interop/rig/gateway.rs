@@ -31,13 +31,23 @@ pub(crate) struct Setup {
     pub(crate) number: &'static str,
     /// Lines of the `[recording]` section.
     pub(crate) recording: &'static str,
+    /// More lines for the trunk.
+    pub(crate) trunk: &'static str,
     /// Whether aiortc stands in for Meta, instead of the product's simulator.
     pub(crate) aiortc: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { ring: r#""phone:1001""#, media: "", calls: "", number: "", recording: "", aiortc: false }
+        Self {
+            trunk: "",
+            ring: r#""phone:1001""#,
+            media: "",
+            calls: "",
+            number: "",
+            recording: "",
+            aiortc: false,
+        }
     }
 }
 
@@ -46,7 +56,12 @@ pub(crate) struct Layout {
     pub(crate) folder: PathBuf,
     pub(crate) webhook: String,
     pub(crate) admin: String,
+    /// UDP and TCP.
     pub(crate) sip: String,
+    /// TLS.
+    pub(crate) sips: String,
+    /// WebSocket.
+    pub(crate) ws: String,
     pub(crate) trunk: String,
     outside: String,
     inside: String,
@@ -60,11 +75,17 @@ impl Layout {
         {
             write_secret(&folder.join(name), value);
         }
+        let names = vec!["127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate can be made");
+        write_secret(&folder.join("sip-certificate.pem"), &made.cert.pem());
+        write_secret(&folder.join("sip-key.pem"), &made.signing_key.serialize_pem());
         Self {
             folder: folder.to_owned(),
             webhook: format!("127.0.0.1:{}", ports.take(1)),
             admin: format!("127.0.0.1:{}", ports.take(1)),
             sip: format!("127.0.0.1:{}", ports.take(1)),
+            sips: format!("127.0.0.1:{}", ports.take(1)),
+            ws: format!("127.0.0.1:{}", ports.take(1)),
             trunk: format!("{TRUNK_IP}:{}", ports.take(1)),
             outside: ports.range(16),
             inside: ports.range(32),
@@ -101,6 +122,11 @@ base = "http://{graph}"
 [sip]
 listen = "{sip}"
 advertised = "{sip}"
+tcp = "{sip}"
+tls = "{sips}"
+ws = "{ws}"
+certificate = "{folder}/sip-certificate.pem"
+key = "{folder}/sip-key.pem"
 domain = "127.0.0.1"
 realm = "{REALM}"
 [media]
@@ -129,6 +155,7 @@ name = "pbx"
 address = "{trunk}"
 sources = ["{TRUNK_IP}"]
 voip_only = true
+{of_trunk}
 [[number]]
 label = "support"
 phone_number_id = "{NUMBER_ID}"
@@ -142,6 +169,9 @@ dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
             webhook = self.webhook,
             sip = self.sip,
             trunk = self.trunk,
+            of_trunk = setup.trunk,
+            sips = self.sips,
+            ws = self.ws,
             outside = self.outside,
             inside = self.inside,
             ring = setup.ring,

@@ -59,8 +59,24 @@ impl World {
 
     /// A phone 1001 that has just begun to register.
     pub(crate) fn phone_with(&mut self, on_ring: OnRing, codec: &str, password: &str) -> Phone {
-        let settings = PhoneSettings { name: "1001", password, registrar: &self.layout.sip, on_ring, codec };
+        self.start_phone(on_ring, codec, password, "udp")
+    }
+
+    /// A registered phone 1001 over `udp`, `tcp` or `tls`.
+    pub(crate) fn phone_over(&mut self, transport: &str, on_ring: OnRing) -> Phone {
+        self.start_phone(on_ring, "PCMU", PASSWORD, transport).registered()
+    }
+
+    fn start_phone(&mut self, on_ring: OnRing, codec: &str, password: &str, transport: &str) -> Phone {
+        let registrar = self.registrar(transport).to_owned();
+        let settings =
+            PhoneSettings { name: "1001", password, registrar: &registrar, transport, on_ring, codec };
         Phone::start(self.folder.path(), &mut self.ports, &settings)
+    }
+
+    /// Where the gateway listens.
+    pub(crate) fn registrar(&self, transport: &str) -> &str {
+        if transport == "tls" { &self.layout.sips } else { &self.layout.sip }
     }
 
     /// What a phone dials to reach a user.

@@ -15,9 +15,21 @@ pub(crate) fn trunk(
     scenario: &str,
     calls: u32,
 ) -> Program {
+    trunk_over("u1", folder, layout, ports, scenario, calls)
+}
+
+/// The same by SIPp's name of a transport: `u1` is UDP, `t1` is TCP.
+pub(crate) fn trunk_over(
+    transport: &str,
+    folder: &Path,
+    layout: &Layout,
+    ports: &mut Ports,
+    scenario: &str,
+    calls: u32,
+) -> Program {
     let mut command = base(folder, layout, ports, TRUNK_IP, scenario);
     let port = layout.trunk.rsplit(':').next().expect("an address with a port");
-    command.args(["-p", port, "-m", &calls.to_string()]);
+    command.args(["-p", port, "-m", &calls.to_string(), "-t", transport]);
     Program::start("sipp-trunk", folder, &mut command)
 }
 

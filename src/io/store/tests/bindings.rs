@@ -38,7 +38,7 @@ async fn registrations_come_back_after_a_restart_as_they_were_and_in_their_order
     let (directory, store) = fresh().await;
     let named = SavedBinding { instance: Some("<urn:uuid:1>".to_owned()), q: 7, ..binding("1001", 2, 9) };
     let kept = [binding("1001", 3, 9), named, binding("1002", 1, 9)];
-    store.save_bindings(local(), of_phones(&kept)).await.expect("kept");
+    store.save_bindings(vec![local()], of_phones(&kept)).await.expect("kept");
     store.close().await;
     let store = open(&directory).await;
     assert_eq!(store.bindings(local(), Wall(8)).await.expect("read"), kept);
@@ -49,11 +49,11 @@ async fn what_a_phone_has_now_takes_the_place_of_what_it_had_and_no_others() {
     let (_directory, store) = fresh().await;
     let others = binding("1002", 1, 9);
     let kept = [binding("1001", 1, 9), binding("1001", 2, 9), others.clone()];
-    store.save_bindings(local(), of_phones(&kept)).await.expect("kept");
+    store.save_bindings(vec![local()], of_phones(&kept)).await.expect("kept");
     let moved = binding("1001", 3, 9);
-    store.save_bindings(local(), of_phones(std::slice::from_ref(&moved))).await.expect("kept");
+    store.save_bindings(vec![local()], of_phones(std::slice::from_ref(&moved))).await.expect("kept");
     assert_eq!(store.bindings(local(), Wall(0)).await.expect("read"), [others.clone(), moved]);
-    store.save_bindings(local(), BTreeMap::from([("1001".into(), vec![])])).await.expect("kept");
+    store.save_bindings(vec![local()], BTreeMap::from([("1001".into(), vec![])])).await.expect("kept");
     assert_eq!(store.bindings(local(), Wall(0)).await.expect("read"), [others]);
 }
 
@@ -61,7 +61,7 @@ async fn what_a_phone_has_now_takes_the_place_of_what_it_had_and_no_others() {
 async fn an_ended_registration_is_not_read_and_then_forgotten() {
     let (_directory, store) = fresh().await;
     let kept = [binding("1001", 1, 1000), binding("1002", 1, 1001)];
-    store.save_bindings(local(), of_phones(&kept)).await.expect("kept");
+    store.save_bindings(vec![local()], of_phones(&kept)).await.expect("kept");
     assert_eq!(store.bindings(local(), Wall(1000)).await.expect("read"), kept[1..]);
     store.forget_bindings(Wall(1000)).await.expect("forgotten");
     assert_eq!(store.bindings(local(), Wall(0)).await.expect("read"), kept[1..]);
@@ -72,8 +72,8 @@ async fn two_gateways_at_one_file_keep_their_phones_apart() {
     let (_directory, store) = fresh().await;
     let other: SocketAddr = ([192, 0, 2, 1], 5060).into();
     let ours = [binding("1001", 1, 9)];
-    store.save_bindings(local(), of_phones(&ours)).await.expect("kept");
-    store.save_bindings(other, BTreeMap::from([("1001".into(), vec![])])).await.expect("kept");
+    store.save_bindings(vec![local()], of_phones(&ours)).await.expect("kept");
+    store.save_bindings(vec![other], BTreeMap::from([("1001".into(), vec![])])).await.expect("kept");
     assert_eq!(store.bindings(local(), Wall(0)).await.expect("read"), ours);
     assert_eq!(store.bindings(other, Wall(0)).await.expect("read"), []);
 }
@@ -82,7 +82,7 @@ async fn two_gateways_at_one_file_keep_their_phones_apart() {
 async fn a_registration_that_cannot_be_read_costs_nobody_elses() {
     let (directory, store) = fresh().await;
     let kept = [binding("1001", 1, 9), binding("1002", 1, 9)];
-    store.save_bindings(local(), of_phones(&kept)).await.expect("kept");
+    store.save_bindings(vec![local()], of_phones(&kept)).await.expect("kept");
     store.close().await;
     let options = SqliteConnectOptions::new().filename(directory.path().join("test.db"));
     let mut other = options.connect().await.expect("connected");

@@ -1,0 +1,127 @@
+//! The SIP side put together: sockets, certificates and the user agent's settings of a configuration.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use tokio::sync::watch;
+
+use super::app::AppError;
+use super::sip::{
+    BindError, CertificateFiles, ConnectionLimits, SocketSettings, Sockets, TrunkTls, reload_when_changed,
+};
+use super::tls::{ClientCertificates, client_config};
+use crate::config::{self, Config, StreamTransport, TrunkTransport};
+use crate::sip::{self, DigestAlgorithm, Listener, PhoneAccount, Transport, TrunkPeer};
+
+/// Takes every address of `[sip]`.
+pub(super) fn bind_sockets(config: &Config) -> Result<Sockets, AppError> {
+    let connections = &config.sip.connections;
+    let count = |it: u32| usize::try_from(it).unwrap_or(usize::MAX);
+    let settings = SocketSettings {
+        udp: config.sip.udp.iter().map(|it| it.listen).collect(),
+        streams: config.sip.streams.iter().map(|(kind, it)| (transport(*kind), it.listen)).collect(),
+        tls: certificate(config)?,
+        trunks: trunks(config)?,
+        limits: ConnectionLimits {
+            all: count(connections.max),
+            per_address: count(connections.max_per_address),
+            idle: connections.idle,
+            connect: connections.connect,
+            message: count(connections.max_message),
+        },
+    };
+    Sockets::bind(settings).map_err(|BindError { transport, address, source }| {
+        let key = match transport {
+            Transport::Udp => "sip.listen",
+            Transport::Tcp => "sip.tcp",
+            Transport::Tls => "sip.tls",
+            Transport::Ws => "sip.ws",
+            Transport::Wss => "sip.wss",
+        };
+        AppError::Listen { key, address, source }
+    })
+}
+
+fn certificate(config: &Config) -> Result<Option<watch::Receiver<Arc<rustls::ServerConfig>>>, AppError> {
+    let Some(tls) = &config.sip.tls else { return Ok(None) };
+    let files = CertificateFiles {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        clients: match tls.clients.clone() {
+            config::ClientCertificates::Unasked => ClientCertificates::Unasked,
+            config::ClientCertificates::Optional(ca) => ClientCertificates::Optional(ca),
+            config::ClientCertificates::Required(ca) => ClientCertificates::Required(ca),
+        },
+    };
+    reload_when_changed(files).map(Some).map_err(AppError::SipTls)
+}
+
+fn trunks(config: &Config) -> Result<HashMap<std::net::SocketAddr, TrunkTls>, AppError> {
+    let mut found = HashMap::new();
+    for trunk in config.trunks.iter().filter(|it| it.transport == TrunkTransport::Tls) {
+        let address = ServerName::IpAddress(trunk.address.ip().into());
+        let name = trunk.tls_name.clone().and_then(|it| ServerName::try_from(it).ok()).unwrap_or(address);
+        let config = client_config(trunk.ca.as_deref()).map_err(AppError::SipTls)?;
+        found.insert(trunk.address, TrunkTls { name, config });
+    }
+    Ok(found)
+}
+
+/// Where we listen, for people.
+pub(super) fn told(sockets: &Sockets) -> String {
+    let words = sockets.addresses().map(|(transport, at)| format!("{} {at}", transport.as_str()));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+const fn transport(kind: StreamTransport) -> Transport {
+    match kind {
+        StreamTransport::Tcp => Transport::Tcp,
+        StreamTransport::Tls => Transport::Tls,
+        StreamTransport::Ws => Transport::Ws,
+        StreamTransport::Wss => Transport::Wss,
+    }
+}
+
+/// What the user agent is told.
+pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
+    let advertised = config.sip.udp.iter().chain(config.sip.streams.iter().map(|(_, it)| it));
+    // The sockets stand in the order of the configuration.
+    let mut listeners: Vec<Listener> = sockets
+        .addresses()
+        .zip(advertised)
+        .map(|((transport, local), at)| Listener { transport, local, advertised: at.advertised })
+        .collect();
+    let first = listeners.remove(0);
+    let mut settings = sip::Settings::new(&config.sip.domain, first.advertised);
+    settings.realm.clone_from(&config.sip.realm);
+    settings.local = first.local;
+    settings.listeners = listeners;
+    settings.min_expires = config.sip.min_expires;
+    settings.max_expires = config.sip.max_expires;
+    settings.default_expires = config.sip.default_expires;
+    settings.nonce_life = config.sip.nonce_life;
+    settings.no_provisional = config.sip.trunk_no_answer;
+    let phone = |phone: &config::PhoneConfig| PhoneAccount {
+        name: phone.name.clone(),
+        display: phone.display.clone(),
+        algorithm: match phone.algorithm {
+            config::PasswordAlgorithm::Md5 => DigestAlgorithm::Md5,
+            config::PasswordAlgorithm::Sha256 => DigestAlgorithm::Sha256,
+        },
+        ha1: phone.ha1.clone(),
+    };
+    let trunk = |trunk: &config::TrunkConfig| TrunkPeer {
+        name: trunk.name.clone(),
+        address: trunk.address,
+        transport: match trunk.transport {
+            TrunkTransport::Udp => Transport::Udp,
+            TrunkTransport::Tcp => Transport::Tcp,
+            TrunkTransport::Tls => Transport::Tls,
+        },
+        sources: trunk.sources.clone(),
+    };
+    settings.phones = config.phones.iter().map(phone).collect();
+    settings.trunks = config.trunks.iter().map(trunk).collect();
+    settings
+}
