@@ -197,6 +197,7 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
 }
 
 type Streams = Vec<(StreamTransport, SocketAddr)>;
+type Advertised = Vec<(StreamTransport, ListenAt)>;
 
 fn streams(section: &mut Section<'_, '_, '_>) -> Option<Streams> {
     let kinds = [
@@ -263,7 +264,7 @@ fn advertise(
     udp: Option<Addresses>,
     written: Option<Option<Addresses>>,
     streams: Option<Streams>,
-) -> Option<(Vec<ListenAt>, Vec<(StreamTransport, ListenAt)>)> {
+) -> Option<(Vec<ListenAt>, Advertised)> {
     let (udp, written, streams) = (udp?.0, written?.map_or_else(Vec::new, |it| it.0), streams?);
     let remedy = "advertised = \"192.168.1.10:5060\"  (this machine, as phones see it)";
     if let Some(wrong) = written.iter().find(|it| it.ip().is_unspecified()) {

@@ -149,41 +149,25 @@ impl Registrar {
                 }
                 self.unsaved.insert(phone.clone());
                 for (addr, contact, life) in contacts {
-                    let instance = addr.params.unquoted("+sip.instance");
-                    let same_contact = |it: &Binding| it.contact.key() == contact.key();
-                    let fresh = !known.iter().any(|it| same_contact(it) && it.line == Line::Open);
-                    // A phone that lost its connection comes back from another port, so with another Contact;
-                    // its REGISTERs keep their Call-ID (RFC 3261 §10.2).
-                    let replaced = |it: &Binding| {
-                        let same_instance = instance.is_some() && it.instance == instance;
-                        let returned = it.line == Line::Closed && it.call_id == head.call_id;
-                        same_contact(it) || same_instance || returned
-                    };
-                    left_flows.extend(known.iter().filter(|it| replaced(it)).map(|it| it.flow));
-                    known.retain(|it| !replaced(it));
-                    if life.is_zero() {
-                        continue;
-                    }
-                    if known.len() >= self.limits.per_phone.max(1) {
-                        let worth = |it: &Binding| (it.line == Line::Open, it.refreshed);
-                        let oldest = known.iter().enumerate().min_by_key(|(_, binding)| worth(binding));
-                        if let Some(at) = oldest.map(|(at, _)| at) {
-                            known.remove(at);
-                        }
-                    }
-                    added |= fresh;
-                    known.push(Binding {
+                    let binding = Binding {
                         contact,
                         flow,
                         expires: now + life,
                         user_agent: request.headers.get(&Name::UserAgent).map(shorten),
                         call_id: head.call_id.clone(),
                         cseq: head.cseq.number,
-                        instance,
+                        instance: addr.params.unquoted("+sip.instance"),
                         line: Line::Open,
                         q: preference(addr.params.get("q")),
                         refreshed: self.served,
-                    });
+                    };
+                    let (fresh, left) = displace(known, &binding);
+                    left_flows.extend(left);
+                    if !life.is_zero() {
+                        make_room(known, self.limits.per_phone);
+                        added |= fresh;
+                        known.push(binding);
+                    }
                 }
             }
         }
@@ -287,6 +271,33 @@ impl Registrar {
             .iter()
             .flat_map(|(phone, bindings)| bindings.iter().map(move |binding| (phone, binding)))
             .filter(|(_, binding)| binding.line == Line::Open)
+    }
+}
+
+/// Takes away what `new` stands for from now on; whether the phone had no such way before, and the flows it leaves.
+fn displace(known: &mut Vec<Binding>, new: &Binding) -> (bool, Vec<Flow>) {
+    let same_contact = |it: &Binding| it.contact.key() == new.contact.key();
+    let fresh = !known.iter().any(|it| same_contact(it) && it.line == Line::Open);
+    // A phone that lost its connection comes back from another port, so with another Contact; its REGISTERs keep
+    // their Call-ID (RFC 3261 §10.2).
+    let replaced = |it: &Binding| {
+        let same_instance = new.instance.is_some() && it.instance == new.instance;
+        let returned = it.line == Line::Closed && it.call_id == new.call_id;
+        same_contact(it) || same_instance || returned
+    };
+    let left = known.iter().filter(|it| replaced(it)).map(|it| it.flow).collect();
+    known.retain(|it| !replaced(it));
+    (fresh, left)
+}
+
+/// One binding more than a phone may have: the one that is worth least goes.
+fn make_room(known: &mut Vec<Binding>, per_phone: usize) {
+    if known.len() >= per_phone.max(1) {
+        let worth = |it: &Binding| (it.line == Line::Open, it.refreshed);
+        let least = known.iter().enumerate().min_by_key(|(_, binding)| worth(binding));
+        if let Some(at) = least.map(|(at, _)| at) {
+            known.remove(at);
+        }
     }
 }
 

@@ -26,7 +26,7 @@ fn connections(world: &World, transport: &str) -> f64 {
     text.lines().find(|line| line.starts_with(&name)).and_then(sample).unwrap_or(0.0)
 }
 
-fn both_directions_over(transport: &str) {
+fn a_user_calls_a_phone_over(transport: &str) {
     let mut world = World::start(&Setup::default());
     let mut phone = world.phone_over(transport, OnRing::Answer);
     assert_eq!(connections(&world, transport), 1.0, "the phone has one connection");
@@ -40,32 +40,52 @@ fn both_directions_over(transport: &str) {
     assert_unbroken(&call.told());
     assert_heard(&phone.heard(), USER_HZ);
     assert_heard(&call.heard, PHONE_HZ);
+    world.assert_no_violations();
+    assert_nothing_resent(&world);
+}
 
-    let mark = phone.mark();
+fn a_phone_calls_a_user_over(transport: &str) {
+    let mut world = World::start(&Setup::default());
+    let mut phone = world.phone_over(transport, OnRing::Answer);
     world.meta.set_user(USER, &json!({}));
     let registrar = world.registrar(transport).to_owned();
     phone.order("dial", &format!("sip:8{USER}@{registrar};transport={transport}"));
     let call = world.meta.wait_call(USER);
-    phone.wait("CALL_ESTABLISHED", mark);
+    phone.wait("CALL_ESTABLISHED", 0);
     call.talk(TALK);
     phone.order("hangup", "");
-    phone.wait("CALL_CLOSED", mark);
+    phone.wait("CALL_CLOSED", 0);
     call.wait_over();
     assert_record(&world.closed_record(&call.id), "business_initiated", true, "phone");
+    assert_heard(&phone.heard(), USER_HZ);
     world.assert_no_violations();
-    let resent = scrape(&world.layout);
-    let resent = resent.lines().find(|line| line.starts_with("cordboard_sip_events_total{kind=\"resent\"}"));
+    assert_nothing_resent(&world);
+}
+
+fn assert_nothing_resent(world: &World) {
+    let text = scrape(&world.layout);
+    let resent = text.lines().find(|line| line.starts_with("cordboard_sip_events_total{kind=\"resent\"}"));
     assert_eq!(resent.and_then(sample), Some(0.0), "nothing is sent twice over a stream");
 }
 
 #[test]
-fn a_phone_over_tcp_calls_and_is_called_on_its_connection() {
-    both_directions_over("tcp");
+fn a_phone_over_tcp_is_called_on_its_connection() {
+    a_user_calls_a_phone_over("tcp");
 }
 
 #[test]
-fn a_phone_inside_tls_calls_and_is_called_on_its_connection() {
-    both_directions_over("tls");
+fn a_phone_over_tcp_calls_on_its_connection() {
+    a_phone_calls_a_user_over("tcp");
+}
+
+#[test]
+fn a_phone_inside_tls_is_called_on_its_connection() {
+    a_user_calls_a_phone_over("tls");
+}
+
+#[test]
+fn a_phone_inside_tls_calls_on_its_connection() {
+    a_phone_calls_a_user_over("tls");
 }
 
 #[test]
