@@ -101,6 +101,8 @@ def write_config(cordboard: Path, layout: Layout, simulator_base: str, ring: lis
 name = "{TRUNK}"
 address = "{TRUNK_IP}:{layout.trunk_port}"
 sources = ["{TRUNK_IP}"]
+# A scripted peer would take an OPTIONS for its call.
+probe = {{ enabled = false }}
 voip_only = true
 ''' if layout.trunk_port else ""
     targets = json.dumps(ring or [f"phone:{PHONE}"])

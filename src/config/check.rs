@@ -54,7 +54,8 @@ fn duplicates(reader: &mut Reader<'_>, draft: &Draft) {
     unique(reader, "name", phones.map(|(i, it)| (format!("phone[{}].name", i + 1), it.name.clone())));
     let trunks = || draft.trunks.iter().enumerate();
     unique(reader, "name", trunks().map(|(i, it)| (format!("trunk[{}].name", i + 1), it.name.clone())));
-    let sources = trunks().flat_map(|(i, it)| {
+    // Two accounts with one provider are told apart by which of them is called.
+    let sources = trunks().filter(|(_, it)| !it.registers).flat_map(|(i, it)| {
         let addresses = it.sources.iter().flatten();
         addresses.map(move |source| (format!("trunk[{}].sources", i + 1), Some(*source)))
     });

@@ -14,6 +14,7 @@ mod sections;
 mod setting;
 mod sip;
 mod sounds;
+mod trunk;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -28,6 +29,7 @@ pub use self::sip::{
     ClientCertificates, ConnectionsConfig, ListenAt, SipConfig, SipTlsConfig, StreamTransport, TrunkTransport,
 };
 pub use self::sounds::{SoundSource, SoundsConfig};
+pub use self::trunk::{LoginConfig, ProbeConfig, RegisterConfig, ServerConfig, TrunkConfig};
 
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
@@ -288,31 +290,6 @@ impl PasswordAlgorithm {
             Self::Sha256 => 64,
         }
     }
-}
-
-/// `[[trunk]]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrunkConfig {
-    /// What the administrator calls it.
-    pub name: TrunkName,
-    /// Where INVITEs go.
-    pub address: SocketAddr,
-    /// How they go.
-    pub transport: TrunkTransport,
-    /// The name its certificate must bear; `None`: its address.
-    pub tls_name: Option<String>,
-    /// Who may vouch for its certificate, PEM; `None`: the system's authorities.
-    pub ca: Option<PathBuf>,
-    /// Who may call us in its name; not empty.
-    pub sources: Vec<IpAddr>,
-    /// The administrator's word that nothing behind it reaches the public telephone network.
-    ///
-    /// Meta: no PSTN on any leg (calling/integration-patterns, reference §16.8).
-    pub voip_only: bool,
-    /// VoIP metrics of RTCP-XR are offered to it (RFC 3611 §4.7).
-    pub rtcp_xr: bool,
-    /// Who keeps time in its calls; `None`: as `[media]` says.
-    pub timing: Option<MediaTiming>,
 }
 
 /// `[[number]]`: one WhatsApp business number.

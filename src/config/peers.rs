@@ -1,19 +1,15 @@
 //! The sections that may stand several times: phones, trunks and business numbers.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::reader::Section;
-use super::sections::pem;
 use super::setting::{Setting, words};
 use super::{
     AnswerOn, CapConfig, DialConfig, MediaTiming, NumberConfig, PasswordAlgorithm, PhoneConfig, PreAccept,
-    TrunkConfig, TrunkTransport,
 };
-use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
+use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId};
 use crate::user::Msisdn;
 
 words!(PasswordAlgorithm, "\"md5\" or \"sha-256\"",
@@ -24,7 +20,7 @@ words!(AnswerOn, "\"accepted\" or \"speech\"",
     "accepted" => AnswerOn::Accepted, "speech" => AnswerOn::Speech);
 
 /// A name that may stand in SIP addresses, metrics and file names alike.
-struct Name(String);
+pub(super) struct Name(pub(super) String);
 
 impl Setting for Name {
     const WANTED: &'static str = "a name of letters, digits, '.', '_' or '-'";
@@ -109,14 +105,6 @@ pub(super) struct PhoneDraft {
     pub(super) config: Option<PhoneConfig>,
 }
 
-/// A trunk as far as it could be read.
-pub(super) struct TrunkDraft {
-    pub(super) name: Option<TrunkName>,
-    pub(super) sources: Option<Vec<IpAddr>>,
-    pub(super) voip_only: Option<bool>,
-    pub(super) config: Option<TrunkConfig>,
-}
-
 /// A business number as far as it could be read.
 pub(super) struct NumberDraft {
     pub(super) label: Option<NumberLabel>,
@@ -164,52 +152,6 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
         })
     })();
     PhoneDraft { name, config }
-}
-
-/// `[[trunk]]`
-pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
-    let name = section.required::<Name>("name", "\"pbx\"").map(|it| it.0.into());
-    let address = section.required::<SocketAddr>("address", "\"192.168.1.20:5060\"");
-    let transport = section.or("transport", TrunkTransport::Udp);
-    let tls_name = section.optional::<String>("tls_name", "\"pbx.example.com\"");
-    let ca = if section.has("ca") {
-        pem(section, "ca", "\"/etc/cordboard/pbx.pem\"").map(Some)
-    } else {
-        section.optional::<PathBuf>("ca", "\"/etc/cordboard/pbx.pem\"")
-    };
-    let default = address.map_or_else(Vec::new, |it| vec![it.ip()]);
-    let sources = if section.has("sources") {
-        section.list::<IpAddr>("sources", None, "[\"192.168.1.20\"]")
-    } else {
-        section.optional::<IpAddr>("sources", "").and(Some(default))
-    };
-    // Meta: no PSTN on any leg (calling/integration-patterns, reference §16.8). Only the
-    // administrator can know what is behind a trunk, so it has to be said.
-    let voip_only = section.or("voip_only", false);
-    if sources.as_ref().is_some_and(Vec::is_empty) && section.has("sources") {
-        let remedy = "sources = [\"192.168.1.20\"]  (or leave it out: the address of the trunk)".to_owned();
-        section.fault_of(
-            "sources",
-            "must not be empty: nobody could call from this trunk".to_owned(),
-            remedy,
-        );
-    }
-    let rtcp_xr = section.or("rtcp_xr", false);
-    let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
-    let config = (|| {
-        Some(TrunkConfig {
-            name: name.clone()?,
-            address: address?,
-            transport: transport?,
-            tls_name: tls_name.clone()?,
-            ca: ca.clone()?,
-            sources: sources.clone()?,
-            voip_only: voip_only?,
-            rtcp_xr: rtcp_xr?,
-            timing: timing?,
-        })
-    })();
-    TrunkDraft { name, sources, voip_only, config }
 }
 
 /// `[[number]]`

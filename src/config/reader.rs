@@ -306,7 +306,7 @@ impl<'r, 'a, 't> Section<'r, 'a, 't> {
         };
         let mut found = Vec::new();
         for (index, item) in items.iter().enumerate() {
-            let path = format!("{key}[{}]", index + 1);
+            let path = format!("{}[{}]", self.full(key), index + 1);
             let Some(table) = item.get_ref().as_table() else {
                 let problem = format!("{} is not a section", quote(item.get_ref()));
                 self.fault(key, item, problem, format!("[[{key}]]"));

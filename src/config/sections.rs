@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::peers::{Digits, NumberDraft, PhoneDraft, TrunkDraft, number, phone, trunk};
+use super::peers::{Digits, NumberDraft, PhoneDraft, number, phone};
 use super::reader::{Reader, Section};
 use super::recording::{RecordingConfig, recording};
 use super::secret::plain;
 use super::setting::{Setting, words};
 use super::sip::{SipConfig, sip};
 use super::sounds::{SoundsConfig, sounds};
+use super::trunk::{TrunkDraft, trunk};
 use super::{
     AdminConfig, CallsConfig, Config, GraphConfig, LogConfig, LogFormat, LogLevel, MediaConfig, MediaTiming,
     RealmConfig, StoreConfig, Synchronous, TlsConfig, WebhookConfig,

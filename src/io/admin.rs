@@ -14,6 +14,7 @@ use axum::routing::get;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::id::TrunkName;
 use crate::metrics::label::{Build, Word};
 use crate::metrics::table::{
     BUILD_INFO, CPU, DRAINING, MAX_FILES, MEMORY, OPEN_FILES, READY, START_TIME, STORE_UP,
@@ -57,6 +58,8 @@ pub struct AdminState {
     pub figures: Figures,
     /// The health of this moment; it must not wait for anything.
     pub health: Box<dyn Fn() -> Health + Send + Sync>,
+    /// How each trunk fares, in a word or two; it must not wait either.
+    pub trunks: Box<dyn Fn() -> Vec<(TrunkName, &'static str)> + Send + Sync>,
 }
 
 impl fmt::Debug for AdminState {
@@ -124,6 +127,9 @@ async fn readyz(State(state): State<Arc<AdminState>>) -> Response {
     let health = (state.health)();
     let status = if health.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = |good: bool| if good { "up" } else { "down" };
+    // A trunk that is down makes nobody unready: other trunks and the phones go on.
+    let trunks: serde_json::Map<String, serde_json::Value> =
+        (state.trunks)().into_iter().map(|(name, state)| (name.to_string(), state.into())).collect();
     let body = json!({
         "ready": health.ready(),
         "draining": health.draining,
@@ -131,6 +137,7 @@ async fn readyz(State(state): State<Arc<AdminState>>) -> Response {
         "store": word(health.store),
         "sip": word(health.sip),
         "webhook": word(health.webhook),
+        "trunks": trunks,
     });
     (status, axum::Json(body)).into_response()
 }
@@ -213,7 +220,8 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let address = listener.local_addr().expect("bound");
             let metrics = Arc::new(Registry::new(&[]));
-            let state = Arc::new(AdminState { metrics, figures, health: Box::new(move || health) });
+            let trunks = Box::new(|| vec![(TrunkName::from("pbx"), "not registered")]);
+            let state = Arc::new(AdminState { metrics, figures, health: Box::new(move || health), trunks });
             let server = tokio::spawn(serve(listener, state, std::future::pending()));
             let request = format!("GET {path} HTTP/1.0\r\n\r\n");
             let answer = tokio::task::spawn_blocking(move || {
@@ -256,6 +264,7 @@ mod tests {
             metrics: Arc::new(Registry::new(&[])),
             figures: Box::new(|| Box::pin(std::future::pending())),
             health: Box::new(|| WELL),
+            trunks: Box::new(Vec::new),
         };
         let text = runtime.block_on(exposition(&state, Duration::from_millis(1)));
         assert!(text.contains("\ncordboard_ready 1.0\n"), "{text}");
@@ -263,7 +272,9 @@ mod tests {
 
     #[test]
     fn readiness_follows_every_part_and_ends_with_the_drain() {
-        assert!(ask(WELL, none(), "/readyz").starts_with("HTTP/1.0 200"));
+        let ready = ask(WELL, none(), "/readyz");
+        assert!(ready.starts_with("HTTP/1.0 200"), "{ready}");
+        assert!(ready.contains("\"trunks\":{\"pbx\":\"not registered\"}"), "{ready}");
         let unwell = [
             Health { alive: false, ..WELL },
             Health { store: false, ..WELL },

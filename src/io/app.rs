@@ -116,6 +116,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let unreadable = |source| AppError::Store { path: config.store.path.clone(), source };
     board.restore_registrations().await.map_err(unreadable)?;
     board.end_orphans().await.map_err(unreadable)?;
+    board.start_trunks();
 
     let webhook = super::listeners::webhook(&config, store.clone(), events_in).await?;
     let admin = super::listeners::admin(

@@ -1,8 +1,8 @@
 //! The two HTTP listeners: webhooks from Meta, and figures for the administrator.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -18,14 +18,17 @@ use super::store::{Operation, Store};
 use super::tls::tls_config;
 use super::webhook::{self, Delivery, WebhookCounters, WebhookServer, WebhookState};
 use crate::config::{Config, NumberConfig};
+use crate::id::TrunkName;
 use crate::masked::Secret;
 use crate::media::{CapacityState, Histogram};
 use crate::metrics::label::{
-    Labels, Leg, LegWay, NumberDirection, OfKind, OfLeg, OfNumber, OfOperation, OfPhone, OfRealm, OfWay,
-    OfWebhook, OfWorker, Realm, StoreOperation, Way, Word, WorkerIndex,
+    Labels, Leg, LegWay, NumberDirection, OfKind, OfLeg, OfNumber, OfOperation, OfPhone, OfRealm, OfServer,
+    OfTrunk, OfWay, OfWebhook, OfWorker, Realm, ServerAddress, StoreOperation, Way, Word, WorkerIndex,
 };
 use crate::metrics::table::{self, Distribution};
 use crate::metrics::{Registry, Scrape};
+use crate::sip::TrunkStatus;
+use crate::sip::trunk::{RegistrationState, ServerState};
 
 /// The running webhook listener.
 pub(super) struct Webhook {
@@ -98,12 +101,14 @@ pub(super) async fn admin(
         alive: AtomicBool::new(true),
         store: AtomicBool::new(true),
         closing: AtomicBool::new(false),
+        trunks: Mutex::default(),
     });
-    let pulse_seen = Arc::clone(&pulse);
+    let (pulse_seen, trunks_seen) = (Arc::clone(&pulse), Arc::clone(&pulse));
     let state = AdminState {
         metrics,
         figures: Box::new(move || Box::pin(scrape(sources.clone()))),
         health: Box::new(move || Health { webhook: server.is_running(), ..pulse_seen.read() }),
+        trunks: Box::new(move || trunks_seen.trunks().clone()),
     };
     tokio::spawn(feel_pulse(pulse, store, questions));
     tokio::spawn(async move {
@@ -120,9 +125,14 @@ struct Pulse {
     alive: AtomicBool,
     store: AtomicBool,
     closing: AtomicBool,
+    trunks: Mutex<Vec<(TrunkName, &'static str)>>,
 }
 
 impl Pulse {
+    fn trunks(&self) -> MutexGuard<'_, Vec<(TrunkName, &'static str)>> {
+        self.trunks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read(&self) -> Health {
         let read = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
         let alive = read(&self.alive);
@@ -141,6 +151,11 @@ async fn feel_pulse(pulse: Arc<Pulse>, store: Store, questions: mpsc::UnboundedS
         pulse.alive.store(asked && matches!(heard, Ok(Ok(_))), Ordering::Relaxed);
         if let Ok(Ok(closing)) = heard {
             pulse.closing.store(closing, Ordering::Relaxed);
+        }
+        let (answer, trunks) = oneshot::channel();
+        let _ = questions.send(Question::Trunks(answer));
+        if let Ok(Ok(trunks)) = tokio::time::timeout(PATIENCE, trunks).await {
+            *pulse.trunks() = trunks.iter().map(|it| (it.name.clone(), it.as_text())).collect();
         }
         let probed = tokio::time::timeout(PATIENCE, store.probe()).await;
         pulse.store.store(matches!(probed, Ok(Ok(()))), Ordering::Relaxed);
@@ -213,9 +228,29 @@ fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources)
     {
         scrape.total(&table::SIP_CONNECTION_ENDS, &OfKind { kind: Word(kind) }, count as f64);
     }
+    for trunk in &figures.trunks {
+        trunk_figures(scrape, trunk);
+    }
     scrape.gauge(&table::SIP_REGISTERED, &(), sip.bindings as f64);
     scrape.gauge(&table::SIP_LEGS, &(), sip.legs as f64);
     scrape.gauge(&table::SIP_TRANSACTIONS, &(), sip.transactions as f64);
+}
+
+fn trunk_figures(scrape: &mut Scrape, trunk: &TrunkStatus) {
+    let flag = |on: bool| f64::from(u8::from(on));
+    for (server, state) in &trunk.servers {
+        let labels = OfServer { trunk: trunk.name.clone(), server: ServerAddress(*server) };
+        scrape.gauge(&table::TRUNK_SERVER_UP, &labels, flag(*state == ServerState::Up));
+    }
+    let labels = OfTrunk { trunk: trunk.name.clone() };
+    if let Some(registration) = trunk.registration {
+        let stands = matches!(registration, RegistrationState::Registered(_));
+        scrape.gauge(&table::TRUNK_REGISTERED, &labels, flag(stands));
+    }
+    scrape.gauge(&table::TRUNK_LOGIN_REFUSED, &labels, flag(trunk.login_refused));
+    scrape.gauge(&table::TRUNK_CALLS, &labels, f64::from(trunk.calls));
+    scrape.total(&table::TRUNK_TURNED_AWAY, &labels, trunk.turned_away as f64);
+    scrape.total(&table::TRUNK_FAILOVERS, &labels, trunk.failovers as f64);
 }
 
 /// The packets of all calls; what goes to phones came from the WhatsApp leg.

@@ -17,4 +17,5 @@ pub mod spans;
 pub mod store;
 pub mod systemd;
 pub mod tls;
+mod trunks;
 pub mod webhook;

@@ -12,7 +12,7 @@ use super::sip::{
 };
 use super::tls::{ClientCertificates, client_config};
 use crate::config::{self, Config, StreamTransport, TrunkTransport};
-use crate::sip::{self, DigestAlgorithm, Listener, PhoneAccount, Transport, TrunkPeer};
+use crate::sip::{self, DigestAlgorithm, Listener, PhoneAccount, Transport};
 
 /// Takes every address of `[sip]`.
 pub(super) fn bind_sockets(config: &Config) -> Result<Sockets, AppError> {
@@ -60,10 +60,12 @@ fn certificate(config: &Config) -> Result<Option<watch::Receiver<Arc<rustls::Ser
 fn trunks(config: &Config) -> Result<HashMap<std::net::SocketAddr, TrunkTls>, AppError> {
     let mut found = HashMap::new();
     for trunk in config.trunks.iter().filter(|it| it.transport == TrunkTransport::Tls) {
-        let address = ServerName::IpAddress(trunk.address.ip().into());
-        let name = trunk.tls_name.clone().and_then(|it| ServerName::try_from(it).ok()).unwrap_or(address);
         let config = client_config(trunk.ca.as_deref()).map_err(AppError::SipTls)?;
-        found.insert(trunk.address, TrunkTls { name, config });
+        for server in &trunk.servers {
+            let own = ServerName::IpAddress(server.address.ip().into());
+            let name = trunk.tls_name.clone().and_then(|it| ServerName::try_from(it).ok()).unwrap_or(own);
+            found.insert(server.address, TrunkTls { name, config: config.clone() });
+        }
     }
     Ok(found)
 }
@@ -111,17 +113,7 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
         },
         ha1: phone.ha1.clone(),
     };
-    let trunk = |trunk: &config::TrunkConfig| TrunkPeer {
-        name: trunk.name.clone(),
-        address: trunk.address,
-        transport: match trunk.transport {
-            TrunkTransport::Udp => Transport::Udp,
-            TrunkTransport::Tcp => Transport::Tcp,
-            TrunkTransport::Tls => Transport::Tls,
-        },
-        sources: trunk.sources.clone(),
-    };
     settings.phones = config.phones.iter().map(phone).collect();
-    settings.trunks = config.trunks.iter().map(trunk).collect();
+    settings.trunks = config.trunks.iter().map(super::trunks::peer).collect();
     settings
 }

@@ -1,6 +1,7 @@
 //! Labels: closed enums and names from the configuration, so that the number of series is bounded.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use crate::call::Fault;
 use crate::call::record::CallDirection;
@@ -87,6 +88,17 @@ impl LabelValue for Word {
 pub struct WorkerIndex(pub usize);
 
 impl LabelValue for WorkerIndex {
+    const SPACE: Space = Space::Other;
+    fn text(&self) -> Cow<'_, str> {
+        self.0.to_string().into()
+    }
+}
+
+/// Where a trunk's server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerAddress(pub SocketAddr);
+
+impl LabelValue for ServerAddress {
     const SPACE: Space = Space::Other;
     fn text(&self) -> Cow<'_, str> {
         self.0.to_string().into()
@@ -306,6 +318,18 @@ labels! {
     OfPhone {
         /// Its name.
         phone: PhoneName,
+    }
+    /// A trunk of the configuration.
+    OfTrunk {
+        /// Its name.
+        trunk: TrunkName,
+    }
+    /// A server of a trunk.
+    OfServer {
+        /// The trunk.
+        trunk: TrunkName,
+        /// The server's address, as the configuration has it.
+        server: ServerAddress,
     }
     /// A leg and a way.
     LegWay {

@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 
 use super::label::{
     Build, CallEnd, Denied, GraphRequest, Labels, LegWay, NumberDirection, OfAction, OfKind, OfLeg,
-    OfListener, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm, OfStage, OfWay, OfWebhook,
-    OfWorker, Space,
+    OfListener, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm, OfServer, OfStage, OfTrunk,
+    OfWay, OfWebhook, OfWorker, Space,
 };
 
 /// How a metric is counted and printed.
@@ -135,6 +135,14 @@ table! {
     SIP_CONNECTIONS: Gauge<OfKind> = "cordboard_sip_connections", "Open SIP connections by transport";
     SIP_CONNECTION_ENDS: Total<OfKind> = "cordboard_sip_connections_ended",
         "SIP connections that were refused, could not be opened or had to be closed, by why";
+    TRUNK_SERVER_UP: Gauge<OfServer> = "cordboard_trunk_server_up", "Whether a server of a trunk gets calls";
+    TRUNK_REGISTERED: Gauge<OfTrunk> = "cordboard_trunk_registered", "Whether we are registered with a trunk that wants it";
+    TRUNK_LOGIN_REFUSED: Gauge<OfTrunk> = "cordboard_trunk_login_refused", "Whether a trunk refuses our user or password";
+    TRUNK_CALLS: Gauge<OfTrunk> = "cordboard_trunk_calls", "Calls of a trunk that are up or being set up";
+    TRUNK_TURNED_AWAY: Total<OfTrunk> = "cordboard_trunk_turned_away",
+        "Calls that max_calls or max_calls_per_second of a trunk kept out";
+    TRUNK_FAILOVERS: Total<OfTrunk> = "cordboard_trunk_failovers",
+        "Calls to a trunk that went on to its next server";
     SIP_LEGS: Gauge<()> = "cordboard_sip_legs", "SIP calls that are up or being set up";
     SIP_TRANSACTIONS: Gauge<()> = "cordboard_sip_transactions", "SIP transactions that are not over";
 

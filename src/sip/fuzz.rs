@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::message::parse;
-use super::{DigestAlgorithm, Event, Flow, PhoneAccount, Refusal, Settings, Transport, TrunkPeer, UserAgent};
+use super::{DigestAlgorithm, Event, Flow, PhoneAccount, Refusal, Settings, TrunkPeer, UserAgent};
 use crate::masked::Secret;
 use crate::random::Random;
 use crate::time::Now;
@@ -37,8 +37,7 @@ pub fn agent(now: Now, bytes: &[u8]) {
         algorithm: DigestAlgorithm::Md5,
         ha1: Secret::new(String::new()),
     });
-    let (transport, sources) = (Transport::Udp, vec![trunk.ip()]);
-    settings.trunks.push(TrunkPeer { name: "pbx".into(), address: trunk, transport, sources });
+    settings.trunks.push(TrunkPeer::at("pbx", trunk));
     let (mut now, mut agent) = (now, UserAgent::new(settings, Random::from_number(1)));
     for datagram in bytes.split(|byte| *byte == 0).take(64) {
         for remote in [trunk, phone] {

@@ -13,6 +13,7 @@ pub mod fuzz;
 pub mod message;
 pub mod registrar;
 pub mod transaction;
+pub mod trunk;
 pub mod user_agent;
 
 pub use dialog::DialogSnapshot;
@@ -21,7 +22,8 @@ pub use flow::{Flow, Transport};
 pub use framer::{Frame, Framer, PONG, StreamFault};
 pub use registrar::SavedBinding;
 pub use transaction::Timers;
+pub use trunk::{TrunkChange, TrunkPeer, TrunkStatus};
 pub use user_agent::{
     Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Listener, PhoneAccount,
-    Reason, Refusal, Settings, SipFigures, TrunkPeer, UserAgent,
+    Reason, Refusal, Settings, SipFigures, UserAgent,
 };

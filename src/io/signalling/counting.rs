@@ -12,7 +12,7 @@ use crate::metrics::label::{
     Stage, Word,
 };
 use crate::metrics::table;
-use crate::sip::SipFigures;
+use crate::sip::{SipFigures, TrunkStatus};
 use crate::whatsapp::{Failure, Meaning};
 
 /// Figures of signalling at one moment, for a scrape.
@@ -30,6 +30,8 @@ pub struct Figures {
     pub connections: ConnectionFigures,
     /// The user agent's figures.
     pub sip: SipFigures,
+    /// How each trunk fares.
+    pub trunks: Vec<TrunkStatus>,
     /// Phones with a live binding.
     pub registered: Vec<PhoneName>,
     /// No new calls are taken.
@@ -51,6 +53,7 @@ impl Switchboard {
         figures.sip = self.parts.agent.figures();
         figures.registered = self.parts.agent.registrations().map(|(phone, _)| phone.clone()).collect();
         figures.registered.dedup();
+        figures.trunks = self.parts.agent.trunks().collect();
         figures.closing = self.is_closing();
         figures
     }

@@ -7,9 +7,10 @@ use super::switchboard::Switchboard;
 use super::translate;
 use crate::call::{Call, CallDirection, CallRecord, Fork, HangupCause};
 use crate::dialplan::Dialled;
-use crate::id::{Endpoint, LegId, PhoneNumberId};
+use crate::id::{Endpoint, LegId, PhoneNumberId, TrunkName};
 use crate::media::{CapacityState, Order};
-use crate::sip::{CallerOrigin, Event};
+use crate::sip::trunk::RegistrationFailure;
+use crate::sip::{CallerOrigin, Event, TrunkChange};
 use crate::time::Now;
 use crate::user::UserId;
 
@@ -45,6 +46,7 @@ impl Switchboard {
                 }
             }
             Event::Registered { phone } => tracing::info!(%phone, "registered"),
+            Event::Trunk { trunk, change } => tell_of_trunk(&trunk, change),
             Event::Unregistered { phone } => tracing::info!(%phone, "no longer registered"),
             Event::Ringing { leg, .. }
             | Event::Answered { leg, .. }
@@ -107,6 +109,26 @@ impl Switchboard {
         self.by_leg.insert(dial.leg, (id, Fork(0)));
         if let Some(live) = self.calls.get_mut(&id) {
             live.legs.insert(Fork(0), dial.leg);
+        }
+    }
+}
+
+/// One line for an operator: what must be acted on is an error, what passes by itself a warning.
+fn tell_of_trunk(trunk: &TrunkName, change: TrunkChange) {
+    match change {
+        TrunkChange::ServerUp(server) => tracing::info!(%trunk, %server, "a trunk's server answers again"),
+        TrunkChange::ServerDown(server) => {
+            tracing::warn!(%trunk, %server, "a trunk's server does not answer OPTIONS: it gets no calls");
+        }
+        TrunkChange::Registered(server) => tracing::info!(%trunk, %server, "registered with a trunk"),
+        TrunkChange::NotRegistered(RegistrationFailure::Login) | TrunkChange::LoginRefused => {
+            tracing::error!(%trunk, "a trunk refuses our login: check its user and password");
+        }
+        TrunkChange::NotRegistered(RegistrationFailure::Refused(status)) => {
+            tracing::warn!(%trunk, status, "a trunk refuses our registration; it is tried again");
+        }
+        TrunkChange::NotRegistered(RegistrationFailure::Silent) => {
+            tracing::warn!(%trunk, "no server of a trunk takes our registration; it is tried again");
         }
     }
 }

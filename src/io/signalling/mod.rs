@@ -35,6 +35,7 @@ use crate::id::CallId;
 use crate::io::sip::Sockets;
 use crate::io::webhook::Delivery;
 use crate::media::Report;
+use crate::sip::TrunkStatus;
 use crate::time::{Now, Wall};
 
 /// Reads both clocks.
@@ -61,6 +62,8 @@ pub enum Question {
     Figures(oneshot::Sender<Figures>),
     /// Whether new calls are turned away.
     Closing(oneshot::Sender<bool>),
+    /// How each trunk fares.
+    Trunks(oneshot::Sender<Vec<TrunkStatus>>),
     /// Take no new calls; the reply comes when the last one has ended.
     Drain(oneshot::Sender<()>),
     /// End all calls on both sides and stop.

@@ -94,6 +94,8 @@ pub struct Switchboard {
     pub(super) replies_in: mpsc::UnboundedSender<(CallId, Reply)>,
     pub(super) replies: mpsc::UnboundedReceiver<(CallId, Reply)>,
     pub(super) stopping: Option<Instant>,
+    /// Trunks are told until then that we go; then they may find out.
+    pub(super) leaving: Option<Instant>,
     pub(super) draining: Option<oneshot::Sender<()>>,
     pub(super) keeper: Option<Keeper>,
     lanes: tokio::task::JoinSet<()>,
@@ -103,6 +105,8 @@ pub struct Switchboard {
 
 /// How long a stop waits for BYE, `terminate` and the records.
 const STOP_TIME: Duration = Duration::from_secs(10);
+/// How long a stop waits for trunks to take a registration back.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Switchboard {
     /// A switchboard without calls.
@@ -124,12 +128,18 @@ impl Switchboard {
             replies_in,
             replies,
             stopping: None,
+            leaving: None,
             draining: None,
             keeper: Some(keeper),
             lanes,
             deadlines: BTreeSet::new(),
             touched: BTreeSet::new(),
         }
+    }
+
+    /// Begins to register with trunks and to watch them.
+    pub fn start_trunks(&mut self) {
+        self.parts.agent.start_trunks(super::now());
     }
 
     pub(super) fn handle_arrival(&mut self, now: Now, arrival: Arrival) {
@@ -158,7 +168,7 @@ impl Switchboard {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let call = self.deadlines.first().map(|(at, _)| *at);
-        [call, self.stopping, self.parts.agent.poll_timeout()].into_iter().flatten().min()
+        [call, self.stopping, self.leaving, self.parts.agent.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Lets every machine finish what has become due, until all are quiet.
@@ -340,13 +350,18 @@ impl Switchboard {
                 let _ = self.parts.media.judge();
                 let _ = answer.send(self.is_closing());
             }
+            Question::Trunks(answer) => {
+                let _ = answer.send(self.parts.agent.trunks().collect());
+            }
             Question::Drain(done) => {
                 tracing::info!(calls = self.calls.len(), "draining: no new calls");
                 self.draining = Some(done);
+                self.leave_trunks(now);
             }
             Question::Stop => {
                 tracing::info!(calls = self.calls.len(), "stopping: calls are ended on both sides");
                 self.stopping = Some(now.mono + STOP_TIME);
+                self.leave_trunks(now);
                 let live: Vec<_> = self.calls.keys().copied().collect();
                 for id in live {
                     self.feed(now, id, Input::Ordered(Order::Stop));
@@ -367,7 +382,19 @@ impl Switchboard {
             let _ = done.send(());
             self.stopping.get_or_insert(now.mono + STOP_TIME);
         }
-        self.stopping.is_some_and(|until| self.calls.is_empty() || now.mono >= until)
+        if self.leaving.is_some_and(|until| now.mono >= until || self.parts.agent.has_left_trunks()) {
+            self.leaving = None;
+        }
+        let quiet = self.calls.is_empty() && self.leaving.is_none();
+        self.stopping.is_some_and(|until| quiet || now.mono >= until)
+    }
+
+    /// Trunks send their calls elsewhere from now on.
+    fn leave_trunks(&mut self, now: Now) {
+        if self.leaving.is_none() && !self.parts.agent.has_left_trunks() {
+            self.parts.agent.leave_trunks(now);
+            self.leaving = Some(now.mono + FAREWELL);
+        }
     }
 
     /// Waits for what the lanes still have to write, for a bounded time.

@@ -53,6 +53,7 @@ pub fn from_sip(fork: Fork, event: Event) -> Option<Input> {
         Event::Invited { .. }
         | Event::Digit { .. }
         | Event::Registered { .. }
+        | Event::Trunk { .. }
         | Event::Unregistered { .. } => return None,
     })
 }

@@ -9,6 +9,7 @@ use crate::masked::Masked;
 use super::super::dialog::DialogSnapshot;
 use super::super::message::FaultKind;
 use super::super::message::uri::{quote, unquote};
+use super::super::trunk::TrunkChange;
 
 /// Who a call comes from, as the called phone shows it.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,6 +56,10 @@ pub enum InviteRefusal {
     Unknown,
     /// As many calls are up as may be.
     Overloaded,
+    /// The trunk takes no more calls at this moment.
+    TrunkFull,
+    /// Every server of the trunk is down.
+    TrunkDown,
 }
 
 /// How a call that was tried came to nothing.
@@ -258,6 +263,13 @@ pub enum Event {
         /// Which phone.
         phone: PhoneName,
     },
+    /// A trunk, or what it thinks of us, is not as it was.
+    Trunk {
+        /// Which trunk.
+        trunk: TrunkName,
+        /// What changed.
+        change: TrunkChange,
+    },
 }
 
 /// Names the event and its leg only: the rest holds numbers and session descriptions.
@@ -281,6 +293,7 @@ impl fmt::Debug for Event {
             Self::Digit { leg, .. } => write!(f, "Digit({leg})"),
             Self::Registered { phone } => write!(f, "Registered({phone})"),
             Self::Unregistered { phone } => write!(f, "Unregistered({phone})"),
+            Self::Trunk { trunk, change } => write!(f, "Trunk({trunk}, {change:?})"),
         }
     }
 }

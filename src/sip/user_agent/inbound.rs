@@ -9,22 +9,18 @@ use super::super::dialog::Dialog;
 use super::super::message::uri::{quote, user_of};
 use super::super::message::{Method, Name, NameAddr, Response, sdp_of};
 use super::super::transaction::{Resend, ServerKey};
-use super::incoming::{Incoming, dialled};
+use super::incoming::Incoming;
 use super::leg::{Called, Leg, RINGING_EVERY, Stage, Unacked, Up};
-use super::{ALLOW, Caller, CallerOrigin, Event, Refusal, Timer, TrunkPeer, UserAgent};
+use super::{ALLOW, Caller, CallerOrigin, Event, Refusal, Timer, UserAgent};
 
 impl UserAgent {
     /// A new call: who is it, 100, and the event.
     pub(super) fn handle_invite(&mut self, now: Now, incoming: Incoming) {
-        let source = incoming.flow.remote.ip();
         // A registered phone may share its address with a trunk (one PBX, one NAT): it stays a phone.
         let phone = self.registrar.knows(now.mono, incoming.flow);
-        let secure = incoming.flow.transport.is_secure();
-        let is_its =
-            |trunk: &&TrunkPeer| trunk.sources.contains(&source) && (secure || !trunk.transport.is_secure());
-        let trunk = self.settings.trunks.iter().filter(|_| !phone).find(is_its);
-        let origin = match trunk.map(|trunk| trunk.name.clone()) {
-            Some(trunk) => CallerOrigin::Trunk(trunk),
+        let trunk = self.trunk_from(&incoming).filter(|_| !phone);
+        let origin = match trunk.and_then(|at| self.settings.trunks.get(at)) {
+            Some(trunk) => CallerOrigin::Trunk(trunk.name.clone()),
             None => {
                 let claimed = incoming.head.from.user_text();
                 let Some(phone) = self.authenticate(now, &incoming, &claimed) else { return };
@@ -34,7 +30,10 @@ impl UserAgent {
         if self.legs.len() >= self.settings.max_legs {
             return self.refuse_overload(&incoming);
         }
-        let Some(server) = self.begin(&incoming) else { return };
+        if trunk.is_some_and(|at| self.enter_trunk(now, at).is_err()) {
+            return self.refuse_overload(&incoming);
+        }
+        let Some(server) = self.begin(&incoming) else { return self.leave_trunk(trunk) };
         let leg = self.next_leg();
         if let Some(answering) = self.answering.get_mut(&server) {
             answering.leg = Some(leg);
@@ -49,13 +48,14 @@ impl UserAgent {
         let event = Event::Invited {
             leg,
             from: caller(&incoming, origin),
-            dialled: dialled(&incoming.request),
+            dialled: self.dialled_from(trunk, &incoming.request),
             sdp: sdp_of(&incoming.request.headers, &incoming.request.body),
             call_id: call_id.clone(),
         };
         self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
         let called = Called { invite: incoming, server, pinned: phone.is_some(), ringing: None };
-        self.legs.insert(leg, Leg { call_id, local_tag, phone, stage: Stage::Called(Box::new(called)) });
+        let stage = Stage::Called(Box::new(called));
+        self.legs.insert(leg, Leg { call_id, local_tag, phone, trunk, stage });
         self.events.push_back(event);
     }
 

@@ -8,6 +8,7 @@ use super::super::dialog::Dialog;
 use super::super::flow::Flow;
 use super::super::transaction::{ClientKey, Resend, ServerKey};
 use super::event::{LegFailure, Reason};
+use super::failover::NextServer;
 use super::incoming::Incoming;
 
 /// Whose request it is.
@@ -15,6 +16,10 @@ use super::incoming::Incoming;
 pub(super) enum Owner {
     /// An INVITE that makes a call.
     Invite(Fork),
+    /// A REGISTER with the trunk at that place of the settings.
+    Register(usize),
+    /// An OPTIONS to a server of that trunk.
+    Probe(usize),
     /// BYE or CANCEL: nobody waits for the answer.
     Nobody,
 }
@@ -30,6 +35,12 @@ pub(super) struct Fork {
     pub(super) acks: Vec<(String, Flow, Vec<u8>)>,
     /// The last session description of a provisional answer.
     pub(super) early: Option<String>,
+}
+
+impl Fork {
+    pub(super) const fn new(leg: LegId, pinned: bool) -> Self {
+        Self { leg, cancel: Cancel::Unwanted, pinned, acks: Vec::new(), early: None }
+    }
 }
 
 /// How far the taking back of an INVITE is.
@@ -48,6 +59,8 @@ pub(super) struct Leg {
     pub(super) local_tag: String,
     /// The phone at the other end, if it is one.
     pub(super) phone: Option<PhoneName>,
+    /// The trunk at the other end, by its place in the settings.
+    pub(super) trunk: Option<usize>,
     pub(super) stage: Stage,
 }
 
@@ -69,6 +82,8 @@ pub(super) struct Calling {
     /// The best failure so far.
     pub(super) failure: Option<LegFailure>,
     pub(super) no_provisional: Option<Instant>,
+    /// What the next server of the trunk needs to be told.
+    pub(super) next: Option<Box<NextServer>>,
 }
 
 /// We are called and have not answered.

@@ -1,6 +1,8 @@
 //! The SIP endpoint: hides retransmission, ACK, 100, digest and CANCEL matching from whoever makes calls.
 
+mod credentials;
 mod event;
+mod failover;
 mod flows;
 mod in_dialog;
 mod inbound;
@@ -10,6 +12,7 @@ mod outbound;
 mod register;
 mod reoffer;
 mod settings;
+mod trunks;
 
 #[cfg(test)]
 mod tests;
@@ -28,15 +31,17 @@ use super::flow::Flow;
 use super::message::{Head, Message, Name, Request, Response, parse};
 use super::registrar::{Binding, Registrar};
 use super::transaction::{Client, ClientKey, Schedule, Server, ServerKey, client, server};
+use super::trunk::{Probed, Tried};
 
 pub use event::{
     Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Reason, Refusal,
     SipFigures,
 };
-pub use settings::{Listener, PhoneAccount, Settings, TrunkPeer};
+pub use settings::{Listener, PhoneAccount, Settings};
 
 use incoming::Incoming;
 use leg::{Leg, Owner};
+use trunks::Line;
 
 /// What we understand, for Allow.
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER";
@@ -48,6 +53,7 @@ enum Timer {
     Server(ServerKey),
     Leg(LegId),
     Registrar,
+    Trunk(usize),
 }
 
 /// A request of ours on its way.
@@ -56,6 +62,9 @@ struct Sent {
     client: Client,
     flow: Flow,
     owner: Owner,
+    /// The trunk it went to, by its place in the settings.
+    trunk: Option<usize>,
+    tried: Tried,
 }
 
 /// A request of theirs being answered.
@@ -77,6 +86,8 @@ pub struct UserAgent {
     random: Random,
     nonces: Nonces,
     registrar: Registrar,
+    /// What is known of each trunk of the settings, in their order.
+    lines: Vec<Line>,
     legs: BTreeMap<LegId, Leg>,
     /// Legs by Call-ID and our tag.
     dialogs: BTreeMap<(String, String), LegId>,
@@ -96,11 +107,13 @@ impl UserAgent {
     pub fn new(settings: Settings, mut random: Random) -> Self {
         let nonces = Nonces::new(random.split(), settings.nonce_life);
         let registrar = Registrar::new(settings.limits());
+        let lines = settings.trunks.iter().map(Line::new).collect();
         Self {
             settings,
             random,
             nonces,
             registrar,
+            lines,
             legs: BTreeMap::new(),
             dialogs: BTreeMap::new(),
             sent: BTreeMap::new(),
@@ -176,6 +189,7 @@ impl UserAgent {
                 Timer::Client(key) => self.tick_client(now, &key),
                 Timer::Server(key) => self.tick_server(now, &key),
                 Timer::Leg(leg) => self.tick_leg(now, leg),
+                Timer::Trunk(at) => self.tick_trunk(now, at),
                 Timer::Registrar => {
                     for phone in self.registrar.handle_timeout(now.mono) {
                         self.events.push_back(Event::Unregistered { phone });
@@ -229,16 +243,31 @@ impl UserAgent {
         &mut self,
         now: Now,
         flow: Flow,
-        mut request: Request,
+        request: Request,
         owner: Owner,
         branch: String,
     ) -> ClientKey {
+        let trunk = self.trunk_of(&request, flow);
+        self.send_as(now, flow, request, owner, branch, trunk)
+    }
+
+    /// Sends a request to a trunk or to a phone; a trunk that has challenged us gets its credentials at once.
+    fn send_as(
+        &mut self,
+        now: Now,
+        flow: Flow,
+        mut request: Request,
+        owner: Owner,
+        branch: String,
+        trunk: Option<usize>,
+    ) -> ClientKey {
+        let tried = self.authorize(trunk, flow, &mut request);
         self.dress(&mut request, flow, &branch);
         let key = ClientKey { branch, method: request.method.clone() };
         let client = Client::new(now.mono, self.settings.timers, flow.transport, request);
         self.transmit(flow, client.bytes().to_vec());
         self.schedule.set(&Timer::Client(key.clone()), client.poll_timeout());
-        self.sent.insert(key.clone(), Sent { client, flow, owner });
+        self.sent.insert(key.clone(), Sent { client, flow, owner, trunk, tried });
         key
     }
 
@@ -274,10 +303,15 @@ impl UserAgent {
         if let Some(ack) = ack {
             self.transmit(to, ack);
         }
-        if heard == client::Heard::News
-            && matches!(self.sent.get(&key).map(|sent| &sent.owner), Some(Owner::Invite(_)))
-        {
-            self.hear_invite(now, flow, &key, response, head);
+        if heard == client::Heard::Nothing || self.challenged(now, &key, response) {
+            return;
+        }
+        self.note_server(now, &key, response);
+        match self.sent.get(&key).map(|sent| &sent.owner) {
+            Some(Owner::Invite(_)) => self.hear_invite(now, flow, &key, response, head),
+            Some(Owner::Register(at)) => self.hear_register(now, *at, response),
+            Some(Owner::Probe(at)) => self.hear_probe(now, *at, to.remote, response),
+            Some(Owner::Nobody) | None => {}
         }
     }
 
@@ -303,8 +337,18 @@ impl UserAgent {
     /// A request of ours will never be answered.
     fn lose(&mut self, now: Now, key: &ClientKey, failure: LegFailure) {
         self.schedule.set(&Timer::Client(key.clone()), None);
-        if let Some(Sent { owner: Owner::Invite(fork), .. }) = self.sent.remove(key) {
-            self.fork_ended(now, fork.leg, key, failure);
+        let Some(Sent { owner, flow, trunk, .. }) = self.sent.remove(key) else { return };
+        if let Some(line) = trunk.and_then(|at| self.lines.get_mut(at)) {
+            line.servers.disappointed(now.mono, flow.remote, None);
+        }
+        match owner {
+            Owner::Invite(fork) => self.fork_ended(now, fork.leg, key, failure),
+            Owner::Register(at) => self.register_lost(now, at),
+            Owner::Probe(at) => {
+                let gone = failure == LegFailure::Unreachable;
+                self.probed(now, at, flow.remote, if gone { Probed::Unreachable } else { Probed::Silent });
+            }
+            Owner::Nobody => {}
         }
     }
 

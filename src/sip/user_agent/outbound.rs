@@ -1,6 +1,6 @@
 //! Calls we make: INVITE to every binding of a phone or to a trunk, until one answers (RFC 3261 §13.2).
 
-use crate::id::{Endpoint, LegId};
+use crate::id::{Endpoint, LegId, PhoneName};
 use crate::time::Now;
 
 use super::super::caller_id::{dialable, plain_display};
@@ -8,9 +8,10 @@ use super::super::dialog::Dialog;
 use super::super::flow::Flow;
 use super::super::message::name::is_token;
 use super::super::message::uri::{escape_user, quote};
-use super::super::message::{Head, Headers, Method, Name, Request, Response, sdp_of};
+use super::super::message::{CSeq, Head, Headers, Method, Name, Request, Response, sdp_of};
 use super::super::transaction::ClientKey;
 use super::super::transaction::client::cancel_of;
+use super::super::trunk::Tried;
 use super::leg::{Calling, Cancel, Fork, Leg, Owner, Stage, Up};
 use super::{ALLOW, CallerIdentity, Event, Invite, InviteRefusal, LegFailure, Reason, Timer, UserAgent};
 
@@ -18,15 +19,16 @@ use super::{ALLOW, CallerIdentity, Event, Invite, InviteRefusal, LegFailure, Rea
 const MAX_ANSWERS: usize = 16;
 
 /// One place to send an INVITE to.
-struct Target {
-    uri: String,
-    to: String,
-    flow: Flow,
-    pinned: bool,
+pub(super) struct Target {
+    pub(super) uri: String,
+    pub(super) to: String,
+    pub(super) flow: Flow,
+    pub(super) pinned: bool,
 }
 
 /// What every INVITE of a call has in common.
-struct Wish {
+#[derive(Debug)]
+pub(super) struct Wish {
     caller: CallerIdentity,
     to_number: Option<String>,
     body: Vec<u8>,
@@ -42,12 +44,6 @@ impl UserAgent {
         if self.legs.len() >= self.settings.max_legs {
             return Err(InviteRefusal::Overloaded);
         }
-        let targets = self.targets(now, &invite.target)?;
-        let phone = match &invite.target {
-            Endpoint::Phone(name) => Some(name.clone()),
-            Endpoint::Trunk(..) => None,
-        };
-        let leg = self.next_leg();
         // What the protocol itself needs is not for the caller to write.
         let free =
             |name: &Name| matches!(name, Name::Other(text) if is_token(text)) || *name == Name::Subject;
@@ -62,57 +58,55 @@ impl UserAgent {
                 .filter(|(name, _)| free(name))
                 .collect(),
         };
+        match invite.target {
+            Endpoint::Phone(name) => self.invite_phone(now, &name, &wish),
+            Endpoint::Trunk(name, number) => self.invite_trunk(now, &name, number, wish),
+        }
+    }
+
+    fn invite_phone(&mut self, now: Now, name: &PhoneName, wish: &Wish) -> Result<LegId, InviteRefusal> {
+        if !self.settings.phones.iter().any(|phone| phone.name == *name) {
+            return Err(InviteRefusal::Unknown);
+        }
+        let to = format!("<sip:{}@{}>", escape_user(name.as_str()), self.settings.domain);
+        let targets: Vec<Target> = self
+            .registrar
+            .alive(now.mono, name)
+            .into_iter()
+            .map(|binding| Target {
+                uri: binding.contact.as_request_uri().to_string(),
+                to: to.clone(),
+                flow: binding.flow,
+                pinned: true,
+            })
+            .collect();
+        if targets.is_empty() {
+            return Err(InviteRefusal::NotRegistered);
+        }
+        let leg = self.next_leg();
         let (call_id, local_tag) = (self.random.hex(16), self.random.hex(8));
         let mut open = Vec::new();
         for target in targets {
-            let request = self.build_invite(&wish, &target, &call_id, &local_tag);
-            let fork =
-                Fork { leg, cancel: Cancel::Unwanted, pinned: target.pinned, acks: Vec::new(), early: None };
+            let request = self.build_invite(wish, &target, (&call_id, &local_tag), 1);
+            let fork = Fork::new(leg, target.pinned);
             open.push(self.send_request(now, target.flow, request, Owner::Invite(fork)));
         }
-        let no_provisional = phone.is_none().then(|| now.mono + self.settings.no_provisional);
-        let calling = Calling { forks: open.len(), open, cancelled: false, failure: None, no_provisional };
+        let forks = open.len();
+        let calling =
+            Calling { forks, open, cancelled: false, failure: None, no_provisional: None, next: None };
         self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
-        self.legs.insert(leg, Leg { call_id, local_tag, phone, stage: Stage::Calling(calling) });
-        self.schedule.set(&Timer::Leg(leg), no_provisional);
+        let stage = Stage::Calling(calling);
+        self.legs.insert(leg, Leg { call_id, local_tag, phone: Some(name.clone()), trunk: None, stage });
         Ok(leg)
     }
 
-    fn targets(&self, now: Now, target: &Endpoint) -> Result<Vec<Target>, InviteRefusal> {
-        match target {
-            Endpoint::Phone(name) => {
-                if !self.settings.phones.iter().any(|phone| phone.name == *name) {
-                    return Err(InviteRefusal::Unknown);
-                }
-                let to = format!("<sip:{}@{}>", escape_user(name.as_str()), self.settings.domain);
-                let targets: Vec<Target> = self
-                    .registrar
-                    .alive(now.mono, name)
-                    .into_iter()
-                    .map(|binding| Target {
-                        uri: binding.contact.as_request_uri().to_string(),
-                        to: to.clone(),
-                        flow: binding.flow,
-                        pinned: true,
-                    })
-                    .collect();
-                if targets.is_empty() { Err(InviteRefusal::NotRegistered) } else { Ok(targets) }
-            }
-            Endpoint::Trunk(name, number) => {
-                let trunk = self.settings.trunks.iter().find(|trunk| trunk.name == *name);
-                let trunk = trunk.ok_or(InviteRefusal::Unknown)?;
-                let uri = format!("sip:{}@{}", dialable(number), trunk.address);
-                let uri = match trunk.transport.in_uri() {
-                    Some(word) => format!("{uri};transport={word}"),
-                    None => uri,
-                };
-                let flow = self.settings.flow_to(trunk.transport, trunk.address);
-                Ok(vec![Target { to: format!("<{uri}>"), uri, flow, pinned: false }])
-            }
-        }
-    }
-
-    fn build_invite(&self, wish: &Wish, target: &Target, call_id: &str, tag: &str) -> Request {
+    pub(super) fn build_invite(
+        &self,
+        wish: &Wish,
+        target: &Target,
+        (call_id, tag): (&str, &str),
+        number_of_request: u32,
+    ) -> Request {
         let mut headers = Headers::new();
         let number = dialable(&wish.caller.number);
         let own = format!("sip:{number}@{}", self.settings.domain);
@@ -122,7 +116,7 @@ impl UserAgent {
         headers.push(Name::From, format!("{} <{own}>;tag={tag}", quote(&display)));
         headers.push(Name::To, target.to.clone());
         headers.push(Name::CallId, call_id);
-        headers.push(Name::CSeq, "1 INVITE");
+        headers.push(Name::CSeq, format!("{number_of_request} INVITE"));
         headers.push(Name::Contact, self.contact(target.flow, &target.uri));
         if target.pinned {
             if let Some(number) = &wish.to_number {
@@ -168,7 +162,8 @@ impl UserAgent {
         }
         fork.cancel = Cancel::Sent;
         sent.client.limit(now.mono);
-        let mut cancel = cancel_of(sent.client.request(), 1);
+        let number = number_of(sent.client.request());
+        let mut cancel = cancel_of(sent.client.request(), number);
         if let Some(reason) = reason {
             cancel.headers.push(Name::Reason, reason.to_string());
         }
@@ -179,7 +174,8 @@ impl UserAgent {
         let client = super::Client::new(now.mono, self.settings.timers, flow.transport, cancel);
         self.transmit(flow, client.bytes().to_vec());
         self.schedule.set(&Timer::Client(cancel_key.clone()), client.poll_timeout());
-        self.sent.insert(cancel_key, super::Sent { client, flow, owner: Owner::Nobody });
+        let sent = super::Sent { client, flow, owner: Owner::Nobody, trunk: None, tried: Tried::Nothing };
+        self.sent.insert(cancel_key, sent);
     }
 
     /// News from one of the places a call was sent to.
@@ -204,7 +200,7 @@ impl UserAgent {
     fn leg_of_fork(&self, key: &ClientKey) -> Option<LegId> {
         match &self.sent.get(key)?.owner {
             Owner::Invite(fork) => Some(fork.leg),
-            Owner::Nobody => None,
+            _ => None,
         }
     }
 
@@ -246,6 +242,12 @@ impl UserAgent {
         let sdp = sdp_of(&response.headers, &response.body).or_else(|| fork.early.clone());
         let hop = dialog.next_hop();
         let mut ack = dialog.request(Method::Ack, head.cseq.number);
+        // The ACK of a 2xx carries the credentials of its INVITE (RFC 3261 §13.2.2.4).
+        for name in [Name::Authorization, Name::ProxyAuthorization] {
+            for value in sent.client.request().headers.all(&name) {
+                ack.headers.push(name.clone(), value);
+            }
+        }
         let branch = self.new_branch();
         self.dress(&mut ack, hop, &branch);
         let ack = ack.to_wire(hop.transport);
@@ -254,7 +256,10 @@ impl UserAgent {
         }
         self.transmit(hop, ack);
         let wanted = match self.legs.get(&leg) {
-            Some(Leg { stage: Stage::Calling(calling), .. }) => !calling.cancelled,
+            // A server that was given up meanwhile has lost the call, too.
+            Some(Leg { stage: Stage::Calling(calling), .. }) => {
+                !calling.cancelled && calling.open.contains(key)
+            }
             _ => false,
         };
         match sdp {
@@ -289,10 +294,17 @@ impl UserAgent {
     /// One place will not answer any more; when it was the last one, the call has failed.
     pub(super) fn fork_ended(&mut self, now: Now, leg: LegId, key: &ClientKey, failure: LegFailure) {
         let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) else { return };
+        if !calling.open.contains(key) {
+            return;
+        }
         calling.open.retain(|open| open != key);
         calling.failure = Some(calling.failure.map_or(failure, |known| better(known, failure)));
         let everywhere = matches!(failure, LegFailure::Status(600..));
-        let open = calling.open.clone();
+        let (open, cancelled) = (calling.open.clone(), calling.cancelled);
+        if open.is_empty() && !cancelled && self.try_next_server(now, leg, failure) {
+            return;
+        }
+        let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) else { return };
         if open.is_empty() {
             let cancelled = calling.cancelled.then_some(LegFailure::Cancelled);
             let failure = cancelled.or(calling.failure).unwrap_or(failure);
@@ -310,7 +322,11 @@ impl UserAgent {
         let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) else { return };
         let open = std::mem::take(&mut calling.open);
         for key in open {
+            self.shun_server_of(now, &key);
             self.cancel_fork(now, &key, None);
+        }
+        if self.try_next_server(now, leg, LegFailure::NoProvisional) {
+            return;
         }
         self.remove_leg(leg);
         self.events.push_back(Event::Failed { leg, failure: LegFailure::NoProvisional });
@@ -319,9 +335,15 @@ impl UserAgent {
     pub(super) fn remove_leg(&mut self, leg: LegId) {
         if let Some(state) = self.legs.remove(&leg) {
             self.dialogs.remove(&(state.call_id, state.local_tag));
+            self.leave_trunk(state.trunk);
         }
         self.schedule.set(&Timer::Leg(leg), None);
     }
+}
+
+/// The number that the answers to a request of ours carry.
+pub(super) fn number_of(request: &Request) -> u32 {
+    request.headers.get(&Name::CSeq).and_then(CSeq::parse).map_or(1, |cseq| cseq.number)
 }
 
 /// Which of two failures says more: a person's decision over a machine's, anything over silence.

@@ -1,15 +1,16 @@
 //! What the user agent is told at birth.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::id::{PhoneName, TrunkName};
+use crate::id::PhoneName;
 use crate::masked::Secret;
 
 use super::super::digest::DigestAlgorithm;
 use super::super::flow::{Flow, Transport};
 use super::super::registrar::Limits;
 use super::super::transaction::Timers;
+use super::super::trunk::TrunkPeer;
 
 /// A phone that may register and call.
 #[derive(Clone, Debug)]
@@ -30,20 +31,6 @@ impl PhoneAccount {
         let hash = DigestAlgorithm::Sha256.hash(&format!("binding:{}", self.ha1.expose()));
         hash.get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok()).unwrap_or(0)
     }
-}
-
-/// A PBX or provider that is known by its addresses.
-#[derive(Clone, Debug)]
-pub struct TrunkPeer {
-    /// What the administrator calls it.
-    pub name: TrunkName,
-    /// Where calls to it are sent.
-    pub address: SocketAddr,
-    /// How they are sent. What comes from its addresses is the trunk's over every transport, but only inside TLS
-    /// if this is TLS.
-    pub transport: Transport,
-    /// Addresses whose calls are taken for the trunk's, without digest.
-    pub sources: Vec<IpAddr>,
 }
 
 /// A place of ours that peers send to.

@@ -154,6 +154,8 @@ ha1 = {{ file = "{folder}/phone-1001" }}
 name = "pbx"
 address = "{trunk}"
 sources = ["{TRUNK_IP}"]
+# A scripted peer would take an OPTIONS for its call.
+probe = {{ enabled = false }}
 voip_only = true
 {of_trunk}
 [[number]]

@@ -391,7 +391,7 @@ impl Gateway {
                 }
                 return;
             }
-            Event::Registered { .. } | Event::Unregistered { .. } => return,
+            Event::Registered { .. } | Event::Unregistered { .. } | Event::Trunk { .. } => return,
             Event::Ringing { leg, .. }
             | Event::Answered { leg, .. }
             | Event::Failed { leg, .. }

@@ -22,9 +22,8 @@ impl Net {
         let end = |own: usize, peer: usize| {
             let mut settings = Settings::new("gw.example.com", addresses[own]);
             settings.no_provisional = Duration::from_secs(20);
-            let (address, sources) = (addresses[peer], vec![addresses[peer].ip()]);
-            let transport = Transport::Udp;
-            settings.trunks.push(TrunkPeer { name: "peer".into(), address, transport, sources });
+
+            settings.trunks.push(TrunkPeer::at("peer", addresses[peer]));
             UserAgent::new(settings, Random::from_number(seed * 2 + own as u64))
         };
         Self {

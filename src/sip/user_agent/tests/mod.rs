@@ -8,12 +8,16 @@ mod registering;
 mod restarting;
 mod streams;
 mod torture;
+mod trunk_login;
+mod trunk_registering;
+mod trunk_servers;
 
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::id::Endpoint;
 use crate::masked::Secret;
+use crate::sip::TrunkPeer;
 use crate::sip::digest::{DigestAlgorithm, authorize};
 use crate::sip::flow::Transport;
 use crate::sip::message::Parsed;
@@ -91,12 +95,7 @@ pub(super) fn settings() -> Settings {
             ha1: Secret::new(algorithm.ha1(name, "gw.example.com", "s3cret")),
         });
     }
-    settings.trunks.push(TrunkPeer {
-        name: "pbx".into(),
-        address: TRUNK.parse().unwrap(),
-        transport: Transport::Udp,
-        sources: vec![TRUNK.parse::<SocketAddr>().unwrap().ip()],
-    });
+    settings.trunks.push(TrunkPeer::at("pbx", TRUNK.parse().unwrap()));
     settings
 }
 

@@ -225,7 +225,7 @@ fn a_caller_whose_connection_closes_before_the_answer_has_given_up() {
 fn a_trunk_by_tls_is_called_on_a_stream_of_ours_and_known_only_inside_tls() {
     let mut settings = streams();
     settings.trunks[0].transport = Transport::Tls;
-    settings.trunks[0].address = "198.51.100.9:5061".parse().unwrap();
+    settings.trunks[0].servers[0].address = "198.51.100.9:5061".parse().unwrap();
     let mut rig = Rig::with(settings);
     let leg = rig.call(Endpoint::Trunk("pbx".into(), "200".to_owned()));
     let (flow, text) = rig.sent().remove(0);

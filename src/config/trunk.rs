@@ -1,0 +1,242 @@
+//! `[[trunk]]`: a PBX or provider, its servers, and how it wants to be spoken to.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::peers::Name;
+use super::reader::Section;
+use super::sections::pem;
+use super::{MediaTiming, TrunkTransport};
+use crate::id::TrunkName;
+use crate::masked::Secret;
+
+/// `[[trunk]]`
+#[derive(Clone, Debug)]
+pub struct TrunkConfig {
+    /// What the administrator calls it.
+    pub name: TrunkName,
+    /// Where INVITEs go, the first one first; not empty.
+    pub servers: Vec<ServerConfig>,
+    /// How they go.
+    pub transport: TrunkTransport,
+    /// The name its certificate must bear; `None`: its address.
+    pub tls_name: Option<String>,
+    /// Who may vouch for its certificate, PEM; `None`: the system's authorities.
+    pub ca: Option<PathBuf>,
+    /// Who may call us in its name; not empty.
+    pub sources: Vec<IpAddr>,
+    /// The host part of addresses there; `None`: the address of the server.
+    pub domain: Option<String>,
+    /// How we prove who we are.
+    pub login: Option<LoginConfig>,
+    /// Whether and how we register.
+    pub register: Option<RegisterConfig>,
+    /// How its servers are watched.
+    pub probe: ProbeConfig,
+    /// At most so many calls at once, both directions.
+    pub max_calls: Option<u32>,
+    /// At most so many new calls in a second, both directions.
+    pub max_calls_per_second: Option<u32>,
+    /// The administrator's word that nothing behind it reaches the public telephone network.
+    ///
+    /// Meta: no PSTN on any leg (calling/integration-patterns, reference §16.8).
+    pub voip_only: bool,
+    /// VoIP metrics of RTCP-XR are offered to it (RFC 3611 §4.7).
+    pub rtcp_xr: bool,
+    /// Who keeps time in its calls; `None`: as `[media]` says.
+    pub timing: Option<MediaTiming>,
+}
+
+/// One server of a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Lower ones are tried first.
+    pub priority: u16,
+    /// Its share of calls among servers of the same priority.
+    pub weight: u16,
+}
+
+/// `[trunk.login]`
+#[derive(Clone, Debug)]
+pub struct LoginConfig {
+    /// The user name that the trunk's digest knows.
+    pub user: String,
+    /// The password.
+    pub password: Secret<String>,
+}
+
+/// `[trunk.register]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterConfig {
+    /// The user part of our address there.
+    pub user: String,
+    /// How long a registration is asked for.
+    pub expires: Duration,
+}
+
+/// `[trunk.probe]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeConfig {
+    /// Whether OPTIONS are sent at all.
+    pub enabled: bool,
+    /// From one to the next.
+    pub every: Duration,
+    /// So many missing answers take a server out of service.
+    pub down_after: u32,
+    /// So many answers bring it back.
+    pub up_after: u32,
+}
+
+/// A trunk as far as it could be read.
+pub(super) struct TrunkDraft {
+    pub(super) name: Option<TrunkName>,
+    pub(super) sources: Option<Vec<IpAddr>>,
+    pub(super) voip_only: Option<bool>,
+    pub(super) registers: bool,
+    pub(super) config: Option<TrunkConfig>,
+}
+
+/// Priority and weight of the server that stands under `address`.
+const FIRST: (u16, u16) = (10, 100);
+
+/// `[[trunk]]`
+pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
+    let name = section.required::<Name>("name", "\"pbx\"").map(|it| TrunkName::from(it.0));
+    let servers = servers(section);
+    let sources = sources(section, servers.as_deref());
+    let transport = section.or("transport", TrunkTransport::Udp);
+    let tls_name = section.optional::<String>("tls_name", "\"pbx.example.com\"");
+    let ca = if section.has("ca") {
+        pem(section, "ca", "\"/etc/cordboard/pbx.pem\"").map(Some)
+    } else {
+        section.optional::<PathBuf>("ca", "\"/etc/cordboard/pbx.pem\"")
+    };
+    let domain = section.optional::<Name>("domain", "\"sip.example.net\"");
+    let login = if section.has("login") { section.part("login", login).map(Some) } else { Some(None) };
+    let account = login.as_ref().and_then(|it| it.as_ref()).map(|it| it.user.clone());
+    let registers = section.has("register");
+    let register =
+        if registers { section.part("register", |it| register(it, account)).map(Some) } else { Some(None) };
+    let probe = section.part("probe", probe);
+    let (max_calls, rate) = limits(section);
+    // Meta: no PSTN on any leg (calling/integration-patterns, reference §16.8). Only the
+    // administrator can know what is behind a trunk, so it has to be said.
+    let voip_only = section.or("voip_only", false);
+    let rtcp_xr = section.or("rtcp_xr", false);
+    let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
+    let config = (|| {
+        Some(TrunkConfig {
+            name: name.clone()?,
+            servers: servers?,
+            transport: transport?,
+            tls_name: tls_name?,
+            ca: ca?,
+            sources: sources.clone()?,
+            domain: domain?.map(|it| it.0),
+            login: login?,
+            register: register?,
+            probe: probe?,
+            max_calls: max_calls?,
+            max_calls_per_second: rate?,
+            voip_only: voip_only?,
+            rtcp_xr: rtcp_xr?,
+            timing: timing?,
+        })
+    })();
+    TrunkDraft { name, sources, voip_only, registers, config }
+}
+
+fn servers(section: &mut Section<'_, '_, '_>) -> Option<Vec<ServerConfig>> {
+    let first = section.required::<SocketAddr>("address", "\"192.168.1.20:5060\"");
+    let (priority, weight) = FIRST;
+    let mut servers = vec![ServerConfig { address: first?, priority, weight }];
+    for more in section.each("servers", server) {
+        servers.push(more?);
+    }
+    let twice =
+        servers.iter().enumerate().find(|(at, it)| servers[..*at].iter().any(|b| b.address == it.address));
+    if let Some((_, server)) = twice {
+        let problem = format!("{} stands twice", server.address);
+        section.fault_of("servers", problem, "name each server of a trunk once".to_owned());
+        return None;
+    }
+    Some(servers)
+}
+
+fn server(section: &mut Section<'_, '_, '_>) -> Option<ServerConfig> {
+    let address = section.required::<SocketAddr>("address", "\"192.168.1.21:5060\"");
+    let priority = section.or("priority", 20);
+    let limits = 0..=u32::from(u16::MAX);
+    let priority = section.within("priority", priority, &limits, "it has 16 bits (RFC 2782)");
+    let weight = section.or("weight", 100);
+    let weight = section.within("weight", weight, &limits, "it has 16 bits (RFC 2782)");
+    Some(ServerConfig {
+        address: address?,
+        priority: u16::try_from(priority?).ok()?,
+        weight: u16::try_from(weight?).ok()?,
+    })
+}
+
+fn sources(section: &mut Section<'_, '_, '_>, servers: Option<&[ServerConfig]>) -> Option<Vec<IpAddr>> {
+    if !section.has("sources") {
+        let mut default: Vec<IpAddr> =
+            servers.map_or_else(Vec::new, |it| it.iter().map(|it| it.address.ip()).collect());
+        default.sort_unstable();
+        default.dedup();
+        return section.optional::<IpAddr>("sources", "").and(Some(default));
+    }
+    let sources = section.list::<IpAddr>("sources", None, "[\"192.168.1.20\"]");
+    if sources.as_ref().is_some_and(Vec::is_empty) {
+        let remedy = "sources = [\"192.168.1.20\"]  (or leave it out: the addresses of its servers)";
+        let problem = "must not be empty: nobody could call from this trunk".to_owned();
+        section.fault_of("sources", problem, remedy.to_owned());
+    }
+    sources
+}
+
+fn login(section: &mut Section<'_, '_, '_>) -> Option<LoginConfig> {
+    let user = section.required::<String>("user", "\"acme\"");
+    let password = section.secret("password");
+    Some(LoginConfig { user: user?, password: password? })
+}
+
+fn register(section: &mut Section<'_, '_, '_>, account: Option<String>) -> Option<RegisterConfig> {
+    let user = section.optional::<String>("user", "\"acme\"")?.or(account);
+    let expires = section.or("expires", Duration::from_mins(10));
+    let limits = Duration::from_mins(1)..=Duration::from_hours(24);
+    let why = "a provider forgets us within it, or is asked for nothing";
+    let expires = section.within("expires", expires, &limits, why);
+    if user.is_none() {
+        let problem = "must be there, because the trunk has no login whose name could stand for it";
+        section.fault_of("user", problem.to_owned(), "register = { user = \"acme\" }".to_owned());
+    }
+    Some(RegisterConfig { user: user?, expires: expires? })
+}
+
+fn probe(section: &mut Section<'_, '_, '_>) -> Option<ProbeConfig> {
+    let enabled = section.or("enabled", true);
+    let every = section.or("every", Duration::from_secs(30));
+    let limits = Duration::from_secs(5)..=Duration::from_hours(1);
+    let every = section.within("every", every, &limits, "oftener is a load, seldomer finds nothing out");
+    let down_after = section.or("down_after", 3);
+    let down_after = section.within("down_after", down_after, &(1..=100), "it counts missing answers");
+    let up_after = section.or("up_after", 2);
+    let up_after = section.within("up_after", up_after, &(1..=100), "it counts answers");
+    Some(ProbeConfig { enabled: enabled?, every: every?, down_after: down_after?, up_after: up_after? })
+}
+
+fn limits(section: &mut Section<'_, '_, '_>) -> (Option<Option<u32>>, Option<Option<u32>>) {
+    let mut limit = |key: &'static str, example: &str| {
+        let limit = section.optional::<u32>(key, example)?;
+        if limit == Some(0) {
+            let remedy = format!("{key} = {example}, or leave it out for no limit");
+            section.fault_of(key, "no call would ever pass".to_owned(), remedy);
+            return None;
+        }
+        Some(limit)
+    };
+    (limit("max_calls", "30"), limit("max_calls_per_second", "10"))
+}

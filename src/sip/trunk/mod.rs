@@ -1,0 +1,124 @@
+//! Trunks: PBXs and providers that calls come from and go to, without a socket and without a clock.
+//!
+//! A trunk is one name for one or several servers. Calls to it go to the best server that is up, and to the next
+//! one when that fails; whether a server is up is learnt from OPTIONS. We may register with it, and prove by digest
+//! who we are; calls from it are known by their source address.
+
+mod challenge;
+mod gate;
+mod registration;
+mod servers;
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::flow::Transport;
+use crate::id::TrunkName;
+
+pub use challenge::{Login, Tried};
+pub use gate::TrunkLimits;
+pub use registration::{RegisterSettings, RegistrationFailure, RegistrationState};
+pub use servers::{ProbeSettings, ServerState, TrunkServer};
+
+pub(super) use challenge::{Next, Remembered};
+pub(super) use gate::Gate;
+pub(super) use registration::{Attempt, Registration, retry_after};
+pub(super) use servers::{Probed, Servers};
+
+/// A PBX or provider.
+#[derive(Clone, Debug)]
+pub struct TrunkPeer {
+    /// What the administrator calls it.
+    pub name: TrunkName,
+    /// Where calls to it are sent; not empty.
+    pub servers: Vec<TrunkServer>,
+    /// How they are sent. What comes from its addresses is the trunk's over every transport, but only inside TLS
+    /// if this is TLS.
+    pub transport: Transport,
+    /// Addresses whose calls are taken for the trunk's, without digest.
+    pub sources: Vec<IpAddr>,
+    /// The host part of our and its addresses there; by default the server's address.
+    pub domain: Option<String>,
+    /// How we prove who we are, if it asks.
+    pub login: Option<Login>,
+    /// Whether and how we register.
+    pub register: Option<RegisterSettings>,
+    /// Whether and how its servers are watched.
+    pub probe: Option<ProbeSettings>,
+    /// How many calls it takes.
+    pub limits: TrunkLimits,
+}
+
+impl TrunkPeer {
+    /// A trunk of one server that is known by its address and asks nothing.
+    #[must_use]
+    pub fn at(name: &str, address: SocketAddr) -> Self {
+        Self {
+            name: name.into(),
+            servers: vec![TrunkServer { address, priority: 10, weight: 100 }],
+            transport: Transport::Udp,
+            sources: vec![address.ip()],
+            domain: None,
+            login: None,
+            register: None,
+            probe: None,
+            limits: TrunkLimits::default(),
+        }
+    }
+}
+
+/// What changed about a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrunkChange {
+    /// A server answers again, or for the first time after it was missed.
+    ServerUp(SocketAddr),
+    /// A server has missed too many answers: no call goes there.
+    ServerDown(SocketAddr),
+    /// We are registered there.
+    Registered(SocketAddr),
+    /// We are not registered, or not any more.
+    NotRegistered(RegistrationFailure),
+    /// It refuses our credentials, though they answer its challenge.
+    LoginRefused,
+}
+
+/// What is known of a trunk at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrunkStatus {
+    /// Which.
+    pub name: TrunkName,
+    /// Its servers.
+    pub servers: Vec<(SocketAddr, ServerState)>,
+    /// Our registration; `None` if it needs none.
+    pub registration: Option<RegistrationState>,
+    /// It refuses our credentials.
+    pub login_refused: bool,
+    /// Calls up or being set up, both directions.
+    pub calls: u32,
+    /// Calls turned away because the trunk was full, both directions, since the start.
+    pub turned_away: u64,
+    /// Calls that went on to another server, since the start.
+    pub failovers: u64,
+}
+
+impl TrunkStatus {
+    /// Whether calls to it can be tried.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.servers.iter().any(|(_, state)| *state == ServerState::Up)
+    }
+
+    /// One word or two for an operator.
+    #[must_use]
+    pub fn as_text(&self) -> &'static str {
+        let some_down = self.servers.iter().any(|(_, state)| *state == ServerState::Down);
+        match self.registration {
+            _ if !self.is_usable() => "down",
+            _ if self.login_refused => "login refused",
+            Some(RegistrationState::Failed(_) | RegistrationState::Trying | RegistrationState::Ended) => {
+                "not registered"
+            }
+            _ if some_down => "up, a server is down",
+            _ => "up",
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Calls to trunks: to the best server that is up, and to the next one when that fails (call-handling rule 2).
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use crate::id::{LegId, TrunkName};
+use crate::time::Now;
+
+use super::super::caller_id::dialable;
+use super::super::message::uri::SipUri;
+use super::super::transaction::ClientKey;
+use super::leg::{Calling, Fork, Leg, Owner, Stage};
+use super::outbound::{Target, Wish};
+use super::{InviteRefusal, LegFailure, Timer, UserAgent};
+
+/// What is left to try of a call to a trunk.
+#[derive(Debug)]
+pub(super) struct NextServer {
+    trunk: usize,
+    number: String,
+    wish: Wish,
+    /// The servers that were not tried, the best first.
+    left: VecDeque<SocketAddr>,
+    /// The CSeq of the next INVITE: another server that shares a memory with the first takes it for a new one.
+    cseq: u32,
+}
+
+impl UserAgent {
+    /// Calls a number behind a trunk.
+    pub(super) fn invite_trunk(
+        &mut self,
+        now: Now,
+        name: &TrunkName,
+        number: String,
+        wish: Wish,
+    ) -> Result<LegId, InviteRefusal> {
+        let trunk = self.settings.trunks.iter().position(|it| it.name == *name);
+        let trunk = trunk.ok_or(InviteRefusal::Unknown)?;
+        let left: VecDeque<SocketAddr> = self.lines[trunk].servers.order(now.mono, &mut self.random).into();
+        if left.is_empty() {
+            return Err(InviteRefusal::TrunkDown);
+        }
+        self.enter_trunk(now, trunk)?;
+        let leg = self.next_leg();
+        let (call_id, local_tag) = (self.random.hex(16), self.random.hex(8));
+        let next = Some(Box::new(NextServer { trunk, number, wish, left, cseq: 1 }));
+        let calling = Calling {
+            forks: 1,
+            open: Vec::new(),
+            cancelled: false,
+            failure: None,
+            no_provisional: None,
+            next,
+        };
+        self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
+        let stage = Stage::Calling(calling);
+        self.legs.insert(leg, Leg { call_id, local_tag, phone: None, trunk: Some(trunk), stage });
+        self.send_to_next_server(now, leg);
+        Ok(leg)
+    }
+
+    /// Goes on to the next server after a failure that is the server's own; `false`: the call has failed.
+    ///
+    /// What the called side itself has decided (busy, declined, not found) is no reason to ask elsewhere.
+    pub(super) fn try_next_server(&mut self, now: Now, leg: LegId, failure: LegFailure) -> bool {
+        let servers_fault = match failure {
+            LegFailure::Status(408 | 500..600)
+            | LegFailure::Timeout
+            | LegFailure::Unreachable
+            | LegFailure::NoProvisional => true,
+            LegFailure::Status(_) | LegFailure::Cancelled => false,
+        };
+        if !servers_fault || !self.send_to_next_server(now, leg) {
+            return false;
+        }
+        let trunk = self.legs.get(&leg).and_then(|leg| leg.trunk);
+        if let Some(line) = trunk.and_then(|at| self.lines.get_mut(at)) {
+            line.failovers += 1;
+        }
+        tracing::info!(%leg, ?failure, "a trunk's server failed a call, the next one is asked");
+        true
+    }
+
+    fn send_to_next_server(&mut self, now: Now, leg: LegId) -> bool {
+        let Some(state) = self.legs.get_mut(&leg) else { return false };
+        let Stage::Calling(Calling { next: Some(next), .. }) = &mut state.stage else { return false };
+        let Some(server) = next.left.pop_front() else { return false };
+        let cseq = next.cseq;
+        next.cseq += 1;
+        let ids = (state.call_id.clone(), state.local_tag.clone());
+        let Some(Leg { stage: Stage::Calling(Calling { next: Some(next), .. }), .. }) = self.legs.get(&leg)
+        else {
+            return false;
+        };
+        let trunk = next.trunk;
+        let target = self.trunk_target(trunk, &next.number, server);
+        let request = self.build_invite(&next.wish, &target, (&ids.0, &ids.1), cseq);
+        let branch = self.new_branch();
+        let owner = Owner::Invite(Fork::new(leg, false));
+        let key = self.send_as(now, target.flow, request, owner, branch, Some(trunk));
+        let until = now.mono + self.settings.no_provisional;
+        if let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) {
+            calling.open = vec![key];
+            calling.no_provisional = Some(until);
+        }
+        self.schedule.set(&Timer::Leg(leg), Some(until));
+        true
+    }
+
+    fn trunk_target(&self, trunk: usize, number: &str, server: SocketAddr) -> Target {
+        let peer = &self.settings.trunks[trunk];
+        let host = peer.domain.clone().unwrap_or_else(|| server.to_string());
+        let uri = format!("sip:{}@{host}", dialable(number));
+        let uri = match peer.transport.in_uri() {
+            Some(word) => format!("{uri};transport={word}"),
+            None => uri,
+        };
+        let flow = self.settings.flow_to(peer.transport, server);
+        Target { to: format!("<{uri}>"), uri, flow, pinned: false }
+    }
+
+    /// The server that a request went to has let us down.
+    pub(super) fn shun_server_of(&mut self, now: Now, key: &ClientKey) {
+        let Some(sent) = self.sent.get(key) else { return };
+        let (remote, Some(at)) = (sent.flow.remote, sent.trunk) else { return };
+        self.lines[at].servers.disappointed(now.mono, remote, None);
+        self.schedule_trunk(at);
+    }
+
+    /// Where a trunk that we register with shall send its calls; the same for all its servers.
+    pub(super) fn own_uri(&self, trunk: usize) -> Option<SipUri> {
+        let peer = self.settings.trunks.get(trunk)?;
+        let user = dialable(&peer.register.as_ref()?.user);
+        let flow = self.settings.flow_to(peer.transport, peer.servers.first()?.address);
+        let own = self.contact(flow, "sip:");
+        SipUri::parse(&own.trim_matches(['<', '>']).replacen("sip:", &format!("sip:{user}@"), 1))
+    }
+}
+
+impl NextServer {
+    /// An INVITE with that number was sent.
+    pub(super) fn counted(&mut self, number: u32) {
+        self.cseq = self.cseq.max(number + 1);
+    }
+}
