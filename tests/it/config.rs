@@ -20,6 +20,7 @@ impl Surroundings for Desk {
             Some("/run/credentials/phone-1001" | "/etc/cordboard/ha1" | "/etc/cordboard/open") => {
                 Ok(format!("{HA1}\n"))
             }
+            Some("/etc/cordboard/secrets/trunk-pbx") => Ok("pa55\n".to_owned()),
             Some("/etc/cordboard/empty") => Ok("\n".to_owned()),
             Some(path) if path.ends_with(".pem") => Ok("-----BEGIN CERTIFICATE-----".to_owned()),
             Some(path) if path.starts_with("/run/credentials/") => Ok("swordfish".to_owned()),
@@ -399,6 +400,29 @@ fn the_store_is_found_without_the_secrets() {
         faults.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(),
         ["store.synchronous", "number[1].label"]
     );
+}
+
+#[test]
+fn a_trunk_has_servers_a_login_a_registration_and_limits_and_each_mistake_is_named() {
+    let config = parse(&everything_written()).0.expect("good");
+    let trunk = &config.trunks[0];
+    let servers: Vec<_> = trunk.servers.iter().map(|it| (it.priority, it.weight)).collect();
+    assert_eq!(servers, [(10, 100), (20, 100)]);
+    assert_eq!(trunk.login.as_ref().map(|it| it.password.expose().as_str()), Some("pa55"));
+    assert_eq!(trunk.register.as_ref().map(|it| it.user.as_str()), Some("acme"));
+    assert_eq!((trunk.max_calls, trunk.max_calls_per_second), (Some(30), Some(10)));
+    let at = "[[trunk]]\n";
+    let (_, said) = only_fault(at, "[[trunk]]\nregister = { expires = \"10m\" }\n");
+    assert!(said.starts_with("trunk[1].register.user: must be there"), "{said}");
+    let (_, said) = only_fault(at, "[[trunk]]\nregister = { user = \"a\", expires = \"5s\" }\n");
+    assert!(said.starts_with("trunk[1].register.expires: \"5s\" is outside"), "{said}");
+    let (_, said) = only_fault(at, "[[trunk]]\nmax_calls = 0\n");
+    assert!(said.starts_with("trunk[1].max_calls: no call would ever pass"), "{said}");
+    let (_, said) = only_fault(at, "[[trunk]]\nservers = [{ address = \"192.168.1.20:5060\" }]\n");
+    assert!(said.starts_with("trunk[1].servers: 192.168.1.20:5060 stands twice"), "{said}");
+    let (_, said) =
+        only_fault(at, "[[trunk]]\nservers = [{ address = \"192.168.1.21:5060\", weigth = 1 }]\n");
+    assert!(said.contains("trunk[1].servers[1].weigth") && said.contains("did you mean weight?"), "{said}");
 }
 
 #[test]
