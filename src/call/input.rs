@@ -198,6 +198,8 @@ pub enum Input {
     PhoneHungUp(Fork),
     /// The phone never confirmed our 200.
     PhoneAckMissed,
+    /// Nobody refreshed the phone's session (RFC 4028); its BYE is already out.
+    PhoneExpired,
     /// The phone offers a new session (hold, refresh, codec), or asks for our offer.
     PhoneReoffered(Option<String>),
     /// The phone answered the offer that we made in a 200.
@@ -247,6 +249,7 @@ impl Input {
             Self::PhoneCancelled => "phone cancelled",
             Self::PhoneHungUp(_) => "phone hung up",
             Self::PhoneAckMissed => "phone's ack missed",
+            Self::PhoneExpired => "phone's session expired",
             Self::PhoneReoffered(_) => "phone re-offered",
             Self::PhoneReanswered(_) => "phone re-answered",
             Self::Ordered(_) => "ordered",

@@ -218,6 +218,7 @@ impl Call {
             Input::Ordered(Order::Stop) => common.end(now, HangupCause::Stopping),
             Input::Ordered(Order::Panic) => common.end(now, HangupCause::Panic),
             Input::PhoneAckMissed => common.end(now, HangupCause::PhoneLost),
+            Input::PhoneExpired => common.end(now, HangupCause::SessionExpired),
             Input::PhoneConfirmed(dialog) => common.push(Output::SaveDialog(dialog)),
             Input::PhoneCancelled => {
                 common.set_leg(Fork(0), LegState::Gone);

@@ -25,5 +25,5 @@ pub use transaction::Timers;
 pub use trunk::{TrunkChange, TrunkPeer, TrunkStatus};
 pub use user_agent::{
     Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Listener, PhoneAccount,
-    Reason, Refusal, Settings, SipFigures, UserAgent,
+    Reason, Referral, ReferralId, Refusal, Replaces, Settings, SipFigures, Telling, UserAgent,
 };

@@ -38,6 +38,8 @@ pub enum HangupCause {
     PhoneMediaRefused,
     /// The phone answered and then fell silent in signalling: no ACK.
     PhoneLost,
+    /// The phone is no longer heard of: nobody refreshed the session (RFC 4028).
+    SessionExpired,
     /// The user called at the same moment; the phone talks on that call.
     Crossed,
     /// A rule forbids the call.
@@ -148,6 +150,7 @@ impl HangupCause {
             Self::PhoneFailed,
             Self::PhoneMediaRefused,
             Self::PhoneLost,
+            Self::SessionExpired,
             Self::Crossed,
             Self::NotDialable,
             Self::NotAllowed,

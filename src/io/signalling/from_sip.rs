@@ -28,7 +28,7 @@ struct Dial {
 impl Switchboard {
     pub(super) fn handle_sip_event(&mut self, now: Now, event: Event) {
         match event {
-            Event::Invited { leg, from, dialled, sdp, call_id } => {
+            Event::Invited { leg, from, dialled, sdp, call_id, replaces: _ } => {
                 let endpoint = match from.origin {
                     CallerOrigin::Phone(name) => Endpoint::Phone(name),
                     CallerOrigin::Trunk(name) => Endpoint::Trunk(name, from.number),
@@ -38,6 +38,9 @@ impl Switchboard {
             }
             Event::Reoffered { leg, .. } if !self.by_leg.contains_key(&leg) => {
                 self.parts.agent.answer_reoffer(now, leg, Err(481));
+            }
+            Event::Referred { leg, referral } => {
+                self.parts.agent.answer_referral(now, leg, referral.id, Err(603));
             }
             Event::Digit { leg, digit, millis } => {
                 if let Some((id, _)) = self.by_leg.get(&leg) {
@@ -56,7 +59,9 @@ impl Switchboard {
             | Event::HungUp { leg, .. }
             | Event::AckTimeout { leg }
             | Event::Reoffered { leg, .. }
-            | Event::Reanswered { leg, .. } => {
+            | Event::Reanswered { leg, .. }
+            | Event::ReofferRefused { leg, .. }
+            | Event::Expired { leg } => {
                 let known = self.by_leg.get(&leg).copied();
                 if let Some((id, fork)) = known
                     && let Some(input) = translate::from_sip(fork, event)

@@ -50,7 +50,10 @@ pub fn from_sip(fork: Fork, event: Event) -> Option<Input> {
         Event::AckTimeout { .. } => Input::PhoneAckMissed,
         Event::Reoffered { sdp, .. } => Input::PhoneReoffered(sdp),
         Event::Reanswered { sdp, .. } => Input::PhoneReanswered(sdp),
+        Event::Expired { .. } => Input::PhoneExpired,
         Event::Invited { .. }
+        | Event::ReofferRefused { .. }
+        | Event::Referred { .. }
         | Event::Digit { .. }
         | Event::Registered { .. }
         | Event::Trunk { .. }

@@ -32,13 +32,19 @@ pub enum Method {
     Info,
     /// UPDATE (RFC 3311)
     Update,
-    /// A method of a registered extension that this product does not offer (REFER, MESSAGE, …).
+    /// PRACK (RFC 3262)
+    Prack,
+    /// REFER (RFC 3515)
+    Refer,
+    /// NOTIFY (RFC 6665)
+    Notify,
+    /// A method of a registered extension that this product does not offer (MESSAGE, PUBLISH, …).
     Known(&'static str),
     /// Anything else, as written.
     Other(String),
 }
 
-const KNOWN: [&str; 6] = ["PRACK", "REFER", "SUBSCRIBE", "NOTIFY", "MESSAGE", "PUBLISH"];
+const KNOWN: [&str; 3] = ["SUBSCRIBE", "MESSAGE", "PUBLISH"];
 
 impl Method {
     /// Reads a method; the caller has checked that it is a token.
@@ -53,6 +59,9 @@ impl Method {
             "OPTIONS" => Self::Options,
             "INFO" => Self::Info,
             "UPDATE" => Self::Update,
+            "PRACK" => Self::Prack,
+            "REFER" => Self::Refer,
+            "NOTIFY" => Self::Notify,
             _ => KNOWN
                 .into_iter()
                 .find(|known| *known == text)
@@ -72,6 +81,9 @@ impl Method {
             Self::Options => "OPTIONS",
             Self::Info => "INFO",
             Self::Update => "UPDATE",
+            Self::Prack => "PRACK",
+            Self::Refer => "REFER",
+            Self::Notify => "NOTIFY",
             Self::Known(text) => text,
             Self::Other(text) => text,
         }

@@ -81,7 +81,13 @@ names! {
     Event "Event" "o",
     ReferTo "Refer-To" "r",
     ReferredBy "Referred-By" "b",
+    ReferSub "Refer-Sub" "",
+    Replaces "Replaces" "",
+    SubscriptionState "Subscription-State" "",
     SessionExpires "Session-Expires" "x",
+    MinSe "Min-SE" "",
+    RSeq "RSeq" "",
+    RAck "RAck" "",
 }
 
 /// Whether `text` is a token (RFC 3261 §25.1), not empty.

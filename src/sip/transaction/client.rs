@@ -185,7 +185,8 @@ impl Client {
 }
 
 /// The ACK of a refused INVITE: the INVITE's Request-URI, Via, Route and From, the answer's To (RFC 3261 §17.1.1.3).
-fn ack_of(invite: &Request, head: &Head) -> Request {
+#[must_use]
+pub fn ack_of(invite: &Request, head: &Head) -> Request {
     let mut ack = like(invite, Method::Ack, &head.cseq.number.to_string());
     ack.headers.set(Name::To, head.to.to_string());
     ack

@@ -119,6 +119,7 @@ impl UserAgent {
             }
             Some(Leg { stage: Stage::Up(up), .. }) => {
                 up.dialog.local_cseq = up.dialog.local_cseq.max(number);
+                up.change.sent_again(key, &again);
             }
             _ => {}
         }

@@ -10,6 +10,7 @@ use super::super::dialog::DialogSnapshot;
 use super::super::message::FaultKind;
 use super::super::message::uri::{quote, unquote};
 use super::super::trunk::TrunkChange;
+use super::refer::Referral;
 
 /// Who a call comes from, as the called phone shows it.
 #[derive(Clone, PartialEq, Eq)]
@@ -205,6 +206,8 @@ pub enum Event {
         sdp: Option<String>,
         /// The Call-ID, for records.
         call_id: String,
+        /// The leg whose place it takes (RFC 3891); that one is for us to end.
+        replaces: Option<LegId>,
     },
     /// Our 200 was acknowledged.
     Confirmed {
@@ -237,12 +240,31 @@ pub enum Event {
         /// The offer.
         sdp: Option<String>,
     },
-    /// The ACK brought the answer to an offer in our 200.
+    /// The answer to an offer of ours: in the ACK of our 200, or in the 200 to our re-INVITE.
     Reanswered {
         /// Which call.
         leg: LegId,
         /// The answer.
         sdp: String,
+    },
+    /// Our offer within the call was not taken; the old session stays.
+    ReofferRefused {
+        /// Which call.
+        leg: LegId,
+        /// 400 to 699.
+        status: u16,
+    },
+    /// The far end wants the call to be transferred. Ask for `answer_referral`.
+    Referred {
+        /// Which call.
+        leg: LegId,
+        /// Where to.
+        referral: Referral,
+    },
+    /// Nobody refreshed the session (RFC 4028); BYE is sent, the leg is gone.
+    Expired {
+        /// Which call.
+        leg: LegId,
     },
     /// A digit by INFO.
     Digit {
@@ -290,6 +312,9 @@ impl fmt::Debug for Event {
             Self::AckTimeout { leg } => write!(f, "AckTimeout({leg})"),
             Self::Reoffered { leg, sdp } => write!(f, "Reoffered({leg}, sdp: {})", sdp.is_some()),
             Self::Reanswered { leg, .. } => write!(f, "Reanswered({leg})"),
+            Self::ReofferRefused { leg, status } => write!(f, "ReofferRefused({leg}, {status})"),
+            Self::Referred { leg, referral } => write!(f, "Referred({leg}, {referral:?})"),
+            Self::Expired { leg } => write!(f, "Expired({leg})"),
             Self::Digit { leg, .. } => write!(f, "Digit({leg})"),
             Self::Registered { phone } => write!(f, "Registered({phone})"),
             Self::Unregistered { phone } => write!(f, "Unregistered({phone})"),
@@ -325,6 +350,8 @@ pub struct SipFigures {
     pub resent: u64,
     /// Our answers to a call that were never acknowledged.
     pub ack_timeouts: u64,
+    /// Calls ended because nobody refreshed their session.
+    pub expired_sessions: u64,
     /// Live bindings now.
     pub bindings: usize,
     /// Calls now.

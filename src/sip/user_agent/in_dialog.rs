@@ -34,10 +34,7 @@ impl UserAgent {
             }
             Some(Stage::Up(up)) => {
                 let mut dialog = up.dialog.clone();
-                let pending = up.reoffer.take();
-                if let Some((incoming, server)) = pending {
-                    self.end_reoffer(now, &incoming, &server);
-                }
+                self.end_pending(now, leg);
                 self.bye(now, &mut dialog, reason);
                 self.remove_leg(leg);
             }
@@ -81,6 +78,9 @@ impl UserAgent {
             Some(Stage::Called(_)) if incoming.request.method == Method::Bye => {
                 return self.bye_before_answer(now, leg, &incoming);
             }
+            Some(Stage::Called(_)) if incoming.request.method == Method::Prack => {
+                return self.handle_prack(now, leg, &incoming);
+            }
             // An early dialog: whatever it wants has to wait until the call is answered.
             _ => {
                 return if incoming.request.method == Method::Options {
@@ -102,6 +102,9 @@ impl UserAgent {
             Method::Invite | Method::Update => self.handle_reoffer(now, leg, incoming),
             Method::Info => self.handle_info(now, leg, &incoming),
             Method::Options => self.answer_options(&incoming),
+            Method::Refer => self.handle_refer(leg, incoming),
+            // It confirms ringing that our 200 has overtaken.
+            Method::Prack => self.answer_stateless(&incoming, 200, "OK", Vec::new()),
             _ => self.answer_stateless(&incoming, 405, "Method Not Allowed", Vec::new()),
         }
     }
@@ -116,16 +119,19 @@ impl UserAgent {
     fn handle_bye(&mut self, now: Now, leg: LegId, incoming: &Incoming) {
         let Some(key) = self.begin(incoming) else { return };
         self.respond(now, &key, &incoming.answer(200, "OK", ""));
-        let pending = match self.legs.get_mut(&leg).map(|leg| &mut leg.stage) {
-            Some(Stage::Up(up)) => up.reoffer.take(),
-            _ => None,
-        };
-        if let Some((reoffer, server)) = pending {
-            self.end_reoffer(now, &reoffer, &server);
-        }
+        self.end_pending(now, leg);
         self.remove_leg(leg);
         let reason = incoming.request.headers.get(&Name::Reason).map(Reason::text_of);
         self.events.push_back(Event::HungUp { leg, reason });
+    }
+
+    /// Requests of theirs that wait for us will not be answered as they wished: the call is over.
+    pub(super) fn end_pending(&mut self, now: Now, leg: LegId) {
+        let Some(Leg { stage: Stage::Up(up), .. }) = self.legs.get_mut(&leg) else { return };
+        let (reoffer, referrals) = (up.reoffer.take(), up.take_referrals());
+        for (incoming, server) in reoffer.into_iter().chain(referrals) {
+            self.end_reoffer(now, &incoming, &server);
+        }
     }
 
     /// A caller may end an early dialog by BYE instead of CANCEL (RFC 3261 §15).
@@ -171,36 +177,48 @@ impl UserAgent {
             return;
         }
         let Some(unacked) = up.unacked.take() else { return };
-        self.schedule.set(&Timer::Leg(leg), None);
         if unacked.initial {
             let dialog = up.dialog.snapshot();
             self.events.push_back(Event::Confirmed { leg, dialog });
         }
         let answer = sdp_of(&incoming.request.headers, &incoming.request.body);
         if let Some(sdp) = answer.filter(|_| unacked.offered) {
+            up.heard = Some(sdp.clone());
             self.events.push_back(Event::Reanswered { leg, sdp });
         }
         if let Some(reason) = up.hang_up.take() {
-            self.hang_up(now, leg, reason);
+            return self.hang_up(now, leg, reason);
         }
+        self.advance_change(now, leg);
+        self.rearm(leg);
     }
 
     pub(super) fn tick_leg(&mut self, now: Now, leg: LegId) {
         match self.legs.get_mut(&leg).map(|leg| &mut leg.stage) {
             None => {}
             Some(Stage::Calling(_)) => self.give_up(now, leg),
-            Some(Stage::Called(_)) => self.ring_again(now, leg),
+            Some(Stage::Called(_)) => {
+                self.ring_again(now, leg);
+                self.tick_progress(now, leg);
+                self.rearm(leg);
+            }
             Some(Stage::Up(up)) => {
-                let Some(unacked) = &mut up.unacked else { return };
-                if now.mono >= unacked.deadline {
+                let overdue = up.unacked.as_ref().is_some_and(|unacked| now.mono >= unacked.deadline);
+                let expired = up.session.is_some_and(|session| now.mono >= session.expires_at);
+                let due = up.unacked.as_mut().and_then(|unacked| {
+                    unacked.resend.take(now.mono).then(|| (unacked.to, unacked.bytes.clone()))
+                });
+                if overdue {
                     return self.ack_timed_out(now, leg);
                 }
-                let due = unacked.resend.take(now.mono).then(|| (unacked.to, unacked.bytes.clone()));
+                if expired {
+                    return self.end_session(now, leg);
+                }
                 if let Some((to, bytes)) = due {
                     self.transmit(to, bytes);
                 }
-                let timeout = self.legs.get(&leg).and_then(Leg::poll_timeout);
-                self.schedule.set(&Timer::Leg(leg), timeout);
+                self.advance_change(now, leg);
+                self.rearm(leg);
             }
         }
     }

@@ -9,9 +9,11 @@ use super::super::dialog::Dialog;
 use super::super::message::uri::{quote, user_of};
 use super::super::message::{Method, Name, NameAddr, Response, sdp_of};
 use super::super::transaction::{Resend, ServerKey};
+use super::change::CallIdOf;
 use super::incoming::Incoming;
 use super::leg::{Called, Leg, RINGING_EVERY, Stage, Unacked, Up};
-use super::{ALLOW, Caller, CallerOrigin, Event, Refusal, Timer, UserAgent};
+use super::reliable::Progress;
+use super::{ALLOW, Caller, CallerOrigin, Event, Refusal, SUPPORTED, UserAgent};
 
 impl UserAgent {
     /// A new call: who is it, 100, and the event.
@@ -30,6 +32,10 @@ impl UserAgent {
         if self.legs.len() >= self.settings.max_legs {
             return self.refuse_overload(&incoming);
         }
+        let replaces = match self.replaced_by(&incoming.request.headers) {
+            Ok(replaces) => replaces,
+            Err((status, phrase)) => return self.answer_stateless(&incoming, status, phrase, Vec::new()),
+        };
         if trunk.is_some_and(|at| self.enter_trunk(now, at).is_err()) {
             return self.refuse_overload(&incoming);
         }
@@ -51,16 +57,23 @@ impl UserAgent {
             dialled: self.dialled_from(trunk, &incoming.request),
             sdp: sdp_of(&incoming.request.headers, &incoming.request.body),
             call_id: call_id.clone(),
+            replaces,
         };
         self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
-        let called = Called { invite: incoming, server, pinned: phone.is_some(), ringing: None };
+        let progress = Progress::new(&incoming.request);
+        let called = Called { invite: incoming, server, pinned: phone.is_some(), ringing: None, progress };
         let stage = Stage::Called(Box::new(called));
         self.legs.insert(leg, Leg { call_id, local_tag, phone, trunk, stage });
         self.events.push_back(event);
     }
 
     /// Tells the caller that it rings (180), or lets it hear something (183 with a session description).
+    ///
+    /// A caller that takes reliable answers gets early media so, one that requires them everything (RFC 3262).
     pub fn ring(&mut self, now: Now, leg: LegId, sdp: Option<String>) {
+        if self.ring_reliably(now, leg, sdp.as_ref()) {
+            return;
+        }
         let (status, phrase) = if sdp.is_some() { (183, "Session Progress") } else { (180, "Ringing") };
         let Some((server, mut response)) = self.answer_to_invite(leg, status, phrase) else { return };
         add_body(&mut response, sdp);
@@ -69,31 +82,36 @@ impl UserAgent {
         if let Some(Leg { stage: Stage::Called(called), .. }) = self.legs.get_mut(&leg) {
             called.ringing = Some((bytes, at));
         }
-        self.schedule.set(&Timer::Leg(leg), Some(at));
+        self.rearm(leg);
     }
 
     /// Answers the call; the 200 is repeated until it is acknowledged.
     pub fn accept(&mut self, now: Now, leg: LegId, sdp: String) {
+        if self.accept_waits(leg, &sdp) {
+            return;
+        }
         let Some((server, mut response)) = self.answer_to_invite(leg, 200, "OK") else { return };
         response.headers.push(Name::Allow, ALLOW);
+        response.headers.push(Name::Supported, SUPPORTED);
         response.headers.push(Name::Server, self.settings.product.clone());
-        add_body(&mut response, Some(sdp));
+        let Some(Leg { stage: Stage::Called(called), .. }) = self.legs.get(&leg) else { return };
+        let session = self.settings.grant_session(now, &called.invite.request, &mut response);
+        add_body(&mut response, called.still_to_say(sdp.clone()));
         let bytes = self.respond(now, &server, &response);
         let Some(state) = self.legs.get_mut(&leg) else { return };
         let Stage::Called(called) = &state.stage else { return };
         let invite = &called.invite;
-        let mut up = Up::new(Dialog::from_invite(
-            &invite.request,
-            &invite.head,
-            &state.local_tag,
-            invite.flow,
-            called.pinned,
-        ));
-        let offered = sdp_of(&invite.request.headers, &invite.request.body).is_none();
+        let headers = &invite.request.headers;
+        let dialog =
+            Dialog::from_invite(&invite.request, &invite.head, &state.local_tag, invite.flow, called.pinned);
+        let mut up = Up::new(dialog, CallIdOf::Them, headers);
+        up.said = Some(sdp);
+        up.heard = sdp_of(headers, &invite.request.body);
+        up.session = session;
+        let offered = up.heard.is_none();
         up.unacked = Some(self.settings.unacked(now.mono, invite, bytes, true, offered));
         state.stage = Stage::Up(Box::new(up));
-        let timeout = state.poll_timeout();
-        self.schedule.set(&Timer::Leg(leg), timeout);
+        self.rearm(leg);
     }
 
     /// Refuses the call; the leg is gone.
@@ -118,7 +136,12 @@ impl UserAgent {
     }
 
     /// The start of an answer to an INVITE that was not finally answered.
-    fn answer_to_invite(&self, leg: LegId, status: u16, phrase: &str) -> Option<(ServerKey, Response)> {
+    pub(super) fn answer_to_invite(
+        &self,
+        leg: LegId,
+        status: u16,
+        phrase: &str,
+    ) -> Option<(ServerKey, Response)> {
         let state = self.legs.get(&leg)?;
         let Stage::Called(called) = &state.stage else { return None };
         let phrase = phrase.replace(['\r', '\n'], " ");
@@ -160,10 +183,9 @@ impl UserAgent {
     /// Sends ringing once more.
     pub(super) fn ring_again(&mut self, now: Now, leg: LegId) {
         let Some(Leg { stage: Stage::Called(called), .. }) = self.legs.get_mut(&leg) else { return };
-        let Some((bytes, at)) = &mut called.ringing else { return };
+        let Some((bytes, at)) = called.ringing.as_mut().filter(|(_, at)| *at <= now.mono) else { return };
         *at = now.mono + RINGING_EVERY;
-        let (bytes, at, to) = (bytes.clone(), *at, called.invite.answer_to());
-        self.schedule.set(&Timer::Leg(leg), Some(at));
+        let (bytes, to) = (bytes.clone(), called.invite.answer_to());
         self.transmit(to, bytes);
     }
 }

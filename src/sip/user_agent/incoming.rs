@@ -1,5 +1,6 @@
 //! Requests as they come: what every one is checked for, and answers that need no memory (RFC 3261 §8.2).
 
+use crate::id::LegId;
 use crate::time::Now;
 
 use super::super::flow::{Flow, Transport};
@@ -7,7 +8,8 @@ use super::super::message::{
     Fault, FaultKind, Head, Headers, Method, Name, NameAddr, Request, Response, SipUri, Via, media_type_of,
 };
 use super::super::transaction::{Server, ServerKey, merge_key};
-use super::{ALLOW, Answering, Timer, UserAgent};
+use super::leg::Stage;
+use super::{ALLOW, Answering, SUPPORTED, Timer, UserAgent};
 
 /// A request with where it came from.
 #[derive(Clone, Debug)]
@@ -184,6 +186,8 @@ impl UserAgent {
             Method::Options => self.answer_options(&incoming),
             Method::Register => self.handle_register(now, &incoming),
             Method::Invite => self.handle_invite(now, incoming),
+            // A call that nobody is in: REFER out of the blue would let anybody make us call.
+            Method::Refer => self.answer_stateless(&incoming, 403, "Only Inside A Call", Vec::new()),
             _ => self.answer_stateless(&incoming, 481, "Call/Transaction Does Not Exist", Vec::new()),
         }
     }
@@ -194,7 +198,7 @@ impl UserAgent {
         let allow = || vec![(Name::Allow, ALLOW.to_owned())];
         match request.method {
             Method::Other(_) => return Objection::new(501, "Not Implemented", allow()),
-            Method::Known(_) => return Objection::new(405, "Method Not Allowed", allow()),
+            Method::Known(_) | Method::Notify => return Objection::new(405, "Method Not Allowed", allow()),
             _ => {}
         }
         let scheme = request.uri.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
@@ -206,12 +210,17 @@ impl UserAgent {
         if spent && request.method != Method::Options {
             return Objection::new(483, "Too Many Hops", Vec::new());
         }
-        let required = headers.words(&Name::Require);
+        let ours: Vec<&str> = SUPPORTED.split(", ").collect();
+        let mut required = headers.words(&Name::Require);
+        required.retain(|tag| !ours.contains(&tag.as_str()));
         // A BYE ends the call whatever it asks for besides.
         if !required.is_empty() && request.method != Method::Bye {
             return Objection::new(420, "Bad Extension", vec![(Name::Unsupported, required.join(", "))]);
         }
         if matches!(request.method, Method::Invite | Method::Update) {
+            if let Some(least) = self.settings.too_brief(request) {
+                return Objection::new(422, "Session Interval Too Small", vec![(Name::MinSe, least)]);
+            }
             return objection_to_body(request);
         }
         None
@@ -222,10 +231,18 @@ impl UserAgent {
         let headers = vec![
             (Name::Allow, ALLOW.to_owned()),
             (Name::Accept, "application/sdp".to_owned()),
-            (Name::Supported, String::new()),
+            (Name::Supported, SUPPORTED.to_owned()),
             (Name::Server, self.settings.product.clone()),
         ];
         self.answer_stateless(incoming, 200, "OK", headers);
+    }
+
+    /// Our Contact within a call that is up.
+    pub(super) fn contact_in(&self, leg: LegId) -> String {
+        match self.legs.get(&leg).map(|leg| &leg.stage) {
+            Some(Stage::Up(up)) => self.contact(up.dialog.next_hop(), &up.dialog.remote_target),
+            _ => format!("<sip:{}>", self.settings.advertised),
+        }
     }
 
     /// Our Contact for a peer on `flow` that is addressed by `uri`: who is called by `sips:` calls back the same way

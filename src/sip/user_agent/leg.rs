@@ -6,10 +6,15 @@ use crate::id::{LegId, PhoneName};
 
 use super::super::dialog::Dialog;
 use super::super::flow::Flow;
+use super::super::message::Headers;
 use super::super::transaction::{ClientKey, Resend, ServerKey};
+use super::change::{CallIdOf, OurChange, SentAck, Updates};
 use super::event::{LegFailure, Reason};
 use super::failover::NextServer;
 use super::incoming::Incoming;
+use super::refer::Told;
+use super::reliable::{Place, Progress};
+use super::session::SessionTimer;
 
 /// Whose request it is.
 #[derive(Debug)]
@@ -20,7 +25,9 @@ pub(super) enum Owner {
     Register(usize),
     /// An OPTIONS to a server of that trunk.
     Probe(usize),
-    /// BYE or CANCEL: nobody waits for the answer.
+    /// A re-INVITE or UPDATE; with the ACK of its 2xx.
+    Change { leg: LegId, ack: SentAck },
+    /// BYE, CANCEL, PRACK, NOTIFY: nobody waits for the answer.
     Nobody,
 }
 
@@ -35,11 +42,23 @@ pub(super) struct Fork {
     pub(super) acks: Vec<(String, Flow, Vec<u8>)>,
     /// The last session description of a provisional answer.
     pub(super) early: Option<String>,
+    /// Where reliable provisional answers came from.
+    pub(super) places: Vec<Place>,
+    /// How often the INVITE was sent anew because a session timer was too short.
+    pub(super) retries: u8,
 }
 
 impl Fork {
     pub(super) const fn new(leg: LegId, pinned: bool) -> Self {
-        Self { leg, cancel: Cancel::Unwanted, pinned, acks: Vec::new(), early: None }
+        Self {
+            leg,
+            cancel: Cancel::Unwanted,
+            pinned,
+            acks: Vec::new(),
+            early: None,
+            places: Vec::new(),
+            retries: 0,
+        }
     }
 }
 
@@ -94,6 +113,8 @@ pub(super) struct Called {
     pub(super) pinned: bool,
     /// The last ringing answer and when it is repeated: a lost 180 is a silent phone.
     pub(super) ringing: Option<(Vec<u8>, Instant)>,
+    /// What the caller was told reliably.
+    pub(super) progress: Progress,
 }
 
 /// How often ringing is repeated (RFC 3261 §13.3.1.1).
@@ -109,11 +130,44 @@ pub(super) struct Up {
     pub(super) reoffer: Option<(Incoming, ServerKey)>,
     /// BYE as soon as the ACK is there (RFC 3261 §15).
     pub(super) hang_up: Option<Option<Reason>>,
+    /// What we described last.
+    pub(super) said: Option<String>,
+    /// What they described last.
+    pub(super) heard: Option<String>,
+    pub(super) call_id_of: CallIdOf,
+    pub(super) updates: Updates,
+    /// Our own offers and refreshes.
+    pub(super) change: OurChange,
+    pub(super) session: Option<SessionTimer>,
+    /// Transfers that are told of.
+    pub(super) referrals: Vec<Told>,
+    /// There was a REFER: later ones are named in NOTIFY.
+    pub(super) referred: bool,
 }
 
 impl Up {
-    pub(super) fn new(dialog: Dialog) -> Self {
-        Self { dialog, unacked: None, reoffer: None, hang_up: None }
+    /// A call that is answered; `headers` are those of the peer's INVITE or 2xx.
+    pub(super) fn new(dialog: Dialog, call_id_of: CallIdOf, headers: &Headers) -> Self {
+        Self {
+            dialog,
+            unacked: None,
+            reoffer: None,
+            hang_up: None,
+            said: None,
+            heard: None,
+            call_id_of,
+            updates: Updates::of(headers),
+            change: OurChange::default(),
+            session: None,
+            referrals: Vec::new(),
+            referred: false,
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let unacked = self.unacked.as_ref().map(|unacked| unacked.resend.next.min(unacked.deadline));
+        let session = self.session.map(|it| it.refresh_at.map_or(it.expires_at, |at| at.min(it.expires_at)));
+        [unacked, session, self.change.not_before].into_iter().flatten().min()
     }
 }
 
@@ -135,8 +189,11 @@ impl Leg {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Calling(calling) => calling.no_provisional,
-            Stage::Called(called) => called.ringing.as_ref().map(|(_, at)| *at),
-            Stage::Up(up) => up.unacked.as_ref().map(|unacked| unacked.resend.next.min(unacked.deadline)),
+            Stage::Called(called) => {
+                let ringing = called.ringing.as_ref().map(|(_, at)| *at);
+                [ringing, called.progress.poll_timeout()].into_iter().flatten().min()
+            }
+            Stage::Up(up) => up.poll_timeout(),
         }
     }
 }

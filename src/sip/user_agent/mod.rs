@@ -1,5 +1,6 @@
 //! The SIP endpoint: hides retransmission, ACK, 100, digest and CANCEL matching from whoever makes calls.
 
+mod change;
 mod credentials;
 mod event;
 mod failover;
@@ -9,8 +10,11 @@ mod inbound;
 mod incoming;
 mod leg;
 mod outbound;
+mod refer;
 mod register;
+mod reliable;
 mod reoffer;
+mod session;
 mod settings;
 mod trunks;
 
@@ -37,6 +41,7 @@ pub use event::{
     Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Reason, Refusal,
     SipFigures,
 };
+pub use refer::{Referral, ReferralId, Replaces, Telling};
 pub use settings::{Listener, PhoneAccount, Settings};
 
 use incoming::Incoming;
@@ -44,7 +49,9 @@ use leg::{Leg, Owner};
 use trunks::Line;
 
 /// What we understand, for Allow.
-const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER";
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, REGISTER";
+/// The extensions we understand, for Supported and Require: RFC 3262, RFC 4028, RFC 3891, RFC 4488.
+const SUPPORTED: &str = "100rel, timer, replaces, norefersub";
 
 /// What has a deadline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -309,6 +316,7 @@ impl UserAgent {
         self.note_server(now, &key, response);
         match self.sent.get(&key).map(|sent| &sent.owner) {
             Some(Owner::Invite(_)) => self.hear_invite(now, flow, &key, response, head),
+            Some(Owner::Change { .. }) => self.hear_change(now, &key, response, head),
             Some(Owner::Register(at)) => self.hear_register(now, *at, response),
             Some(Owner::Probe(at)) => self.hear_probe(now, *at, to.remote, response),
             Some(Owner::Nobody) | None => {}
@@ -348,6 +356,7 @@ impl UserAgent {
                 let gone = failure == LegFailure::Unreachable;
                 self.probed(now, at, flow.remote, if gone { Probed::Unreachable } else { Probed::Silent });
             }
+            Owner::Change { leg, .. } => self.change_lost(now, leg, key),
             Owner::Nobody => {}
         }
     }

@@ -12,8 +12,13 @@ use super::super::message::{CSeq, Head, Headers, Method, Name, Request, Response
 use super::super::transaction::ClientKey;
 use super::super::transaction::client::cancel_of;
 use super::super::trunk::Tried;
+use super::change::CallIdOf;
 use super::leg::{Calling, Cancel, Fork, Leg, Owner, Stage, Up};
-use super::{ALLOW, CallerIdentity, Event, Invite, InviteRefusal, LegFailure, Reason, Timer, UserAgent};
+use super::reliable::Progressed;
+use super::session::{SessionExpires, granted, min_se};
+use super::{
+    ALLOW, CallerIdentity, Event, Invite, InviteRefusal, LegFailure, Reason, SUPPORTED, Timer, UserAgent,
+};
 
 /// More 2xx of different tags than any forking proxy sends.
 const MAX_ANSWERS: usize = 16;
@@ -127,6 +132,8 @@ impl UserAgent {
             headers.push(Name::PAssertedIdentity, format!("{} <{own}>", quote(&display)));
         }
         headers.push(Name::Allow, ALLOW);
+        headers.push(Name::Supported, SUPPORTED);
+        self.settings.ask_for_session(&mut headers);
         headers.push(Name::UserAgent, self.settings.product.clone());
         for (name, value) in &wish.headers {
             headers.push(name.clone(), value.clone());
@@ -188,7 +195,13 @@ impl UserAgent {
         head: &Head,
     ) {
         match response.status {
-            ..200 => self.hear_provisional(now, key, response),
+            ..200 => {
+                // What comes again has been told before; a lost one comes again (RFC 3262 §4).
+                if self.confirm_progress(now, flow, key, response, head) == Progressed::News {
+                    self.hear_provisional(now, key, response);
+                }
+            }
+            422 if self.ask_for_longer(now, key, response) => {}
             200..300 => self.hear_answer(now, flow, key, response, head),
             status => {
                 let Some(leg) = self.leg_of_fork(key) else { return };
@@ -239,7 +252,11 @@ impl UserAgent {
         }
         let flow = if fork.pinned { source } else { sent.flow };
         let mut dialog = Dialog::from_answer(sent.client.request(), response, head, flow, fork.pinned);
+        if let Some(place) = fork.places.iter().find(|place| place.is(&tag)) {
+            dialog.local_cseq = dialog.local_cseq.max(place.dialog.local_cseq);
+        }
         let sdp = sdp_of(&response.headers, &response.body).or_else(|| fork.early.clone());
+        let said = String::from_utf8_lossy(&sent.client.request().body).into_owned();
         let hop = dialog.next_hop();
         let mut ack = dialog.request(Method::Ack, head.cseq.number);
         // The ACK of a 2xx carries the credentials of its INVITE (RFC 3261 §13.2.2.4).
@@ -263,7 +280,12 @@ impl UserAgent {
             _ => false,
         };
         match sdp {
-            Some(sdp) if wanted => self.win(now, leg, key, dialog, sdp),
+            Some(sdp) if wanted => {
+                let mut up = Up::new(dialog, CallIdOf::Us, &response.headers);
+                (up.said, up.heard) = (Some(said), Some(sdp.clone()));
+                up.session = granted(now, response);
+                self.win(now, leg, key, up, sdp);
+            }
             Some(_) => {
                 self.bye(now, &mut dialog, Some(Reason::completed_elsewhere()));
                 self.fork_ended(now, leg, key, LegFailure::Cancelled);
@@ -278,17 +300,50 @@ impl UserAgent {
     }
 
     /// The first usable answer: the leg is up, the other places are told so.
-    fn win(&mut self, now: Now, leg: LegId, winner: &ClientKey, dialog: Dialog, sdp: String) {
+    fn win(&mut self, now: Now, leg: LegId, winner: &ClientKey, up: Up, sdp: String) {
         let Some(state) = self.legs.get_mut(&leg) else { return };
         let Stage::Calling(calling) = &mut state.stage else { return };
         let losers: Vec<ClientKey> = calling.open.iter().filter(|key| *key != winner).cloned().collect();
-        let snapshot = dialog.snapshot();
-        state.stage = Stage::Up(Box::new(Up::new(dialog)));
-        self.schedule.set(&Timer::Leg(leg), None);
+        let snapshot = up.dialog.snapshot();
+        state.stage = Stage::Up(Box::new(up));
+        self.rearm(leg);
         for key in losers {
             self.cancel_fork(now, &key, Some(Reason::completed_elsewhere()));
         }
         self.events.push_back(Event::Answered { leg, sdp, dialog: snapshot });
+    }
+
+    /// 422: the same INVITE once more, with an interval that everybody on the way can bear (RFC 4028 §7.3).
+    fn ask_for_longer(&mut self, now: Now, key: &ClientKey, response: &Response) -> bool {
+        let Some(super::Sent { owner: Owner::Invite(fork), client, .. }) = self.sent.get(key) else {
+            return false;
+        };
+        if fork.retries > 0 || !matches!(fork.cancel, Cancel::Unwanted) {
+            return false;
+        }
+        let (mut request, least) = (client.request().clone(), min_se(&response.headers));
+        let asked = SessionExpires::read(&request.headers).map_or(least, |asked| asked.interval.max(least));
+        let next = number_of(&request) + 1;
+        request.headers.remove(&Name::Via);
+        request.headers.set(Name::CSeq, format!("{next} INVITE"));
+        request.headers.set(Name::SessionExpires, asked.as_secs().to_string());
+        request.headers.set(Name::MinSe, least.as_secs().to_string());
+        self.send_invite_again(now, key, request)
+    }
+
+    /// Sends the INVITE of one place anew in the place of an answered one; the call does not notice.
+    fn send_invite_again(&mut self, now: Now, key: &ClientKey, request: Request) -> bool {
+        let Some(super::Sent { owner: Owner::Invite(fork), flow, .. }) = self.sent.get(key) else {
+            return false;
+        };
+        let (leg, flow) = (fork.leg, *flow);
+        let again = Fork { retries: fork.retries + 1, ..Fork::new(leg, fork.pinned) };
+        let fresh = self.send_request(now, flow, request, Owner::Invite(again));
+        let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) else { return true };
+        for open in calling.open.iter_mut().filter(|open| *open == key) {
+            *open = fresh.clone();
+        }
+        true
     }
 
     /// One place will not answer any more; when it was the last one, the call has failed.

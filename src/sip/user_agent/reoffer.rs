@@ -8,7 +8,7 @@ use super::super::transaction::ServerKey;
 use super::inbound::add_body;
 use super::incoming::Incoming;
 use super::leg::{Leg, Stage};
-use super::{ALLOW, Event, Timer, UserAgent};
+use super::{ALLOW, Event, SUPPORTED, UserAgent};
 
 impl UserAgent {
     /// A re-INVITE or UPDATE with a new number: passed on, or refused where two exchanges would cross.
@@ -27,7 +27,7 @@ impl UserAgent {
             Some(unacked) => !update || unacked.offered,
             None => false,
         };
-        if glare {
+        if glare || up.change.crosses(&incoming.request.method) {
             return self.answer_stateless(&incoming, 491, "Request Pending", Vec::new());
         }
         let Some(server) = self.begin(&incoming) else { return };
@@ -46,12 +46,15 @@ impl UserAgent {
     /// An UPDATE without an offer only asks whether we are still there.
     fn refresh(&mut self, now: Now, leg: LegId, incoming: &Incoming) {
         let Some(key) = self.begin(incoming) else { return };
-        if let Some(Leg { stage: Stage::Up(up), .. }) = self.legs.get_mut(&leg) {
-            up.dialog.refresh_target(&incoming.request.headers, incoming.flow);
-        }
         let mut response = incoming.answer(200, "OK", "");
         response.headers.push(Name::Contact, self.contact(incoming.flow, &incoming.request.uri));
+        let session = self.settings.grant_session(now, &incoming.request, &mut response);
+        if let Some(Leg { stage: Stage::Up(up), .. }) = self.legs.get_mut(&leg) {
+            up.dialog.refresh_target(&incoming.request.headers, incoming.flow);
+            up.refreshed(session);
+        }
         self.respond(now, &key, &response);
+        self.rearm(leg);
     }
 
     /// Answers what [`Event::Reoffered`] asked: a session description, or the status that refuses it.
@@ -63,9 +66,15 @@ impl UserAgent {
         match answer {
             Ok(sdp) => {
                 up.dialog.refresh_target(&incoming.request.headers, incoming.flow);
+                up.said = Some(sdp.clone());
+                if let Some(offer) = sdp_of(&incoming.request.headers, &incoming.request.body) {
+                    up.heard = Some(offer);
+                }
                 let mut response = incoming.answer(200, "OK", "");
+                up.session = self.settings.grant_session(now, &incoming.request, &mut response);
                 response.headers.push(Name::Contact, self.contact(incoming.flow, &incoming.request.uri));
                 response.headers.push(Name::Allow, ALLOW);
+                response.headers.push(Name::Supported, SUPPORTED);
                 add_body(&mut response, Some(sdp));
                 let bytes = self.respond(now, &server, &response);
                 if incoming.request.method == Method::Invite {
@@ -78,17 +87,16 @@ impl UserAgent {
                 self.respond(now, &server, &response);
             }
         }
+        self.advance_change(now, leg);
+        self.rearm(leg);
     }
 
     fn await_ack(&mut self, now: Now, leg: LegId, incoming: &Incoming, bytes: Vec<u8>) {
         let offered = sdp_of(&incoming.request.headers, &incoming.request.body).is_none();
         let unacked = self.settings.unacked(now.mono, incoming, bytes, false, offered);
-        let Some(state) = self.legs.get_mut(&leg) else { return };
-        if let Stage::Up(up) = &mut state.stage {
+        if let Some(Leg { stage: Stage::Up(up), .. }) = self.legs.get_mut(&leg) {
             up.unacked = Some(unacked);
         }
-        let timeout = state.poll_timeout();
-        self.schedule.set(&Timer::Leg(leg), timeout);
     }
 
     /// The peer takes its re-INVITE back.

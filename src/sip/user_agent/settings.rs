@@ -69,6 +69,10 @@ pub struct Settings {
     pub max_expires: Duration,
     /// For phones that name no time.
     pub default_expires: Duration,
+    /// Calls whose far end knows session timers end when it has not been heard of for so long (RFC 4028).
+    pub session_expires: Duration,
+    /// Who asks for shorter ones gets 422.
+    pub min_session_expires: Duration,
     /// How long a digest nonce may be used.
     pub nonce_life: Duration,
     /// Base timers of RFC 3261.
@@ -99,6 +103,8 @@ impl Settings {
             min_expires: Duration::from_secs(60),
             max_expires: Duration::from_secs(3600),
             default_expires: Duration::from_secs(300),
+            session_expires: Duration::from_secs(1800),
+            min_session_expires: Duration::from_secs(90),
             nonce_life: Duration::from_secs(300),
             timers: Timers::default(),
             no_provisional: Duration::from_secs(2),

@@ -18,7 +18,7 @@ fn a_phone_calls_with_digest_and_hears_100_180_200() {
     rig.send(PHONE, &text);
     assert_eq!(rig.one().what(), "100 INVITE");
     let events = rig.events();
-    let [Event::Invited { leg, from, dialled, sdp, call_id }] = events.as_slice() else {
+    let [Event::Invited { leg, from, dialled, sdp, call_id, .. }] = events.as_slice() else {
         panic!("{events:?}")
     };
     assert_eq!(from.origin, CallerOrigin::Phone("1001".into()));

@@ -2,10 +2,14 @@
 
 mod calls_in;
 mod calls_out;
+mod changing;
 mod in_call;
 mod lossy;
+mod referring;
 mod registering;
+mod reliably;
 mod restarting;
+mod sessions;
 mod streams;
 mod torture;
 mod trunk_login;
