@@ -25,11 +25,24 @@ impl DialEntry {
     }
 }
 
+/// The way from a phone to the numbers behind a trunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrunkEntry {
+    /// Digits dialled before the number; not empty.
+    pub prefix: String,
+    /// The trunk, which gets the rest.
+    pub trunk: TrunkName,
+}
+
 /// The dial plan: an entry for each business number that may be dialled out with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DialPlan {
     /// In the order of the configuration; the first that allows a caller serves numbers in `+` form.
     pub entries: Vec<DialEntry>,
+    /// Who can be dialled by name without WhatsApp (rule 25).
+    pub phones: Vec<PhoneName>,
+    /// What phones can dial without WhatsApp.
+    pub trunks: Vec<TrunkEntry>,
     /// Numbers that must never reach WhatsApp (rule 10).
     pub emergency: Vec<String>,
 }
@@ -39,6 +52,8 @@ pub struct DialPlan {
 pub enum Dialled {
     /// A WhatsApp user, over this business number.
     User(PhoneNumberId, UserId),
+    /// A phone of this gateway, or a number behind a trunk (rule 25).
+    Desk(Endpoint),
     /// An emergency number.
     Emergency,
     /// The digits fit a business number that this caller may not use.
@@ -55,6 +70,9 @@ impl DialPlan {
         if self.is_emergency(&digits) {
             return Dialled::Emergency;
         }
+        if let Some(phone) = self.phones.iter().find(|phone| phone.as_str() == dialled) {
+            return Dialled::Desk(Endpoint::Phone(phone.clone()));
+        }
         let scoped = scoped_from_digits(&digits).map(UserId::Scoped);
         let plain = digits.strip_prefix('+').and_then(Msisdn::parse).map(UserId::Phone);
         if let Some(user) = scoped.or(plain) {
@@ -65,6 +83,14 @@ impl DialPlan {
         }
         let fitting = self.entries.iter().filter(|entry| digits.starts_with(&entry.prefix));
         let best = fitting.max_by_key(|entry| (entry.prefix.len(), entry.allows(caller)));
+        if let Some(entry) = self.trunk_for(caller, &digits, best.map_or(0, |entry| entry.prefix.len())) {
+            let number = digits[entry.prefix.len()..].to_owned();
+            return match number.as_str() {
+                "" => Dialled::Unknown,
+                number if self.is_emergency(number) => Dialled::Emergency,
+                _ => Dialled::Desk(Endpoint::Trunk(entry.trunk.clone(), number)),
+            };
+        }
         let Some(entry) = best else { return Dialled::Unknown };
         let rest = &digits[entry.prefix.len()..];
         if self.is_emergency(rest) {
@@ -75,6 +101,15 @@ impl DialPlan {
             Some(_) if !entry.allows(caller) => Dialled::NotAllowed,
             Some(user) => Dialled::User(entry.number.clone(), user),
         }
+    }
+
+    /// The trunk whose prefix is the longest, and longer than that of any business number.
+    ///
+    /// From trunk to trunk there is no way: it would be somebody else's telephone bill.
+    fn trunk_for(&self, caller: &Endpoint, digits: &str, longer_than: usize) -> Option<&TrunkEntry> {
+        let phone = matches!(caller, Endpoint::Phone(_));
+        let fits = |it: &&TrunkEntry| it.prefix.len() > longer_than && digits.starts_with(&it.prefix);
+        self.trunks.iter().filter(|_| phone).filter(fits).max_by_key(|it| it.prefix.len())
     }
 
     fn is_emergency(&self, digits: &str) -> bool {
@@ -155,8 +190,34 @@ mod tests {
         };
         DialPlan {
             entries: vec![entry("100", "8", "1001"), entry("200", "89", "1002")],
+            phones: vec!["1001".into(), "1002".into()],
+            trunks: vec![
+                TrunkEntry { prefix: "0".into(), trunk: "pbx".into() },
+                TrunkEntry { prefix: "88".into(), trunk: "lab".into() },
+            ],
             emergency: vec!["112".into()],
         }
+    }
+
+    #[test]
+    fn rule_25_a_phone_dials_phones_by_name_and_trunks_by_prefix_but_a_trunk_dials_no_trunk() {
+        let plan = plan();
+        let desk = |caller: &Endpoint, digits: &str| match plan.resolve(caller, digits) {
+            Dialled::Desk(to) => to.to_string(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(desk(&phone("1001"), "1002"), "phone 1002");
+        assert_eq!(
+            plan.resolve(&phone("1001"), "0200"),
+            Dialled::Desk(Endpoint::Trunk("pbx".into(), "200".into()))
+        );
+        // The longest prefix decides, be it a trunk's or a business number's.
+        assert_eq!(desk(&phone("1001"), "88123"), "trunk lab");
+        assert!(matches!(plan.resolve(&phone("1002"), "895521955500123"), Dialled::User(..)));
+        assert_eq!(desk(&phone("1001"), "0"), "Unknown");
+        assert_eq!(desk(&phone("1001"), "0112"), "Emergency");
+        let trunk = Endpoint::Trunk("pbx".into(), "200".into());
+        assert_eq!((desk(&trunk, "1001"), desk(&trunk, "0200")), ("phone 1001".into(), "Unknown".into()));
     }
 
     fn phone(name: &str) -> Endpoint {
@@ -209,7 +270,7 @@ mod tests {
 
     #[test]
     fn digits_that_are_no_international_number_lead_nowhere() {
-        for dialled in ["7123", "8", "8123", "801719999999", "1002", "", "8abc", "ü8", "8ü12345678"] {
+        for dialled in ["7123", "8", "8123", "801719999999", "1003", "", "8abc", "ü8", "8ü12345678"] {
             assert_eq!(plan().resolve(&phone("1001"), dialled), Dialled::Unknown, "{dialled}");
         }
     }

@@ -28,6 +28,10 @@ pub enum Timer {
     TerminateWait,
     /// The longest call is over (rule 20).
     MaxDuration,
+    /// The phone to which the call is to go has rung long enough.
+    TransferRing,
+    /// Who has handed the call over did not hang up by itself.
+    TransferorFarewell,
 }
 
 /// Where a call stands.

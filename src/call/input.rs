@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::call::transfer::TransferTarget;
 use crate::id::WaCallId;
 use crate::policy::{Denial, Grant};
-use crate::sip::DialogSnapshot;
+use crate::sip::{DialogSnapshot, ReferralId};
 use crate::time::Wall;
 use crate::whatsapp::{Action, Failure, Termination};
 
@@ -154,6 +155,10 @@ pub enum Input {
     PhoneReofferAnswered(String),
     /// The phone's new offer could not be used; the old session stays.
     PhoneReofferRefused,
+    /// Our offer for a phone that may take the place of the one that talks.
+    NextPhoneOffered(String),
+    /// That phone's answer could not be used; the one that talked does so still.
+    NextPhoneRefused,
     /// Ports are closed.
     MediaClosed(MediaClosing),
 
@@ -199,11 +204,20 @@ pub enum Input {
     /// The phone never confirmed our 200.
     PhoneAckMissed,
     /// Nobody refreshed the phone's session (RFC 4028); its BYE is already out.
-    PhoneExpired,
+    PhoneExpired(Fork),
     /// The phone offers a new session (hold, refresh, codec), or asks for our offer.
-    PhoneReoffered(Option<String>),
-    /// The phone answered the offer that we made in a 200.
-    PhoneReanswered(String),
+    PhoneReoffered(Fork, Option<String>),
+    /// The phone answered an offer of ours within the call.
+    PhoneReanswered(Fork, String),
+    /// A phone asks for the call to be transferred.
+    PhoneReferred {
+        /// Who asks.
+        fork: Fork,
+        /// To name the transfer in what it is told.
+        id: ReferralId,
+        /// Where to, by the dial plan.
+        target: TransferTarget,
+    },
 
     /// The product wants the call to end.
     Ordered(Order),
@@ -249,9 +263,12 @@ impl Input {
             Self::PhoneCancelled => "phone cancelled",
             Self::PhoneHungUp(_) => "phone hung up",
             Self::PhoneAckMissed => "phone's ack missed",
-            Self::PhoneExpired => "phone's session expired",
-            Self::PhoneReoffered(_) => "phone re-offered",
-            Self::PhoneReanswered(_) => "phone re-answered",
+            Self::NextPhoneOffered(_) => "next phone offered",
+            Self::NextPhoneRefused => "next phone refused",
+            Self::PhoneReferred { .. } => "phone referred",
+            Self::PhoneExpired(_) => "phone's session expired",
+            Self::PhoneReoffered(..) => "phone re-offered",
+            Self::PhoneReanswered(..) => "phone re-answered",
             Self::Ordered(_) => "ordered",
         }
     }

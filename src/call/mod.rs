@@ -13,12 +13,14 @@ pub mod output;
 pub mod record;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::time::Instant;
 
 use common::{Common, LegState, MediaState, MetaSide, Phase};
 use from_phone::FromPhone;
 use from_user::FromUser;
+use transfer::Transfers;
 
 pub use cause::{Fault, HangupCause, Verdict};
 pub use common::Timer;
@@ -27,8 +29,9 @@ pub use from_user::{CrossedLeg, PreAcceptWhen, RingPlan};
 pub use input::{
     ActionKind, CallTimes, Fork, ForkFailure, Input, MediaClosing, MediaFailure, MediaRefusal, Order, Towards,
 };
-pub use output::{Gate, LegEnd, Offer, Output};
+pub use output::{Gate, LegEnd, Offer, Output, Sound};
 pub use record::{CallDirection, CallRecord};
+pub use transfer::TransferTarget;
 
 use crate::time::Now;
 /// One call between a WhatsApp user and a phone.
@@ -36,6 +39,7 @@ use crate::time::Now;
 pub struct Call {
     common: Common,
     flow: Flow,
+    transfers: Transfers,
 }
 
 #[derive(Debug)]
@@ -57,7 +61,7 @@ impl Call {
     ) -> Self {
         let mut common = Common::new(record, times, from_user::META_SIDE);
         let flow = Flow::FromUser(FromUser::begin(&mut common, now, offer, plan, crossed));
-        Self { common, flow }
+        Self { common, flow, transfers: Transfers::default() }
     }
 
     /// A user calls and nobody is to be rung: the call is rejected at Meta and recorded with this cause.
@@ -66,7 +70,7 @@ impl Call {
         let mut common = Common::new(record, times, from_user::META_SIDE);
         let flow = Flow::FromUser(FromUser::turned_away(now));
         common.end(now, cause);
-        Self { common, flow }
+        Self { common, flow, transfers: Transfers::default() }
     }
 
     /// A phone calls a user; the phone's INVITE waits for our answer.
@@ -79,7 +83,7 @@ impl Call {
     ) -> Self {
         let mut common = Common::new(record, times, MetaSide::Untouched);
         let flow = Flow::FromPhone(FromPhone::begin(&mut common, offer, answer_on));
-        Self { common, flow }
+        Self { common, flow, transfers: Transfers::default() }
     }
 
     /// Tells the call what happened.
@@ -101,6 +105,9 @@ impl Call {
                 (Timer::MaxDuration, _) => self.common.end(now, HangupCause::TooLong),
                 (Timer::MediaSetup, _) => {
                     self.common.end(now, HangupCause::MediaFailed(MediaFailure::Ice));
+                }
+                (Timer::TransferRing | Timer::TransferorFarewell, _) => {
+                    self.transfers.timer(&mut self.common, now, timer);
                 }
                 (timer, Flow::FromUser(flow)) => flow.timer(&mut self.common, now, timer),
                 (timer, Flow::FromPhone(flow)) => flow.timer(&mut self.common, now, timer),
@@ -203,6 +210,7 @@ impl Call {
     }
 
     fn handle_while_up(&mut self, now: Now, input: Input) {
+        let Some(input) = self.transfers.handle(&mut self.common, now, input) else { return };
         let common = &mut self.common;
         match input {
             Input::MediaFailed(failure) => common.end(now, HangupCause::MediaFailed(failure)),
@@ -218,16 +226,24 @@ impl Call {
             Input::Ordered(Order::Stop) => common.end(now, HangupCause::Stopping),
             Input::Ordered(Order::Panic) => common.end(now, HangupCause::Panic),
             Input::PhoneAckMissed => common.end(now, HangupCause::PhoneLost),
-            Input::PhoneExpired => common.end(now, HangupCause::SessionExpired),
+            Input::PhoneExpired(fork) => {
+                common.set_leg(fork, LegState::Gone);
+                common.end(now, HangupCause::SessionExpired);
+            }
             Input::PhoneConfirmed(dialog) => common.push(Output::SaveDialog(dialog)),
             Input::PhoneCancelled => {
                 common.set_leg(Fork(0), LegState::Gone);
                 common.end(now, HangupCause::PhoneCancelled);
             }
-            Input::PhoneReoffered(sdp) => common.push(Output::AnswerReoffer(sdp)),
+            // Who has handed the call over has nothing to say any more.
+            Input::PhoneReoffered(fork, _) if common.leg.is_some_and(|talks| talks != fork) => {
+                common.push(Output::RefuseReoffer(fork));
+            }
+            Input::PhoneReanswered(fork, _) if common.leg.is_some_and(|talks| talks != fork) => {}
+            Input::PhoneReoffered(_, sdp) => common.push(Output::AnswerReoffer(sdp)),
             Input::PhoneReofferAnswered(sdp) => common.push(Output::AnswerPhoneReoffer(Some(sdp))),
             Input::PhoneReofferRefused => common.push(Output::AnswerPhoneReoffer(None)),
-            Input::PhoneReanswered(sdp) => common.push(Output::ApplyPhoneReanswer(sdp)),
+            Input::PhoneReanswered(_, sdp) => common.push(Output::ApplyPhoneReanswer(sdp)),
             Input::PhoneHungUp(fork) if common.leg == Some(fork) => {
                 common.set_leg(fork, LegState::Gone);
                 common.end(now, HangupCause::PhoneHungUp);

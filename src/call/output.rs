@@ -4,7 +4,7 @@ use crate::call::cause::Verdict;
 use crate::call::input::Fork;
 use crate::call::record::CallRecord;
 use crate::id::{Endpoint, WaCallId};
-use crate::sip::DialogSnapshot;
+use crate::sip::{DialogSnapshot, ReferralId, Telling};
 use crate::time::Wall;
 use crate::whatsapp::Action;
 
@@ -35,6 +35,15 @@ pub enum LegEnd {
     CompletedElsewhere,
     /// The call ended with this verdict.
     Verdict(Verdict),
+    /// The phone has handed the call over.
+    Transferred,
+}
+
+/// What the user hears instead of the phone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sound {
+    /// Another phone rings.
+    Ringback,
 }
 
 /// What a call asks the shell to do.
@@ -79,6 +88,16 @@ pub enum Output {
     AnswerReoffer(Option<String>),
     /// Use the phone's answer to our offer in a 200.
     ApplyPhoneReanswer(String),
+    /// Make an offer for a phone that may take the place of the one that talks.
+    OfferNextPhone,
+    /// That phone answered: it talks from now on.
+    TakeNextPhone(String),
+    /// That phone will not come.
+    DropNextPhone,
+    /// Let the user hear something, over and over.
+    Play(Sound),
+    /// Let the user hear the phone again.
+    StopPlaying,
     /// Close the ports.
     CloseMedia,
 
@@ -104,6 +123,21 @@ pub enum Output {
     AcceptPhone(String),
     /// Refuse the calling phone, with the time from which a new try makes sense if it is known.
     RefusePhone(Verdict, Option<Wall>),
+    /// Take a transfer on, or refuse it with a status.
+    AnswerReferral(Fork, ReferralId, Result<(), u16>),
+    /// Tell who asked for a transfer how it goes.
+    TellReferral {
+        /// Who asked.
+        fork: Fork,
+        /// Which transfer.
+        id: ReferralId,
+        /// The status line.
+        status: (u16, &'static str),
+        /// Whether it goes on.
+        telling: Telling,
+    },
+    /// Refuse a new offer of a phone that does not talk.
+    RefuseReoffer(Fork),
     /// Answer the phone's re-INVITE or UPDATE; `None`: 488, the old session stays.
     AnswerPhoneReoffer(Option<String>),
 }
@@ -131,6 +165,11 @@ impl Output {
             Self::ApplyPhoneAnswer(_) => "apply phone's answer",
             Self::AnswerReoffer(_) => "answer re-offer",
             Self::ApplyPhoneReanswer(_) => "apply phone's re-answer",
+            Self::OfferNextPhone => "offer to next phone",
+            Self::TakeNextPhone(_) => "take next phone",
+            Self::DropNextPhone => "drop next phone",
+            Self::Play(_) => "play",
+            Self::StopPlaying => "stop playing",
             Self::CloseMedia => "close media",
             Self::Post(_) => "post",
             Self::Invite { .. } => "invite",
@@ -139,6 +178,9 @@ impl Output {
             Self::Ring(_) => "ring",
             Self::AcceptPhone(_) => "accept phone",
             Self::RefusePhone(..) => "refuse phone",
+            Self::AnswerReferral(..) => "answer referral",
+            Self::TellReferral { .. } => "tell referral",
+            Self::RefuseReoffer(_) => "refuse re-offer",
             Self::AnswerPhoneReoffer(_) => "answer phone's re-offer",
         }
     }

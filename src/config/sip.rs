@@ -33,6 +33,10 @@ pub struct SipConfig {
     pub default_expires: Duration,
     /// The longest registration that is granted.
     pub max_expires: Duration,
+    /// The session interval that calls ask for (RFC 4028).
+    pub session_expires: Duration,
+    /// The shortest that others may ask for.
+    pub min_session_expires: Duration,
     /// How long a digest nonce may be used.
     pub nonce_life: Duration,
 }
@@ -178,6 +182,7 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
     let trunk_no_answer =
         section.within("trunk_no_answer", silent, &(Duration::from_millis(500)..=secs(20)), why);
     let (min_expires, default_expires, max_expires) = expires(section);
+    let (session_expires, min_session_expires) = sessions(section);
     let nonce_life = section.or("nonce_life", secs(5 * MINUTE));
     let (domain, udp) = (domain?, udp?);
     let first: Option<&ListenAt> = udp.first();
@@ -192,8 +197,22 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
         min_expires: min_expires?,
         default_expires: default_expires?,
         max_expires: max_expires?,
+        session_expires: session_expires?,
+        min_session_expires: min_session_expires?,
         nonce_life: nonce_life?,
     })
+}
+
+/// What calls ask for, and the least that others may ask for.
+fn sessions(section: &mut Section<'_, '_, '_>) -> (Option<Duration>, Option<Duration>) {
+    // RFC 4028 §4 recommends half an hour, §5 forbids less than 90 s.
+    let least = Duration::from_secs(90);
+    let limits = least..=Duration::from_hours(24);
+    let why = "RFC 4028 allows no shorter session than 90 s";
+    let wanted = section.or("session_expires", Duration::from_mins(30));
+    let wanted = section.within("session_expires", wanted, &limits, why);
+    let shortest = section.or("min_session_expires", least);
+    (wanted, section.within("min_session_expires", shortest, &limits, why))
 }
 
 type Streams = Vec<(StreamTransport, SocketAddr)>;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::peers::Name;
+use super::peers::{Digits, Name};
 use super::reader::Section;
 use super::sections::pem;
 use super::{MediaTiming, TrunkTransport};
@@ -42,6 +42,10 @@ pub struct TrunkConfig {
     ///
     /// Meta: no PSTN on any leg (calling/integration-patterns, reference §16.8).
     pub voip_only: bool,
+    /// What phones dial before a number behind it; `None`: they cannot.
+    pub dial_prefix: Option<String>,
+    /// Its REFER is followed.
+    pub refer: bool,
     /// VoIP metrics of RTCP-XR are offered to it (RFC 3611 §4.7).
     pub rtcp_xr: bool,
     /// Who keeps time in its calls; `None`: as `[media]` says.
@@ -125,6 +129,9 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
     // Meta: no PSTN on any leg (calling/integration-patterns, reference §16.8). Only the
     // administrator can know what is behind a trunk, so it has to be said.
     let voip_only = section.or("voip_only", false);
+    let dial_prefix = section.optional::<Digits>("dial_prefix", "\"0\"");
+    // Who can make us call could dial at our cost, so a trunk does not transfer unasked (call-handling rule 24).
+    let refer = section.or("refer", false);
     let rtcp_xr = section.or("rtcp_xr", false);
     let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
     let config = (|| {
@@ -142,6 +149,8 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
             max_calls: max_calls?,
             max_calls_per_second: rate?,
             voip_only: voip_only?,
+            dial_prefix: dial_prefix?.map(|it| it.0).filter(|it| !it.is_empty()),
+            refer: refer?,
             rtcp_xr: rtcp_xr?,
             timing: timing?,
         })

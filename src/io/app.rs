@@ -12,7 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Recorder, RecorderSettings, is_writable};
-use super::signalling::{self, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard, Timings};
+use super::signalling::{
+    self, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard, Timings, TransferRules,
+};
 use super::sip_start::{self, bind_sockets};
 use super::sounds::{SoundFault, Sounds};
 use super::store::{Store, StoreError, StoreSettings, Synchronous};
@@ -20,7 +22,7 @@ use super::systemd;
 use super::tls::TlsSetupError;
 use crate::call::{self, CallTimes};
 use crate::config::{self, Config};
-use crate::dialplan::{DialEntry, DialPlan};
+use crate::dialplan::{DialEntry, DialPlan, TrunkEntry};
 use crate::masked::Secret;
 use crate::media::CapacityLimits;
 use crate::media::Timing;
@@ -101,6 +103,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         graph: Arc::clone(&graph),
         numbers: numbers(&config),
         dialplan: dialplan(&config),
+        transfer_rules: transfer_rules(&config),
         times: times(&config),
         accept_window: config.calls.accept_window,
         dead_after: config.media.dead_after,
@@ -347,6 +350,13 @@ fn metric_peers(config: &Config) -> MetricPeers {
 /// Meta counts initiations in 24 hours (reference §8).
 const DAY: Duration = Duration::from_secs(86_400);
 
+fn transfer_rules(config: &Config) -> TransferRules {
+    let of = |which: fn(&config::TrunkConfig) -> bool| {
+        config.trunks.iter().filter(|trunk| which(trunk)).map(|trunk| trunk.name.clone()).collect()
+    };
+    TransferRules { may_refer: of(|trunk| trunk.refer), voip_only: of(|trunk| trunk.voip_only) }
+}
+
 fn dialplan(config: &Config) -> DialPlan {
     let entry = |number: &config::NumberConfig| {
         number.dial.as_ref().map(|dial| DialEntry {
@@ -356,8 +366,14 @@ fn dialplan(config: &Config) -> DialPlan {
             trunks: dial.trunks.clone(),
         })
     };
+    let trunk = |trunk: &config::TrunkConfig| {
+        let prefix = trunk.dial_prefix.clone()?;
+        Some(TrunkEntry { prefix, trunk: trunk.name.clone() })
+    };
     DialPlan {
         entries: config.numbers.iter().filter_map(entry).collect(),
+        phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
+        trunks: config.trunks.iter().filter_map(trunk).collect(),
         emergency: config.calls.emergency.clone(),
     }
 }

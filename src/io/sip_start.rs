@@ -102,6 +102,8 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
     settings.min_expires = config.sip.min_expires;
     settings.max_expires = config.sip.max_expires;
     settings.default_expires = config.sip.default_expires;
+    settings.session_expires = config.sip.session_expires;
+    settings.min_session_expires = config.sip.min_session_expires;
     settings.nonce_life = config.sip.nonce_life;
     settings.no_provisional = config.sip.trunk_no_answer;
     let phone = |phone: &config::PhoneConfig| PhoneAccount {

@@ -20,6 +20,8 @@ const REACH: f64 = 24.0;
 /// What is played into calls; `None`: nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Sounds {
+    /// For a user whose call goes to another phone, while that rings.
+    pub ringback: Option<Clip>,
     /// For a user whom the phone holds.
     pub hold: Option<Clip>,
     /// For both sides when a call is answered.
@@ -47,6 +49,7 @@ impl Sounds {
     /// The first [`SoundFault`].
     pub fn load(config: &SoundsConfig, consent: &Consent) -> Result<Self, SoundFault> {
         let country = config.country.as_deref().unwrap_or_default();
+        let ringback = Some(Clip::of(&Tone::of(Signal::Ringback, country)));
         let hold = load("sounds.hold", &config.hold, country)?;
         let greeting = load("sounds.greeting", &config.greeting, country)?;
         let consent = match consent {
@@ -58,7 +61,7 @@ impl Sounds {
             (Some(consent), Some(greeting)) => Some(consent.then(greeting)),
             (consent, greeting) => consent.or_else(|| greeting.clone()),
         };
-        Ok(Self { hold, greeting, greeting_recorded })
+        Ok(Self { ringback, hold, greeting, greeting_recorded })
     }
 }
 

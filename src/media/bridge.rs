@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 pub use self::settings::BridgeSettings;
+use self::succession::Succession;
 use super::format::Passing;
 use super::frames::Frames;
 use super::hold::Hold;
@@ -34,6 +35,7 @@ use crate::time::Now;
 
 mod announcing;
 mod figures;
+mod succession;
 
 /// Opus in our own offers, until the answer is known.
 const OUR_OPUS: PayloadType = PayloadType(111);
@@ -71,6 +73,7 @@ pub struct Bridge {
     transit_to_phone: Histogram,
     foreign: u64,
     hold: Hold,
+    succession: Succession,
     codecs: String,
     tap: Tap,
     encoder: EncoderSettings,
@@ -181,6 +184,7 @@ impl Bridge {
             transit_to_phone: Histogram::default(),
             foreign: 0,
             hold: Hold::new(spec.hold_audio.clone()),
+            succession: Succession::new(random.split()),
             codecs: String::new(),
             tap: Tap::default(),
             encoder: spec.encoder,
@@ -257,6 +261,10 @@ impl Bridge {
                     self.send_to_meta();
                 }
             }
+            Order::OfferToNext => self.offer_to_next(),
+            Order::TakeNext { sdp } => self.take_next(now, &sdp),
+            Order::AnswerNext { offer } => self.answer_next(now, &offer),
+            Order::DropNext => self.drop_next(),
             Order::Play { towards, clip, repeat } => self.announce(now, towards, clip, repeat),
             Order::StopPlaying { towards } => self.stop_announcing(towards),
             Order::Close => self.close(now),

@@ -21,6 +21,8 @@ pub enum Source {
 #[derive(Clone, Copy, Debug)]
 pub struct Latch {
     signalled: SocketAddr,
+    /// The far end whose place was taken: what it still sends must not be taken for the new one's.
+    shunned: Option<SocketAddr>,
     learnt: Option<(SocketAddr, Instant)>,
 }
 
@@ -28,18 +30,27 @@ impl Latch {
     /// Opens for a new offer or answer.
     #[must_use]
     pub const fn new(signalled: SocketAddr) -> Self {
-        Self { signalled, learnt: None }
+        Self { signalled, shunned: None, learnt: None }
+    }
+
+    /// The same, deaf to whom somebody else takes the place of.
+    #[must_use]
+    pub const fn shunning(signalled: SocketAddr, shunned: Option<SocketAddr>) -> Self {
+        Self { signalled, shunned, learnt: None }
     }
 
     /// A new offer or answer: if the address in it changed, everything is open again.
     pub fn signal(&mut self, signalled: SocketAddr) {
         if self.signalled != signalled {
-            *self = Self::new(signalled);
+            *self = Self::shunning(signalled, self.shunned);
         }
     }
 
     /// Judges the source of a plausible packet.
     pub fn judge(&mut self, now: Instant, from: SocketAddr) -> Source {
+        if self.shunned == Some(from) && from != self.signalled {
+            return Source::Foreign;
+        }
         match &mut self.learnt {
             Some((known, at)) if *known == from => {
                 *at = now;
@@ -96,6 +107,18 @@ mod tests {
         assert_eq!(latch.judge(now, at("203.0.113.9:9")), Source::Moved);
         assert_eq!(latch.judge(now, at("10.0.0.5:4000")), Source::Moved);
         assert_eq!(latch.judge(now, at("203.0.113.9:9")), Source::Foreign);
+    }
+
+    #[test]
+    fn rule_14_whose_place_was_taken_is_not_heard_any_more_though_it_goes_on_sending() {
+        let now = Instant::now();
+        let mut latch = Latch::shunning(at("10.0.0.5:4000"), Some(at("198.51.100.7:61000")));
+        assert_eq!(latch.judge(now, at("198.51.100.7:61000")), Source::Foreign);
+        assert_eq!(latch.judge(now, at("198.51.100.7:61008")), Source::Moved);
+        latch.signal(at("10.0.0.6:4000"));
+        assert_eq!(latch.judge(now, at("198.51.100.7:61000")), Source::Foreign);
+        latch.signal(at("198.51.100.7:61000"));
+        assert_eq!(latch.judge(now, at("198.51.100.7:61000")), Source::Moved);
     }
 
     #[test]

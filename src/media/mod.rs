@@ -57,6 +57,8 @@ mod sound_stories;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
+mod succession_stories;
+#[cfg(test)]
 mod world;
 
 pub use bridge::{Bridge, BridgeSettings};

@@ -122,6 +122,21 @@ pub enum Order {
         /// How long it was pressed.
         duration: Duration,
     },
+    /// Describes a leg to another phone, which may take the place of the one that talks
+    /// ([`Report::NextOffered`]); that one notices nothing.
+    OfferToNext,
+    /// The other phone's answer: from now on it is the phone.
+    TakeNext {
+        /// The SDP.
+        sdp: String,
+    },
+    /// Another phone takes the place of the one that talks, by its own offer ([`Report::NextAnswered`]).
+    AnswerNext {
+        /// The SDP.
+        offer: String,
+    },
+    /// The other phone will not come.
+    DropNext,
     /// Plays a clip instead of the other side's speech; [`Report::Played`] when it has come to its end.
     Play {
         /// To whom.
@@ -220,6 +235,18 @@ pub enum Report {
         /// The SDP.
         sdp: String,
     },
+    /// Our offer to another phone.
+    NextOffered {
+        /// The SDP.
+        sdp: String,
+    },
+    /// Our answer to another phone, which is the phone from now on.
+    NextAnswered {
+        /// The SDP.
+        sdp: String,
+    },
+    /// The other phone's description cannot be used; the one that talks goes on.
+    NextRefused(AudioRefusal),
     /// The phone's re-offer cannot be used (488); nothing changed.
     PhoneReofferRefused(AudioRefusal),
     /// The media is closed; its ports go into quarantine.

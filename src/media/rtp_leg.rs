@@ -19,13 +19,29 @@ pub struct RtpLeg {
     said: Option<String>,
     agreed: Option<Negotiated>,
     latch: Option<Latch>,
+    /// Whose place it has taken.
+    before: Option<SocketAddr>,
 }
 
 impl RtpLeg {
     /// A leg that has agreed on nothing.
     #[must_use]
     pub const fn new(local: LocalAudio) -> Self {
-        Self { local, said: None, agreed: None, latch: None }
+        Self { local, said: None, agreed: None, latch: None, before: None }
+    }
+
+    /// A leg with another phone on the same ports, for a session of its own that nothing was said in.
+    #[must_use]
+    pub fn successor(&self, session_id: u64) -> Self {
+        Self::new(LocalAudio { session_id, version: 1, ..self.local.clone() })
+    }
+
+    /// Takes the place of `before`, whose late packets are nobody's from now on.
+    pub fn succeed(&mut self, before: &Self) {
+        self.before = before.rtp_target();
+        if let Some(agreed) = &self.agreed {
+            self.latch = Some(Latch::shunning(agreed.remote_rtp, self.before));
+        }
     }
 
     /// Our offer; the same text again unless something changed.
@@ -48,7 +64,8 @@ impl RtpLeg {
     /// # Errors
     /// [`AudioRefusal`]; what was agreed before stays.
     pub fn apply(&mut self, answer: &str) -> Result<(), AudioRefusal> {
-        let agreed = audio::read_answer(&self.local, answer)?;
+        let said = self.said.as_deref().unwrap_or_default();
+        let agreed = audio::read_answer_to(&self.local, said, answer)?;
         self.agree(agreed);
         Ok(())
     }
@@ -70,7 +87,7 @@ impl RtpLeg {
     fn agree(&mut self, agreed: Negotiated) {
         match &mut self.latch {
             Some(latch) => latch.signal(agreed.remote_rtp),
-            None => self.latch = Some(Latch::new(agreed.remote_rtp)),
+            None => self.latch = Some(Latch::shunning(agreed.remote_rtp, self.before)),
         }
         self.agreed = Some(agreed);
     }

@@ -322,6 +322,11 @@ impl World {
     /// The phone goes on with another codec, by its own re-offer.
     pub(super) fn change_codec(&mut self, codec: AudioCodec) {
         self.order(Order::AnswerPhoneReoffer { sdp: Some(codec_sdp(codec, "sendrecv", self.ptime)) });
+        self.change_voice(codec);
+    }
+
+    /// What the phone sends from now on.
+    pub(super) fn change_voice(&mut self, codec: AudioCodec) {
         if codec.rate() != self.codec.rate() {
             self.encoder = opus_encoder(codec.rate(), 10);
             for voice in [&mut self.phone, &mut self.user_voice] {

@@ -308,6 +308,25 @@ pub fn read_answer(local: &LocalAudio, sdp: &str) -> Result<Negotiated, AudioRef
     })
 }
 
+/// Reads the answer to `said`, which we said as an offer though it may have been an answer before: a session
+/// refresh repeats it (RFC 4028 §7.4), with the payload types of whoever offered first.
+///
+/// # Errors
+/// As [`read_answer`].
+pub fn read_answer_to(local: &LocalAudio, said: &str, sdp: &str) -> Result<Negotiated, AudioRefusal> {
+    let mut agreed = read_answer(local, sdp)?;
+    let Ok(ours) = RemoteAudio::read(said) else { return Ok(agreed) };
+    if let Some((payload_type, _)) = ours.formats.iter().find(|(_, codec)| *codec == agreed.codec) {
+        agreed.receive_payload_type = *payload_type;
+    }
+    for event in agreed.receive_telephone_events.iter_mut().flatten() {
+        if let Some(said) = ours.telephone_events.iter().find(|it| it.clock == event.clock) {
+            *event = *said;
+        }
+    }
+    Ok(agreed)
+}
+
 /// Answers the far end's offer: one codec, its first that we know; every other section is refused.
 ///
 /// # Errors

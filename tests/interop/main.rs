@@ -10,5 +10,6 @@ mod recording;
 mod refusals;
 mod rig;
 mod torture;
+mod transfers;
 mod trunk_with_sipp;
 mod whatsapp_with_aiortc;

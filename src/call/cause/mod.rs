@@ -40,6 +40,8 @@ pub enum HangupCause {
     PhoneLost,
     /// The phone is no longer heard of: nobody refreshed the session (RFC 4028).
     SessionExpired,
+    /// The phone handed the call over and hung up; nobody took it, and the phone did not come back.
+    TransferFailed,
     /// The user called at the same moment; the phone talks on that call.
     Crossed,
     /// A rule forbids the call.
@@ -151,6 +153,7 @@ impl HangupCause {
             Self::PhoneMediaRefused,
             Self::PhoneLost,
             Self::SessionExpired,
+            Self::TransferFailed,
             Self::Crossed,
             Self::NotDialable,
             Self::NotAllowed,

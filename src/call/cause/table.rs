@@ -36,6 +36,8 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "Four misses in a row lose the permission: wait.";
         C::SessionExpired => "session_expired", Phone, 480, "Session expired", 102,
             "The phone went away during the call: check its power and network.";
+        C::TransferFailed => "transfer_failed", Phone, 480, "Transfer failed", 19,
+            "Nobody took a transferred call: check its target.";
         C::Crossed => "crossed", User, 487, "User calls you", 16, "Nothing: the phone talks on the user's own call.";
         C::NotDialable => "not_dialable", Policy, 404, "Number unknown", 1,
             "Dial prefix and country code; see `dial` of the number.";

@@ -14,7 +14,7 @@ fn ringing(phones: &[&str]) -> Scene {
 }
 
 /// A call in which phone 0 talks with the user.
-fn talking() -> Scene {
+pub(super) fn talking() -> Scene {
     let mut scene = ringing(&["1001"]);
     scene.done(ActionKind::PreAccept).does(&["start dtls"]);
     scene.answers(0).does(&["apply phone's answer", "save dialog", "post accept"]);
@@ -209,9 +209,9 @@ fn a_terminate_that_meta_never_confirms_does_not_keep_the_record_open() {
 #[test]
 fn a_re_invite_stays_inside_the_gateway() {
     let mut scene = talking();
-    scene.hears(Input::PhoneReoffered(Some("hold".into()))).does(&["answer re-offer"]);
+    scene.hears(Input::PhoneReoffered(Fork(0), Some("hold".into()))).does(&["answer re-offer"]);
     scene.hears(Input::PhoneReofferAnswered("held".into())).does(&["answer phone's re-offer"]);
-    scene.hears(Input::PhoneReoffered(None)).does(&["answer re-offer"]);
+    scene.hears(Input::PhoneReoffered(Fork(0), None)).does(&["answer re-offer"]);
     scene.hears(Input::PhoneReofferRefused).does(&["answer phone's re-offer"]);
     assert!(scene.call.is_bridged());
 }

@@ -3,13 +3,14 @@
 mod from_phone;
 mod from_user;
 mod model;
+mod transfer;
 
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::id::{CallId, Endpoint, WaCallId};
 use crate::policy::{Attempt, Grant};
-use crate::sip::{DialogSnapshot, Flow};
+use crate::sip::{DialogSnapshot, Flow, Telling};
 use crate::time::Wall;
 use crate::user::{Msisdn, UserId};
 use crate::whatsapp::{Outcome, Termination};
@@ -142,7 +143,14 @@ fn spell(output: &Output) -> String {
         Output::Cancel(fork, LegEnd::CompletedElsewhere) => format!("cancel {} elsewhere", fork.0),
         Output::Cancel(fork, _) => format!("cancel {}", fork.0),
         Output::HangUp(fork, LegEnd::CompletedElsewhere) => format!("hang up {} elsewhere", fork.0),
+        Output::HangUp(fork, LegEnd::Transferred) => format!("hang up {} transferred", fork.0),
         Output::HangUp(fork, _) => format!("hang up {}", fork.0),
+        Output::AnswerReferral(fork, _, Ok(())) => format!("accept referral {}", fork.0),
+        Output::AnswerReferral(fork, _, Err(status)) => format!("refuse referral {} {status}", fork.0),
+        Output::TellReferral { fork, status, telling, .. } => {
+            let last = if *telling == Telling::Last { " last" } else { "" };
+            format!("tell {} {}{last}", fork.0, status.0)
+        }
         Output::RefusePhone(verdict, _) => format!("refuse {}", verdict.sip),
         Output::Ring(sdp) => if sdp.is_some() { "early media" } else { "ring" }.to_owned(),
         other => other.name().to_owned(),

@@ -47,7 +47,7 @@ impl Watch {
 
 fn random_input(random: &mut Random, scene: &Scene) -> Input {
     let fork = Fork(u8::try_from(random.below(3)).expect("small"));
-    match random.below(24) {
+    match random.below(30) {
         0 => Input::RecordOpened,
         1 => Input::RecordRefused,
         2 => grant(),
@@ -67,9 +67,17 @@ fn random_input(random: &mut Random, scene: &Scene) -> Input {
         17 => Input::PhoneFailed(fork, ForkFailure::Status(486)),
         18 => Input::PhoneCancelled,
         19 => Input::PhoneHungUp(fork),
-        20 => Input::PhoneReoffered(None),
+        20 => Input::PhoneReoffered(fork, None),
         21 => Input::WaCallLearnt(wa("wacid.B")),
         22 => Input::PhoneAckMissed,
+        23 | 24 => Input::PhoneReferred {
+            fork,
+            id: crate::sip::ReferralId(random.below(9)),
+            target: TransferTarget::Ring(phone("1003")),
+        },
+        25 | 26 => Input::NextPhoneOffered("offer".into()),
+        27 => Input::NextPhoneRefused,
+        28 => Input::PhoneExpired(fork),
         _ => Input::MediaRefused(MediaRefusal::NoPorts),
     }
 }

@@ -40,7 +40,7 @@ impl Switchboard {
                 self.parts.agent.answer_reoffer(now, leg, Err(481));
             }
             Event::Referred { leg, referral } => {
-                self.parts.agent.answer_referral(now, leg, referral.id, Err(603));
+                self.referred(now, leg, &referral);
             }
             Event::Digit { leg, digit, millis } => {
                 if let Some((id, _)) = self.by_leg.get(&leg) {
@@ -81,6 +81,7 @@ impl Switchboard {
                     HangupCause::Overloaded
                 }
                 Dialled::User(number, user) => return self.call_user(now, dial, &number, user),
+                Dialled::Desk(_) => HangupCause::NotDialable,
                 Dialled::Emergency => HangupCause::Emergency,
                 Dialled::NotAllowed => HangupCause::NotAllowed,
                 Dialled::Unknown => HangupCause::NotDialable,

@@ -17,6 +17,7 @@ mod registrations;
 mod restart;
 mod switchboard;
 mod timings;
+mod transfers;
 pub mod translate;
 
 use std::time::{Duration, Instant, SystemTime};
@@ -29,6 +30,7 @@ pub use quality::MetricPeers;
 pub(super) use recording::keep_recordings;
 pub use switchboard::{Parts, Switchboard};
 pub use timings::Timings;
+pub use transfers::TransferRules;
 
 use crate::call::{ActionKind, Input};
 use crate::id::CallId;

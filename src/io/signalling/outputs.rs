@@ -52,6 +52,7 @@ impl Switchboard {
             Output::Release => self.write(id, Write::Release),
             Output::OpenMedia { meta, phone } => self.open_media(id, meta, phone),
             Output::Post(action) => self.post(id, action),
+            Output::Play(sound) => self.play_to_user(id, sound),
             other => match translate::to_media(other) {
                 Ok(order) => {
                     let opens = order == Order::SetStage(Stage::Open);
@@ -96,6 +97,21 @@ impl Switchboard {
                     self.parts.agent.refuse(now, leg, translate::refusal(verdict, until, now));
                 }
             }
+            Output::AnswerReferral(fork, referral, answer) => {
+                if let Some(leg) = self.leg(id, fork) {
+                    self.parts.agent.answer_referral(now, leg, referral, answer);
+                }
+            }
+            Output::TellReferral { fork, id: referral, status, telling } => {
+                if let Some(leg) = self.leg(id, fork) {
+                    self.parts.agent.tell_referral(now, leg, referral, status, telling);
+                }
+            }
+            Output::RefuseReoffer(fork) => {
+                if let Some(leg) = self.leg(id, fork) {
+                    self.parts.agent.answer_reoffer(now, leg, Err(488));
+                }
+            }
             Output::AnswerPhoneReoffer(sdp) => {
                 let talking = self.calls.get(&id).and_then(|live| live.call.talking_leg());
                 if let Some(leg) = talking.and_then(|fork| self.leg(id, fork)) {
@@ -120,7 +136,7 @@ impl Switchboard {
         }
     }
 
-    fn leg(&self, id: CallId, fork: Fork) -> Option<LegId> {
+    pub(super) fn leg(&self, id: CallId, fork: Fork) -> Option<LegId> {
         self.calls.get(&id)?.legs.get(&fork).copied()
     }
 
@@ -145,7 +161,7 @@ impl Switchboard {
 
     fn order_media(&mut self, id: CallId, order: Order) {
         // Which of several phones talks is known when its answer counts.
-        let answered = matches!(order, Order::ApplyPhoneAnswer { .. });
+        let answered = matches!(order, Order::ApplyPhoneAnswer { .. } | Order::TakeNext { .. });
         self.parts.media.order(id, order);
         if answered {
             self.parts.media.order(id, Order::SetTiming(self.timing(id)));

@@ -13,7 +13,7 @@ use super::lane::{self, Lane, Write};
 use super::numbers::AcceptTimes;
 use super::quality::MetricPeers;
 use super::registrations::{self, Keeper};
-use super::{BusinessNumber, Question, Reply, Timings, translate};
+use super::{BusinessNumber, Question, Reply, Timings, TransferRules, translate};
 use crate::call::{Call, CallTimes, Fork, HangupCause, Input, Order};
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::dialplan::DialPlan;
@@ -48,6 +48,8 @@ pub struct Parts {
     pub numbers: Vec<BusinessNumber>,
     /// Who may dial what.
     pub dialplan: DialPlan,
+    /// What trunks may do in a transfer.
+    pub transfer_rules: TransferRules,
     /// The times that calls live by.
     pub times: CallTimes,
     /// From the webhook's time stamp to the last moment for `accept` (rule 2; reference §10).

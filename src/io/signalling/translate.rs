@@ -30,6 +30,9 @@ pub fn from_media(report: Report) -> Option<Input> {
         Report::PhoneAnswerRefused(_) => Input::PhoneAnswerRefused,
         Report::PhoneReofferAnswered { sdp } => Input::PhoneReofferAnswered(sdp),
         Report::PhoneReofferRefused(_) => Input::PhoneReofferRefused,
+        Report::NextOffered { sdp } => Input::NextPhoneOffered(sdp),
+        Report::NextAnswered { .. } => return None,
+        Report::NextRefused(_) => Input::NextPhoneRefused,
         Report::Closed(summary) => {
             let quality_json = summary.to_json();
             Input::MediaClosed(MediaClosing { line: summary.codecs, quality_json })
@@ -48,9 +51,9 @@ pub fn from_sip(fork: Fork, event: Event) -> Option<Input> {
         Event::Cancelled { .. } => Input::PhoneCancelled,
         Event::HungUp { .. } => Input::PhoneHungUp(fork),
         Event::AckTimeout { .. } => Input::PhoneAckMissed,
-        Event::Reoffered { sdp, .. } => Input::PhoneReoffered(sdp),
-        Event::Reanswered { sdp, .. } => Input::PhoneReanswered(sdp),
-        Event::Expired { .. } => Input::PhoneExpired,
+        Event::Reoffered { sdp, .. } => Input::PhoneReoffered(fork, sdp),
+        Event::Reanswered { sdp, .. } => Input::PhoneReanswered(fork, sdp),
+        Event::Expired { .. } => Input::PhoneExpired(fork),
         Event::Invited { .. }
         | Event::ReofferRefused { .. }
         | Event::Referred { .. }
@@ -73,6 +76,10 @@ pub fn to_media(output: Output) -> Result<Order, Output> {
         Output::ApplyPhoneAnswer(sdp) => Order::ApplyPhoneAnswer { sdp },
         Output::AnswerReoffer(sdp) => Order::AnswerPhoneReoffer { sdp },
         Output::ApplyPhoneReanswer(sdp) => Order::ApplyPhoneReanswer { sdp },
+        Output::OfferNextPhone => Order::OfferToNext,
+        Output::TakeNextPhone(sdp) => Order::TakeNext { sdp },
+        Output::DropNextPhone => Order::DropNext,
+        Output::StopPlaying => Order::StopPlaying { towards: Side::Meta },
         Output::CloseMedia => Order::Close,
         other => return Err(other),
     })
@@ -105,6 +112,7 @@ const fn stage(gate: Gate) -> Stage {
 pub fn reason(end: LegEnd) -> Reason {
     match end {
         LegEnd::CompletedElsewhere => Reason::completed_elsewhere(),
+        LegEnd::Transferred => Reason { protocol: "SIP", cause: 200, text: "Transferred".to_owned() },
         LegEnd::Verdict(verdict) => q850(verdict),
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct PhoneSettings<'a> {
     pub(crate) on_ring: OnRing,
     /// `PCMU`, `PCMA`, `G722` or `opus`.
     pub(crate) codec: &'a str,
+    /// The pitch of its voice.
+    pub(crate) hz: f64,
 }
 
 /// A running baresip.
@@ -56,7 +58,7 @@ impl Phone {
             law => (format!("{law}/8000/1"), 8000, "g711"),
         };
         let channels = if settings.codec == "opus" { 2 } else { 1 };
-        sound::write_voice_with(&voice, channels, rate, sound::PHONE_HZ, 60);
+        sound::write_voice_with(&voice, channels, rate, settings.hz, 60);
         let config = format!(
             "poll_method epoll\nsip_listen 127.0.0.1:{sip}\nnet_interface 127.0.0.1\n\
              audio_source aufile,{voice}\naudio_player aubridge,null\naudio_alert aubridge,null\n\

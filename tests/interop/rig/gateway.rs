@@ -29,10 +29,10 @@ pub(crate) struct Setup {
     pub(crate) calls: &'static str,
     /// More lines for the business number.
     pub(crate) number: &'static str,
-    /// Lines of the `[recording]` section.
-    pub(crate) recording: &'static str,
     /// More lines for the trunk.
     pub(crate) trunk: &'static str,
+    /// Lines of the `[recording]` section.
+    pub(crate) recording: &'static str,
     /// Whether aiortc stands in for Meta, instead of the product's simulator.
     pub(crate) aiortc: bool,
 }
@@ -104,7 +104,9 @@ impl Layout {
 
     /// Writes the configuration for a Graph API at `graph`.
     pub(crate) fn write_config(&self, graph: &str, setup: &Setup) {
-        write_secret(&self.folder.join("phone-1001"), &ha1("1001"));
+        for name in ["1001", "1002"] {
+            write_secret(&self.folder.join(format!("phone-{name}")), &ha1(name));
+        }
         let folder = self.folder.display();
         let text = format!(
             r#"
@@ -150,6 +152,10 @@ level = "debug"
 name = "1001"
 display = "Front desk"
 ha1 = {{ file = "{folder}/phone-1001" }}
+[[phone]]
+name = "1002"
+display = "Back office"
+ha1 = {{ file = "{folder}/phone-1002" }}
 [[trunk]]
 name = "pbx"
 address = "{trunk}"
@@ -157,6 +163,7 @@ sources = ["{TRUNK_IP}"]
 # A scripted peer would take an OPTIONS for its call.
 probe = {{ enabled = false }}
 voip_only = true
+dial_prefix = "0"
 {of_trunk}
 [[number]]
 label = "support"

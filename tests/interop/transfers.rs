@@ -1,0 +1,106 @@
+//! A phone hands a WhatsApp call to another: who hears whom, before and after, and what WhatsApp sees of it.
+
+use serde_json::json;
+
+use crate::rig::baresip::{OnRing, Phone};
+use crate::rig::gateway::Setup;
+use crate::rig::simulator::{MetaCall, assert_unbroken};
+use crate::rig::sound::{OTHER_HZ, PHONE_HZ, USER_HZ, assert_heard, tenths_of};
+use crate::rig::{USER, World, assert_record};
+
+/// Two seconds and a half of talking.
+const TALK: u64 = 125;
+
+/// The user heard both phones, one after the other, in one line.
+fn assert_user_heard_both(world: &World, call: &MetaCall<'_>) {
+    assert_unbroken(&call.told());
+    let (first, loud) = tenths_of(&call.heard, PHONE_HZ);
+    let (second, _) = tenths_of(&call.heard, OTHER_HZ);
+    assert!(first >= 10 && second >= 10, "{first} and {second} of {loud} loud tenths of a second");
+    world.assert_no_violations();
+}
+
+/// Phone 1001 talks with the user and hands the call to 1002, which has answered when this is over.
+fn hand_over(world: &World, call: &MetaCall<'_>, phone: &mut Phone, other: &mut Phone) {
+    phone.wait("CALL_ESTABLISHED", 0);
+    call.talk(TALK);
+    phone.order("transfer", &world.uri_of("1002"));
+    other.wait("CALL_ESTABLISHED", 0);
+    phone.wait("CALL_CLOSED", 0);
+    call.talk(TALK);
+}
+
+#[test]
+fn a_phone_hands_a_user_to_another_phone_and_is_free_while_they_talk_on() {
+    let mut world = World::start(&Setup::default());
+    let mut phone = world.phone(OnRing::Answer);
+    let mut other = world.other_phone(OnRing::Answer, "PCMU");
+    let call = world.meta.place_call(USER);
+    hand_over(&world, &call, &mut phone, &mut other);
+    call.act("hangup", &json!({}));
+    other.wait("CALL_CLOSED", 0);
+    call.wait_over();
+    assert_heard(&phone.heard(), USER_HZ);
+    assert_heard(&other.heard(), USER_HZ);
+    assert_user_heard_both(&world, &call);
+    let record = world.closed_record(&call.id);
+    assert_record(&record, "user_initiated", true, "user");
+    assert!(record["endpoint"].as_str().is_some_and(|it| it.contains("1002")), "{record:#}");
+}
+
+#[test]
+fn a_call_that_a_phone_dialled_is_handed_to_a_phone_with_another_codec() {
+    for codec in ["PCMA", "G722", "opus"] {
+        let mut world = World::start(&Setup::default());
+        let mut phone = world.phone(OnRing::Answer);
+        let mut other = world.other_phone(OnRing::Answer, codec);
+        world.meta.set_user(USER, &json!({}));
+        phone.order("dial", &world.uri_of(&format!("8{USER}")));
+        let call = world.meta.wait_call(USER);
+        hand_over(&world, &call, &mut phone, &mut other);
+        other.order("hangup", "");
+        call.wait_over();
+        assert_heard(&other.heard(), USER_HZ);
+        assert_user_heard_both(&world, &call);
+        assert_record(&world.closed_record(&call.id), "business_initiated", true, "phone");
+    }
+}
+
+#[test]
+fn a_phone_that_declines_leaves_the_call_with_the_one_that_wanted_to_be_rid_of_it() {
+    let mut world = World::start(&Setup::default());
+    let mut phone = world.phone(OnRing::Answer);
+    let mut other = world.other_phone(OnRing::Wait, "PCMU");
+    let call = world.meta.place_call(USER);
+    phone.wait("CALL_ESTABLISHED", 0);
+    call.talk(50);
+    phone.order("transfer", &world.uri_of("1002"));
+    other.wait("CALL_INCOMING", 0);
+    let mark = other.mark();
+    other.order("hangup", "");
+    other.wait("CALL_CLOSED", mark);
+    call.talk(TALK);
+    assert!(phone.seen("CALL_CLOSED", 0).is_none(), "the phone keeps the call");
+    phone.order("hangup", "");
+    call.wait_over();
+    assert_unbroken(&call.told());
+    assert_record(&world.closed_record(&call.id), "user_initiated", true, "phone");
+    world.assert_no_violations();
+}
+
+#[test]
+fn a_user_is_not_handed_to_a_number_that_does_not_exist_or_to_whatsapp() {
+    let mut world = World::start(&Setup::default());
+    let mut phone = world.phone(OnRing::Answer);
+    let call = world.meta.place_call(USER);
+    phone.wait("CALL_ESTABLISHED", 0);
+    for digits in ["4711", "112", "85521955500199"] {
+        phone.order("transfer", &world.uri_of(digits));
+        call.talk(25);
+    }
+    assert!(phone.seen("CALL_CLOSED", 0).is_none(), "the phone keeps the call");
+    call.act("hangup", &json!({}));
+    phone.wait("CALL_CLOSED", 0);
+    assert_unbroken(&call.told());
+    world.assert_no_violations();
+}
