@@ -5,6 +5,7 @@
 //! `config/gateway.example.toml` shows every key; a test compares it with this code.
 
 mod check;
+mod defence;
 mod fault;
 mod peers;
 mod reader;
@@ -270,6 +271,8 @@ pub enum PasswordAlgorithm {
     Md5,
     /// SHA-256: newer phones only.
     Sha256,
+    /// SHA-512/256: few phones.
+    Sha512_256,
 }
 
 impl PasswordAlgorithm {
@@ -279,6 +282,7 @@ impl PasswordAlgorithm {
         match self {
             Self::Md5 => "md5",
             Self::Sha256 => "sha-256",
+            Self::Sha512_256 => "sha-512-256",
         }
     }
 
@@ -287,7 +291,7 @@ impl PasswordAlgorithm {
     pub const fn ha1_digits(self) -> usize {
         match self {
             Self::Md5 => 32,
-            Self::Sha256 => 64,
+            Self::Sha256 | Self::Sha512_256 => 64,
         }
     }
 }
@@ -428,6 +432,21 @@ impl Records {
         };
         match complete() {
             Some(records) if faults.is_empty() => Ok(records),
+            _ => Err(ConfigFaults { file: path.to_owned(), faults, warnings: Vec::new() }),
+        }
+    }
+}
+
+impl AdminConfig {
+    /// Reads where a running gateway answers its administrator, whatever else is wrong in the file.
+    ///
+    /// # Errors
+    /// The faults of that section.
+    pub fn read(path: &Path) -> Result<Self, ConfigFaults> {
+        let Reading { draft, mut faults, .. } = read(&text_of(path)?, path, &Machine);
+        faults.retain(|fault| fault.key == "syntax" || fault.key.starts_with("admin"));
+        match draft.and_then(|draft| draft.admin) {
+            Some(admin) if faults.is_empty() => Ok(admin),
             _ => Err(ConfigFaults { file: path.to_owned(), faults, warnings: Vec::new() }),
         }
     }

@@ -12,8 +12,9 @@ use super::{
 use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId};
 use crate::user::Msisdn;
 
-words!(PasswordAlgorithm, "\"md5\" or \"sha-256\"",
-    "md5" => PasswordAlgorithm::Md5, "sha-256" => PasswordAlgorithm::Sha256);
+words!(PasswordAlgorithm, "\"md5\", \"sha-256\" or \"sha-512-256\"",
+    "md5" => PasswordAlgorithm::Md5, "sha-256" => PasswordAlgorithm::Sha256,
+    "sha-512-256" => PasswordAlgorithm::Sha512_256);
 words!(PreAccept, "\"at_once\" or \"ringing\"",
     "at_once" => PreAccept::AtOnce, "ringing" => PreAccept::Ringing);
 words!(AnswerOn, "\"accepted\" or \"speech\"",

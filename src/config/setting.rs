@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use toml::de::DeValue;
 
 /// A kind of value that a key can have.
@@ -92,6 +93,18 @@ impl Setting for IpAddr {
     const WANTED: &'static str = "an IP address";
     fn read(value: &DeValue<'_>) -> Option<Self> {
         text(value)?.parse().ok()
+    }
+    fn write(&self) -> String {
+        format!("\"{self}\"")
+    }
+}
+
+/// An address alone is the network of itself.
+impl Setting for IpNet {
+    const WANTED: &'static str = "a network like \"192.168.0.0/16\", or an IP address";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let text = text(value)?;
+        text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(Self::from)).map(|it| it.trunc())
     }
     fn write(&self) -> String {
         format!("\"{self}\"")

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::defence::defence;
 use super::reader::Section;
 use super::sections::{HOUR, Listens, MINUTE, pem, secs};
 use super::setting::{Setting, words};
+use crate::sip::DefenceSettings;
 
 /// `[sip]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,10 @@ pub struct SipConfig {
     pub min_session_expires: Duration,
     /// How long a digest nonce may be used.
     pub nonce_life: Duration,
+    /// Whether phones are told our version.
+    pub show_version: bool,
+    /// `[sip.defence]`
+    pub defence: DefenceSettings,
 }
 
 /// A socket, and the address under which peers reach it.
@@ -184,6 +190,8 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
     let (min_expires, default_expires, max_expires) = expires(section);
     let (session_expires, min_session_expires) = sessions(section);
     let nonce_life = section.or("nonce_life", secs(5 * MINUTE));
+    let show_version = section.or("show_version", false);
+    let defence = section.part("defence", defence);
     let (domain, udp) = (domain?, udp?);
     let first: Option<&ListenAt> = udp.first();
     Some(SipConfig {
@@ -200,6 +208,8 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
         session_expires: session_expires?,
         min_session_expires: min_session_expires?,
         nonce_life: nonce_life?,
+        show_version: show_version?,
+        defence: defence?,
     })
 }
 

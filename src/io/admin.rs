@@ -77,16 +77,17 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .with_state(state)
 }
 
-/// Answers until `stop` resolves.
+/// Answers until `stop` resolves; `more` are routes of other parts.
 ///
 /// # Errors
 /// The socket failed.
 pub async fn serve(
     listener: TcpListener,
     state: Arc<AdminState>,
+    more: Router,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(state)).with_graceful_shutdown(stop).await
+    axum::serve(listener, router(state).merge(more)).with_graceful_shutdown(stop).await
 }
 
 async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
@@ -222,7 +223,7 @@ mod tests {
             let metrics = Arc::new(Registry::new(&[]));
             let trunks = Box::new(|| vec![(TrunkName::from("pbx"), "not registered")]);
             let state = Arc::new(AdminState { metrics, figures, health: Box::new(move || health), trunks });
-            let server = tokio::spawn(serve(listener, state, std::future::pending()));
+            let server = tokio::spawn(serve(listener, state, Router::new(), std::future::pending()));
             let request = format!("GET {path} HTTP/1.0\r\n\r\n");
             let answer = tokio::task::spawn_blocking(move || {
                 let mut socket = std::net::TcpStream::connect(address).expect("listening");

@@ -27,8 +27,9 @@ use crate::metrics::label::{
 };
 use crate::metrics::table::{self, Distribution};
 use crate::metrics::{Registry, Scrape};
-use crate::sip::TrunkStatus;
+use crate::sip::defence::{Dropped, Ground};
 use crate::sip::trunk::{RegistrationState, ServerState};
+use crate::sip::{DefenceFigures, TrunkStatus};
 
 /// The running webhook listener.
 pub(super) struct Webhook {
@@ -104,6 +105,7 @@ pub(super) async fn admin(
         trunks: Mutex::default(),
     });
     let (pulse_seen, trunks_seen) = (Arc::clone(&pulse), Arc::clone(&pulse));
+    let bans = super::bans::router(questions.clone());
     let state = AdminState {
         metrics,
         figures: Box::new(move || Box::pin(scrape(sources.clone()))),
@@ -112,7 +114,7 @@ pub(super) async fn admin(
     };
     tokio::spawn(feel_pulse(pulse, store, questions));
     tokio::spawn(async move {
-        if let Err(error) = admin::serve(listener, Arc::new(state), std::future::pending()).await {
+        if let Err(error) = admin::serve(listener, Arc::new(state), bans, std::future::pending()).await {
             tracing::error!(%error, "the admin listener failed");
         }
     });
@@ -231,6 +233,7 @@ fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources)
     for trunk in &figures.trunks {
         trunk_figures(scrape, trunk);
     }
+    defence_figures(scrape, &figures.defence);
     scrape.gauge(&table::SIP_REGISTERED, &(), sip.bindings as f64);
     scrape.gauge(&table::SIP_LEGS, &(), sip.legs as f64);
     scrape.gauge(&table::SIP_TRANSACTIONS, &(), sip.transactions as f64);
@@ -251,6 +254,22 @@ fn trunk_figures(scrape: &mut Scrape, trunk: &TrunkStatus) {
     scrape.gauge(&table::TRUNK_CALLS, &labels, f64::from(trunk.calls));
     scrape.total(&table::TRUNK_TURNED_AWAY, &labels, trunk.turned_away as f64);
     scrape.total(&table::TRUNK_FAILOVERS, &labels, trunk.failovers as f64);
+}
+
+/// A series for each word from the start: an alert sees the first step.
+fn defence_figures(scrape: &mut Scrape, figures: &DefenceFigures) {
+    let count = |it: Option<&u64>| it.copied().unwrap_or(0) as f64;
+    for why in Dropped::ALL {
+        let labels = OfKind { kind: Word(why.as_str()) };
+        scrape.total(&table::SIP_DROPPED, &labels, count(figures.dropped.get(&why)));
+    }
+    for ground in Ground::ALL {
+        let labels = OfKind { kind: Word(ground.as_str()) };
+        scrape.total(&table::SIP_BANS, &labels, count(figures.bans.get(&ground)));
+    }
+    for (kind, count) in [("source", figures.sources), ("user", figures.users)] {
+        scrape.gauge(&table::SIP_BANNED, &OfKind { kind: Word(kind) }, count as f64);
+    }
 }
 
 /// The packets of all calls; what goes to phones came from the WhatsApp leg.

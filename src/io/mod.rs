@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod bans;
 pub mod bench;
 pub mod chart;
 pub mod cli;

@@ -105,6 +105,10 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
     settings.session_expires = config.sip.session_expires;
     settings.min_session_expires = config.sip.min_session_expires;
     settings.nonce_life = config.sip.nonce_life;
+    if config.sip.show_version {
+        settings.product = concat!("Cordboard/", env!("CARGO_PKG_VERSION")).to_owned();
+    }
+    settings.defence = config.sip.defence.clone();
     settings.no_provisional = config.sip.trunk_no_answer;
     let phone = |phone: &config::PhoneConfig| PhoneAccount {
         name: phone.name.clone(),
@@ -112,6 +116,7 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
         algorithm: match phone.algorithm {
             config::PasswordAlgorithm::Md5 => DigestAlgorithm::Md5,
             config::PasswordAlgorithm::Sha256 => DigestAlgorithm::Sha256,
+            config::PasswordAlgorithm::Sha512_256 => DigestAlgorithm::Sha512_256,
         },
         ha1: phone.ha1.clone(),
     };

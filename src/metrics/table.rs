@@ -130,6 +130,9 @@ table! {
         "Repetitions, challenges, wrong credentials and other events of the SIP side";
     REFUSED: Total<OfKind> = "cordboard_refused",
         "Dial attempts and webhook events that never became a call, by reason";
+    SIP_DROPPED: Total<OfKind> = "cordboard_sip_dropped", "SIP messages dropped without an answer, by why";
+    SIP_BANS: Total<OfKind> = "cordboard_sip_bans", "Bans that began, by why";
+    SIP_BANNED: Gauge<OfKind> = "cordboard_sip_banned", "Bans that hold: of whole sources, and of users at a source";
     SIP_REGISTERED: Gauge<()> = "cordboard_sip_bindings", "Registered addresses of phones";
     PHONE_REGISTERED: Gauge<OfPhone> = "cordboard_phone_registered", "Whether a phone of the configuration is registered";
     SIP_CONNECTIONS: Gauge<OfKind> = "cordboard_sip_connections", "Open SIP connections by transport";

@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 use crate::random::Random;
 use crate::time::Wall;
 
+use super::defence::Source;
 use super::message::uri::{split_outside_quotes, unquote};
 
 /// The hash of a phone's credentials and of its challenge.
@@ -51,6 +52,12 @@ impl DigestAlgorithm {
             Self::Sha256 => digest_all(&hashes::SHA256, texts),
             Self::Sha512_256 => digest_all(&hashes::SHA512_256, texts),
         }
+    }
+
+    /// A hash of the right length that follows from no password: stands in for a user that does not exist.
+    #[must_use]
+    pub fn nobody(self) -> String {
+        self.hash("")
     }
 
     /// The stored form of a password: the hash of `user:realm:password` (RFC 7616 §3.4.2).
@@ -155,7 +162,7 @@ pub enum NonceVerdict {
     Good,
     /// Ours, but too old or used up: the same credentials are welcome with a new nonce.
     Stale,
-    /// Not made by this process.
+    /// Not made by this process, or not for this source.
     Foreign,
 }
 
@@ -166,6 +173,9 @@ const SALT: usize = 8;
 const SIGNATURE: usize = 16;
 
 /// Makes and judges nonces without remembering the unused ones: a nonce is a signed time stamp.
+///
+/// It is good only at the source it was sent to: who brings it back has received it, so what is said with it
+/// was not said in another's name (rule 23).
 #[derive(Debug)]
 pub struct Nonces {
     key: hmac::Key,
@@ -188,14 +198,27 @@ impl Nonces {
     }
 
     /// A new nonce.
-    pub fn issue(&mut self, now: Wall) -> String {
+    pub fn issue(&mut self, now: Wall, to: Source) -> String {
         let mut body = now.millis().to_be_bytes().to_vec();
         let mut salt = [0; SALT];
         self.random.fill(&mut salt);
         body.extend_from_slice(&salt);
-        let tag = hmac::sign(&self.key, &body);
+        let tag = self.sign(&body, to);
         body.extend(tag.as_ref().iter().take(SIGNATURE));
         hex::encode(body)
+    }
+
+    fn sign(&self, body: &[u8], to: Source) -> hmac::Tag {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(body);
+        context.update(&to.octets());
+        context.sign()
+    }
+
+    /// Whether the nonce of `credentials` was sent to that source, however long ago.
+    #[must_use]
+    pub fn is_ours(&self, credentials: &Credentials, from: Source) -> bool {
+        self.issued(&credentials.nonce, from).is_some()
     }
 
     /// A value that only this process can make from `text`: the same text, the same value.
@@ -209,8 +232,8 @@ impl Nonces {
 
     /// Judges the nonce of `credentials` without spending it.
     #[must_use]
-    pub fn judge(&self, now: Wall, credentials: &Credentials) -> NonceVerdict {
-        let Some(issued) = self.issued(&credentials.nonce) else { return NonceVerdict::Foreign };
+    pub fn judge(&self, now: Wall, credentials: &Credentials, from: Source) -> NonceVerdict {
+        let Some(issued) = self.issued(&credentials.nonce, from) else { return NonceVerdict::Foreign };
         let Some(count) = credentials.count() else { return NonceVerdict::Foreign };
         let fresh = issued <= now && now.since(issued) < self.life;
         let last = self.used.get(&(issued, credentials.nonce.clone())).copied();
@@ -223,8 +246,8 @@ impl Nonces {
     }
 
     /// Remembers that the count of `credentials` was used; call it for good credentials only.
-    pub fn spend(&mut self, now: Wall, credentials: &Credentials) {
-        let (Some(issued), Some(count)) = (self.issued(&credentials.nonce), credentials.count()) else {
+    pub fn spend(&mut self, now: Wall, credentials: &Credentials, from: Source) {
+        let (Some(issued), Some(count)) = (self.issued(&credentials.nonce, from), credentials.count()) else {
             return;
         };
         self.used.insert((issued, credentials.nonce.clone()), count);
@@ -241,11 +264,11 @@ impl Nonces {
         }
     }
 
-    /// When the nonce was issued, if this process issued it.
-    fn issued(&self, nonce: &str) -> Option<Wall> {
+    /// When the nonce was issued, if this process issued it to that source.
+    fn issued(&self, nonce: &str, to: Source) -> Option<Wall> {
         let raw = hex::decode(nonce).ok()?;
         let (body, tag) = raw.split_at_checked(8 + SALT)?;
-        let expected = hmac::sign(&self.key, body);
+        let expected = self.sign(body, to);
         let expected = expected.as_ref().get(..SIGNATURE)?;
         let same: bool = expected.ct_eq(tag).into();
         let stamp: [u8; 8] = body.get(..8)?.try_into().ok()?;
@@ -291,6 +314,10 @@ mod tests {
         Nonces::new(Random::from_number(1), Duration::from_secs(60))
     }
 
+    fn here() -> Source {
+        Source::of([192, 0, 2, 7].into())
+    }
+
     fn credentials(nonce: &str, nc: u32) -> Credentials {
         let value =
             authorize(DigestAlgorithm::Md5, "1001", "s3cret", ("r", nonce), ("REGISTER", "sip:r"), nc);
@@ -330,7 +357,7 @@ mod tests {
     #[test]
     fn a_phone_without_qop_is_understood_and_its_nonce_is_good_once() {
         let mut nonces = nonces();
-        let nonce = nonces.issue(Wall(0));
+        let nonce = nonces.issue(Wall(0), here());
         let ha1 = DigestAlgorithm::Md5.ha1("1001", "r", "s3cret");
         let ha2 = DigestAlgorithm::Md5.hash("REGISTER:sip:r");
         let response = DigestAlgorithm::Md5.hash(&format!("{ha1}:{nonce}:{ha2}"));
@@ -339,46 +366,64 @@ mod tests {
         );
         let credentials = Credentials::parse(&value).unwrap();
         assert!(credentials.matches(DigestAlgorithm::Md5, &ha1, "REGISTER"));
-        assert_eq!(nonces.judge(Wall(1), &credentials), NonceVerdict::Good);
-        nonces.spend(Wall(1), &credentials);
-        assert_eq!(nonces.judge(Wall(2), &credentials), NonceVerdict::Stale);
+        assert_eq!(nonces.judge(Wall(1), &credentials, here()), NonceVerdict::Good);
+        nonces.spend(Wall(1), &credentials, here());
+        assert_eq!(nonces.judge(Wall(2), &credentials, here()), NonceVerdict::Stale);
     }
 
     #[test]
     fn a_nonce_lives_its_time_to_the_millisecond_and_each_count_works_once() {
         let mut nonces = nonces();
-        let nonce = nonces.issue(Wall(1000));
+        let nonce = nonces.issue(Wall(1000), here());
         let first = credentials(&nonce, 1);
-        assert_eq!(nonces.judge(Wall(60_999), &first), NonceVerdict::Good);
-        assert_eq!(nonces.judge(Wall(61_000), &first), NonceVerdict::Stale);
-        nonces.spend(Wall(2000), &first);
-        assert_eq!(nonces.judge(Wall(2001), &first), NonceVerdict::Stale);
-        assert_eq!(nonces.judge(Wall(2001), &credentials(&nonce, 2)), NonceVerdict::Good);
-        assert_eq!(nonces.judge(Wall(2001), &credentials(&nonce, 0)), NonceVerdict::Foreign);
+        assert_eq!(nonces.judge(Wall(60_999), &first, here()), NonceVerdict::Good);
+        assert_eq!(nonces.judge(Wall(61_000), &first, here()), NonceVerdict::Stale);
+        nonces.spend(Wall(2000), &first, here());
+        assert_eq!(nonces.judge(Wall(2001), &first, here()), NonceVerdict::Stale);
+        assert_eq!(nonces.judge(Wall(2001), &credentials(&nonce, 2), here()), NonceVerdict::Good);
+        assert_eq!(nonces.judge(Wall(2001), &credentials(&nonce, 0), here()), NonceVerdict::Foreign);
+    }
+
+    #[test]
+    fn a_nonce_is_good_only_where_it_was_sent() {
+        let mut nonces = nonces();
+        let there = Source::of([192, 0, 2, 8].into());
+        let first = credentials(&nonces.issue(Wall(0), here()), 1);
+        assert_eq!(nonces.judge(Wall(0), &first, there), NonceVerdict::Foreign);
+        assert!(nonces.is_ours(&first, here()) && !nonces.is_ours(&first, there));
+        assert_eq!(nonces.judge(Wall(0), &first, here()), NonceVerdict::Good);
+    }
+
+    #[test]
+    fn sha_512_256_is_the_function_of_fips_180_4() {
+        // The value of the empty text, as printed by Python's hashlib (OpenSSL).
+        let empty = "c672b8d1ef56ed28ab87c3622c5114069bdd3ad7b8f9737498d0c01ecef0967a";
+        assert_eq!(DigestAlgorithm::Sha512_256.hash(""), empty);
     }
 
     #[test]
     fn a_nonce_of_another_process_or_with_a_changed_stamp_is_foreign() {
         let mut ours = nonces();
         let mut other = Nonces::new(Random::from_number(2), Duration::from_secs(60));
-        assert_eq!(ours.judge(Wall(0), &credentials(&other.issue(Wall(0)), 1)), NonceVerdict::Foreign);
-        let nonce = ours.issue(Wall(0));
+        let foreign = credentials(&other.issue(Wall(0), here()), 1);
+        assert_eq!(ours.judge(Wall(0), &foreign, here()), NonceVerdict::Foreign);
+        let nonce = ours.issue(Wall(0), here());
         for bad in [nonce.replacen('0', "1", 1), nonce.to_uppercase(), nonce[2..].to_owned(), String::new()] {
-            assert_eq!(ours.judge(Wall(0), &credentials(&bad, 1)), NonceVerdict::Foreign, "{bad}");
+            assert_eq!(ours.judge(Wall(0), &credentials(&bad, 1), here()), NonceVerdict::Foreign, "{bad}");
         }
     }
 
     #[test]
     fn a_flood_of_good_nonces_forgets_the_oldest_and_never_takes_a_forgotten_one_again() {
         let mut nonces = nonces();
-        let first = credentials(&nonces.issue(Wall(0)), 1);
-        nonces.spend(Wall(0), &first);
+        let first = credentials(&nonces.issue(Wall(0), here()), 1);
+        nonces.spend(Wall(0), &first, here());
         for at in 1..=i64::try_from(REMEMBERED).unwrap() {
-            let next = credentials(&nonces.issue(Wall(at)), 1);
-            nonces.spend(Wall(at), &next);
+            let next = credentials(&nonces.issue(Wall(at), here()), 1);
+            nonces.spend(Wall(at), &next, here());
         }
         assert_eq!(nonces.used.len(), REMEMBERED);
-        assert_eq!(nonces.judge(Wall(10_001), &first), NonceVerdict::Stale);
+        assert_eq!(nonces.judge(Wall(10_001), &first, here()), NonceVerdict::Stale);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! 5626 and 7118 (streams, WebSocket), 7616 and 8760 (digest); the parser is written for the torture messages of RFC 4475.
 
 pub mod caller_id;
+pub mod defence;
 pub mod dialog;
 pub mod digest;
 pub mod flow;
@@ -16,6 +17,7 @@ pub mod transaction;
 pub mod trunk;
 pub mod user_agent;
 
+pub use defence::{Defence, DefenceFigures, DefenceSettings};
 pub use dialog::DialogSnapshot;
 pub use digest::DigestAlgorithm;
 pub use flow::{Flow, Transport};

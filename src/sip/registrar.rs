@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::id::PhoneName;
 
+use super::defence::Source;
 use super::flow::Flow;
 use super::message::uri::parse_number;
 use super::message::{Head, Name, NameAddr, Request, SipUri};
@@ -228,6 +229,19 @@ impl Registrar {
     #[must_use]
     pub fn knows(&self, now: Instant, flow: Flow) -> bool {
         self.iter().any(|(_, binding)| binding.flow == flow && binding.expires > now)
+    }
+
+    /// Whether a live binding of the phone is on that very flow.
+    #[must_use]
+    pub fn is_on(&self, now: Instant, phone: &PhoneName, flow: Flow) -> bool {
+        let mut all = self.bindings.get(phone).into_iter().flatten();
+        all.any(|binding| binding.flow == flow && binding.expires > now)
+    }
+
+    /// Whether a live binding is at that source.
+    #[must_use]
+    pub fn lives_at(&self, now: Instant, source: Source) -> bool {
+        self.iter().any(|(_, it)| it.expires > now && Source::of(it.flow.remote.ip()) == source)
     }
 
     /// When the next binding ends.

@@ -1,5 +1,6 @@
 //! The command line: one file per command, each ends with an [`Exit`].
 
+pub mod bans;
 pub mod bench;
 pub mod calls;
 pub mod check;
@@ -35,6 +36,7 @@ enum Command {
     Password(password::PasswordArgs),
     Calls(calls::CallsArgs),
     Permission(permission::PermissionArgs),
+    Bans(bans::BansArgs),
     Simulate(crate::simulator::cli::SimulateArgs),
     Bench(bench::BenchArgs),
     #[command(hide = true)]
@@ -99,6 +101,7 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Password(args) => password::password(&args),
         Command::Calls(args) => records::calls(&args),
         Command::Permission(args) => records::permission(&args),
+        Command::Bans(args) => bans::bans(&args),
         Command::Simulate(args) => simulate::simulate(args),
         Command::Bench(args) => bench::bench(&args),
         Command::CodecChain(args) => codec_chain::codec_chain(&args),

@@ -36,6 +36,8 @@ enum Algorithm {
     Md5,
     #[value(name = "sha-256")]
     Sha256,
+    #[value(name = "sha-512-256")]
+    Sha512_256,
 }
 
 impl From<Algorithm> for PasswordAlgorithm {
@@ -43,6 +45,7 @@ impl From<Algorithm> for PasswordAlgorithm {
         match algorithm {
             Algorithm::Md5 => Self::Md5,
             Algorithm::Sha256 => Self::Sha256,
+            Algorithm::Sha512_256 => Self::Sha512_256,
         }
     }
 }
@@ -95,6 +98,7 @@ impl From<Algorithm> for DigestAlgorithm {
         match algorithm {
             Algorithm::Md5 => Self::Md5,
             Algorithm::Sha256 => Self::Sha256,
+            Algorithm::Sha512_256 => Self::Sha512_256,
         }
     }
 }

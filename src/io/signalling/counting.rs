@@ -12,7 +12,8 @@ use crate::metrics::label::{
     Stage, Word,
 };
 use crate::metrics::table;
-use crate::sip::{SipFigures, TrunkStatus};
+use crate::sip::{DefenceFigures, SipFigures, TrunkStatus};
+use crate::time::Now;
 use crate::whatsapp::{Failure, Meaning};
 
 /// Figures of signalling at one moment, for a scrape.
@@ -32,6 +33,8 @@ pub struct Figures {
     pub sip: SipFigures,
     /// How each trunk fares.
     pub trunks: Vec<TrunkStatus>,
+    /// What its defence has counted.
+    pub defence: DefenceFigures,
     /// Phones with a live binding.
     pub registered: Vec<PhoneName>,
     /// No new calls are taken.
@@ -39,7 +42,7 @@ pub struct Figures {
 }
 
 impl Switchboard {
-    pub(super) fn take_figures(&self) -> Figures {
+    pub(super) fn take_figures(&self, now: Now) -> Figures {
         let mut figures = self.figures.clone();
         for number in &self.parts.numbers {
             for direction in [CallDirection::UserInitiated, CallDirection::BusinessInitiated] {
@@ -51,6 +54,7 @@ impl Switchboard {
             *figures.live.entry((record.number.clone(), record.direction)).or_default() += 1;
         }
         figures.sip = self.parts.agent.figures();
+        figures.defence = self.parts.agent.defence_figures(now);
         figures.registered = self.parts.agent.registrations().map(|(phone, _)| phone.clone()).collect();
         figures.registered.dedup();
         figures.trunks = self.parts.agent.trunks().collect();

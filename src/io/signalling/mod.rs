@@ -38,6 +38,7 @@ use crate::io::sip::Sockets;
 use crate::io::webhook::Delivery;
 use crate::media::Report;
 use crate::sip::TrunkStatus;
+use crate::sip::defence::{Ban, Source};
 use crate::time::{Now, Wall};
 
 /// Reads both clocks.
@@ -62,6 +63,10 @@ pub(super) enum Reply {
 pub enum Question {
     /// The figures of this moment.
     Figures(oneshot::Sender<Figures>),
+    /// Who is banned.
+    Bans(oneshot::Sender<Vec<Ban>>),
+    /// End the bans of a source, or of one user there; the reply says how many held.
+    LiftBan(Source, Option<String>, oneshot::Sender<usize>),
     /// Whether new calls are turned away.
     Closing(oneshot::Sender<bool>),
     /// How each trunk fares.

@@ -345,7 +345,15 @@ impl Switchboard {
     pub(super) fn handle_question(&mut self, now: Now, question: Question) {
         match question {
             Question::Figures(answer) => {
-                let _ = answer.send(self.take_figures());
+                let _ = answer.send(self.take_figures(now));
+            }
+            Question::Bans(answer) => {
+                let _ = answer.send(self.parts.agent.bans(now));
+            }
+            Question::LiftBan(source, user, answer) => {
+                let lifted = self.parts.agent.lift_ban(now, source, user.as_deref());
+                tracing::info!(%source, lifted, "bans were lifted by command");
+                let _ = answer.send(lifted);
             }
             Question::Closing(answer) => {
                 // Asked twice a second: the load is followed also while no calls come.

@@ -11,6 +11,9 @@ use super::super::transaction::{Server, ServerKey, merge_key};
 use super::leg::Stage;
 use super::{ALLOW, Answering, SUPPORTED, Timer, UserAgent};
 
+/// Seconds over which those are spread who were refused for want of room.
+const RETRY_WITHIN: u32 = 10;
+
 /// A request with where it came from.
 #[derive(Clone, Debug)]
 pub(super) struct Incoming {
@@ -123,7 +126,10 @@ impl UserAgent {
 
     /// Starts a transaction for the request; `false`: there are too many, 503 is sent.
     pub(super) fn begin(&mut self, incoming: &Incoming) -> Option<ServerKey> {
-        if self.answering.len() >= self.settings.max_transactions {
+        // What belongs to a call is served where new calls are not: an overload must be able to end.
+        let within = incoming.head.to.tag().is_some();
+        let most = self.settings.max_transactions.saturating_mul(if within { 2 } else { 1 });
+        if self.answering.len() >= most {
             self.refuse_overload(incoming);
             return None;
         }
@@ -141,7 +147,10 @@ impl UserAgent {
 
     pub(super) fn refuse_overload(&mut self, incoming: &Incoming) {
         self.figures.overloads += 1;
-        self.answer_stateless(incoming, 503, "Service Unavailable", vec![(Name::RetryAfter, "5".to_owned())]);
+        // Those who were refused together should not come back together.
+        let seconds = 1 + self.random.below(RETRY_WITHIN);
+        let headers = vec![(Name::RetryAfter, seconds.to_string())];
+        self.answer_stateless(incoming, 503, "Service Unavailable", headers);
     }
 
     /// Sends an answer within its transaction.
@@ -173,11 +182,19 @@ impl UserAgent {
             }
             return;
         }
+        if head.to.tag().is_none() && !matches!(request.method, Method::Register | Method::Invite) {
+            // The answer tells nothing of the name, but who asks for many of them is looking for some.
+            let name = dialled(request);
+            self.note_name(now, &incoming, &name);
+        }
         if let Some(Objection { status, phrase, headers }) = self.objection(&incoming) {
             return self.answer_stateless(&incoming, status, phrase, headers);
         }
         if head.to.tag().is_some() {
             return self.handle_in_dialog(now, incoming);
+        }
+        if self.defence.is_overloaded(now.mono) {
+            return self.refuse_overload(&incoming);
         }
         if merge_key(request, head).is_some_and(|merge| self.merges.contains_key(&merge)) {
             return self.answer_stateless(&incoming, 482, "Loop Detected", Vec::new());

@@ -5,6 +5,7 @@ mod credentials;
 mod event;
 mod failover;
 mod flows;
+mod guard;
 mod in_dialog;
 mod inbound;
 mod incoming;
@@ -30,6 +31,7 @@ use crate::masked::mask_digits;
 use crate::random::Random;
 use crate::time::Now;
 
+use super::defence::{Admission, Defence};
 use super::digest::Nonces;
 use super::flow::Flow;
 use super::message::{Head, Message, Name, Request, Response, parse};
@@ -90,8 +92,11 @@ struct Answering {
 #[derive(Debug)]
 pub struct UserAgent {
     settings: Settings,
+    /// Where each phone stands in the settings, by name: known and unknown ones are looked up as fast.
+    accounts: BTreeMap<String, usize>,
     random: Random,
     nonces: Nonces,
+    defence: Defence,
     registrar: Registrar,
     /// What is known of each trunk of the settings, in their order.
     lines: Vec<Line>,
@@ -115,10 +120,19 @@ impl UserAgent {
         let nonces = Nonces::new(random.split(), settings.nonce_life);
         let registrar = Registrar::new(settings.limits());
         let lines = settings.trunks.iter().map(Line::new).collect();
+        let trunks = settings.trunks.iter().flat_map(|trunk| {
+            let servers = trunk.servers.iter().map(|server| server.address.ip());
+            trunk.sources.iter().copied().chain(servers)
+        });
+        let defence = Defence::new(settings.defence.clone(), trunks);
+        let named = settings.phones.iter().enumerate();
+        let accounts = named.map(|(at, phone)| (phone.name.as_str().to_owned(), at)).collect();
         Self {
             settings,
+            accounts,
             random,
             nonces,
+            defence,
             registrar,
             lines,
             legs: BTreeMap::new(),
@@ -143,6 +157,10 @@ impl UserAgent {
     /// A datagram came, or a whole message on a stream.
     pub fn handle_message(&mut self, now: Now, flow: Flow, datagram: &[u8]) {
         self.figures.received += 1;
+        let admission = self.admit(now, flow.remote.ip(), datagram.len());
+        if admission == Admission::Dropped {
+            return;
+        }
         if datagram.iter().all(|b| matches!(b, b'\r' | b'\n' | b' ' | b'\t' | 0)) {
             self.figures.keepalives += 1;
             return;
@@ -152,11 +170,16 @@ impl UserAgent {
             Ok(parsed) => match parsed.message {
                 Message::Request(request) => {
                     let incoming = Incoming { request, head: parsed.head, flow };
-                    self.handle_request(now, incoming);
+                    if self.is_heard(now, admission, &incoming) {
+                        self.handle_request(now, incoming);
+                    }
                 }
                 Message::Response(response) => self.handle_response(now, flow, &response, &parsed.head),
             },
-            Err(fault) => self.handle_fault(flow, fault, datagram.len()),
+            Err(fault) if self.is_fault_heard(now, admission, flow) => {
+                self.handle_fault(flow, fault, datagram.len());
+            }
+            Err(fault) => *self.figures.faults.entry(fault.kind).or_default() += 1,
         }
     }
 

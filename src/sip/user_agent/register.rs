@@ -3,15 +3,13 @@
 use crate::id::PhoneName;
 use crate::time::Now;
 
+use super::super::defence::Source;
 use super::super::digest::{Credentials, DigestAlgorithm, NonceVerdict, challenge};
 use super::super::flow::Transport;
 use super::super::message::Name;
 use super::super::registrar::{Change, Refusal, SavedBinding};
 use super::incoming::Incoming;
 use super::{Event, PhoneAccount, Timer, UserAgent};
-
-/// Stands in for the hash of a phone that does not exist; no response follows from it.
-const NOBODY: &str = "no such phone";
 
 impl UserAgent {
     /// A phone whose bindings have changed, with all it has now; none means that it is gone.
@@ -43,7 +41,7 @@ impl UserAgent {
     }
 
     fn account(&self, phone: &PhoneName) -> Option<&PhoneAccount> {
-        self.settings.phones.iter().find(|account| account.name == *phone)
+        self.accounts.get(phone.as_str()).and_then(|at| self.settings.phones.get(*at))
     }
 
     /// Binds, refreshes, ends or lists where a phone is (RFC 3261 §10.3).
@@ -87,40 +85,57 @@ impl UserAgent {
 
     /// The phone that sent the request, proven; otherwise a challenge is sent and it is `None`.
     ///
-    /// Known and unknown names get the same answers: neither the words nor the algorithm tell them apart.
+    /// Known and unknown names get the same answers after the same work: neither the words nor the algorithm
+    /// nor the time tell them apart.
     pub(super) fn authenticate(&mut self, now: Now, incoming: &Incoming, claimed: &str) -> Option<PhoneName> {
-        let account = self.settings.phones.iter().find(|phone| phone.name.as_str() == claimed);
-        let algorithm =
-            account.map_or_else(|| self.algorithm_for_nobody(claimed), |account| account.algorithm);
+        let draw = self.algorithm_for_nobody(claimed);
+        let account = self.accounts.get(claimed).and_then(|at| self.settings.phones.get(*at));
+        let algorithm = account.map_or(draw, |account| account.algorithm);
+        let nobody = algorithm.nobody();
         let name = account.map(|account| account.name.clone());
-        let ha1 = account.map_or(NOBODY, |account| account.ha1.expose().as_str());
-        let headers = &incoming.request.headers;
-        let credentials = [Name::Authorization, Name::ProxyAuthorization]
-            .iter()
-            .flat_map(|name| headers.all(name).filter_map(Credentials::parse).collect::<Vec<_>>())
-            .find(|credentials| credentials.realm() == self.settings.realm);
-        let mut stale = false;
-        if let Some(credentials) = credentials {
-            let method = incoming.request.method.as_str();
-            let right = credentials.matches(algorithm, ha1, method)
+        let ha1 = account.map_or(nobody.as_str(), |account| account.ha1.expose().as_str());
+        let credentials = self.credentials(incoming);
+        let source = Source::of(incoming.flow.remote.ip());
+        let right = credentials.as_ref().is_some_and(|credentials| {
+            credentials.matches(algorithm, ha1, incoming.request.method.as_str())
                 && credentials.username == claimed
-                && means_same(credentials.uri(), &incoming.request.uri);
-            match (self.nonces.judge(now.wall, &credentials), right) {
-                (NonceVerdict::Good, true) if name.is_some() => {
-                    self.nonces.spend(now.wall, &credentials);
-                    return name;
-                }
-                (NonceVerdict::Stale, true) => stale = true,
-                // A nonce of ours came back, so the address is real and the failure counts (rule 23).
-                (NonceVerdict::Good | NonceVerdict::Stale, _) => self.figures.bad_credentials += 1,
-                (NonceVerdict::Foreign, _) => {}
-            }
+                && means_same(credentials.uri(), &incoming.request.uri)
+        });
+        let verdict = credentials.as_ref().map(|it| self.nonces.judge(now.wall, it, source));
+        if !self.is_user_heard(now, incoming, claimed, name.as_ref()) {
+            return None;
         }
-        let nonce = self.nonces.issue(now.wall);
+        let stale = match (verdict, right) {
+            (Some(NonceVerdict::Good), true) if name.is_some() => {
+                credentials.iter().for_each(|it| self.nonces.spend(now.wall, it, source));
+                self.note_proof(now, incoming, claimed);
+                return name;
+            }
+            (Some(NonceVerdict::Stale), true) => true,
+            // The nonce of another process, or of another address of the phone, says nothing of the password,
+            // which is not looked at: the phone is told to try again at once.
+            (Some(NonceVerdict::Foreign), _) => true,
+            (Some(NonceVerdict::Good | NonceVerdict::Stale), _) => {
+                self.note_failure(now, incoming, claimed);
+                false
+            }
+            (None, _) => false,
+        };
+        self.note_name(now, incoming, claimed);
+        let nonce = self.nonces.issue(now.wall, source);
         self.figures.challenges += 1;
         let value = challenge(&self.settings.realm, algorithm, &nonce, stale);
         self.answer_stateless(incoming, 401, "Unauthorized", vec![(Name::WwwAuthenticate, value)]);
         None
+    }
+
+    /// The credentials for our realm, if there are some.
+    pub(super) fn credentials(&self, incoming: &Incoming) -> Option<Credentials> {
+        let headers = &incoming.request.headers;
+        [Name::Authorization, Name::ProxyAuthorization]
+            .iter()
+            .flat_map(|name| headers.all(name).filter_map(Credentials::parse).collect::<Vec<_>>())
+            .find(|credentials| credentials.realm() == self.settings.realm)
     }
 
     /// An algorithm for a name that does not exist: always the same for the name, spread like the real ones.

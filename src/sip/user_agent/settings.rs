@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::id::PhoneName;
 use crate::masked::Secret;
 
+use super::super::defence::DefenceSettings;
 use super::super::digest::DigestAlgorithm;
 use super::super::flow::{Flow, Transport};
 use super::super::registrar::Limits;
@@ -85,6 +86,8 @@ pub struct Settings {
     pub max_transactions: usize,
     /// Calls up or being set up at one time; more get 503.
     pub max_legs: usize,
+    /// Whom to hear.
+    pub defence: DefenceSettings,
 }
 
 impl Settings {
@@ -97,7 +100,7 @@ impl Settings {
             advertised,
             local: advertised,
             listeners: Vec::new(),
-            product: concat!("Cordboard/", env!("CARGO_PKG_VERSION")).to_owned(),
+            product: "Cordboard".to_owned(),
             phones: Vec::new(),
             trunks: Vec::new(),
             min_expires: Duration::from_secs(60),
@@ -111,6 +114,7 @@ impl Settings {
             max_bindings: 8,
             max_transactions: 20_000,
             max_legs: 5_000,
+            defence: DefenceSettings::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 mod calls_in;
 mod calls_out;
 mod changing;
+mod defended;
 mod in_call;
 mod lossy;
 mod referring;

@@ -118,9 +118,10 @@ fn a_register_from_before_the_restart_is_late_after_it_and_its_credentials_are_w
 
     let replayed = after.register_again(OTHER, 3, &captured);
     assert_eq!(replayed.what(), "401 REGISTER", "the nonce was another process's");
-    let fresh = Rig::credentials(&replayed, "1001", "s3cret", "REGISTER", URI, 1);
+    let challenge = after.register_again(PHONE, 3, "");
+    let fresh = Rig::credentials(&challenge, "1001", "s3cret", "REGISTER", URI, 1);
     assert_eq!(after.register_again(PHONE, 2, &fresh).what(), "500 REGISTER", "its number was used");
-    let fresh = Rig::credentials(&replayed, "1001", "s3cret", "REGISTER", URI, 2);
+    let fresh = Rig::credentials(&challenge, "1001", "s3cret", "REGISTER", URI, 2);
     assert_eq!(after.register_again(PHONE, 3, &fresh).what(), "200 REGISTER");
     assert_eq!(after.ua.figures().bindings, 1, "it is the same binding");
 }

@@ -177,6 +177,9 @@ fn garbage_is_counted_and_never_answered_with_more_than_it_was() {
         rig.send_bytes(OTHER, bytes);
     }
     assert_eq!((rig.ua.figures().keepalives, rig.heard().len()), (4, 0));
+    let tiny = "X x: SIP/2.0\r\nv:x\r\n\r\n";
+    rig.send(OTHER, tiny);
+    assert_eq!((rig.heard().len(), rig.ua.figures().muted), (0, 1));
     let mut random = Random::from_number(9);
     for _ in 0..500 {
         let mut bytes = vec![0; random.below(200) as usize + 1];
@@ -184,9 +187,6 @@ fn garbage_is_counted_and_never_answered_with_more_than_it_was() {
         rig.send_bytes(OTHER, &bytes);
     }
     assert_eq!(rig.heard().len(), 0);
-    let tiny = "X x: SIP/2.0\r\nv:x\r\n\r\n";
-    rig.send(OTHER, tiny);
-    assert_eq!((rig.heard().len(), rig.ua.figures().muted), (0, 1));
     rig.send(OTHER, "ACK sip:x SIP/2.0\r\nVia: SIP/2.0/UDP x;branch=z9hG4bK1\r\nMax-Forwards: 70\r\nX: 0123456789012345678901234567890\r\n\r\n");
     assert_eq!(rig.heard().len(), 0);
 }
