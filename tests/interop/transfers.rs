@@ -6,7 +6,7 @@ use crate::rig::baresip::{OnRing, Phone};
 use crate::rig::gateway::Setup;
 use crate::rig::simulator::{MetaCall, assert_unbroken};
 use crate::rig::sound::{OTHER_HZ, PHONE_HZ, USER_HZ, assert_heard, tenths_of};
-use crate::rig::{USER, World, assert_record};
+use crate::rig::{USER, World, assert_record, sipp};
 
 /// Two seconds and a half of talking.
 const TALK: u64 = 125;
@@ -66,41 +66,65 @@ fn a_call_that_a_phone_dialled_is_handed_to_a_phone_with_another_codec() {
     }
 }
 
+/// A trunk that transfers by this scenario, and a phone 1002.
+fn transferring(trunk: &'static str) -> Setup {
+    Setup { ring: r#""trunk:pbx/200""#, trunk, ..Setup::default() }
+}
+
 #[test]
-fn a_phone_that_declines_leaves_the_call_with_the_one_that_wanted_to_be_rid_of_it() {
-    let mut world = World::start(&Setup::default());
-    let mut phone = world.phone(OnRing::Answer);
+fn a_trunk_whose_transfers_come_to_nothing_keeps_the_call() {
+    let mut world = World::start(&transferring("refer = true"));
+    let folder = world.folder().to_owned();
     let mut other = world.other_phone(OnRing::Wait, "PCMU");
+    let mut trunk = sipp::trunk(&folder, &world.layout, &mut world.ports, "trunk_refers_in_vain.xml", 1);
     let call = world.meta.place_call(USER);
-    phone.wait("CALL_ESTABLISHED", 0);
-    call.talk(50);
-    phone.order("transfer", &world.uri_of("1002"));
     other.wait("CALL_INCOMING", 0);
-    let mark = other.mark();
     other.order("hangup", "");
-    other.wait("CALL_CLOSED", mark);
+    other.wait("CALL_CLOSED", 0);
     call.talk(TALK);
-    assert!(phone.seen("CALL_CLOSED", 0).is_none(), "the phone keeps the call");
-    phone.order("hangup", "");
-    call.wait_over();
-    assert_unbroken(&call.told());
-    assert_record(&world.closed_record(&call.id), "user_initiated", true, "phone");
+    call.act("hangup", &json!({}));
+    let told = call.wait_over();
+    assert!(trunk.wait_exit().success(), "SIPp saw its whole scenario");
+    assert_unbroken(&told);
+    assert_record(&world.closed_record(&call.id), "user_initiated", true, "user");
     world.assert_no_violations();
 }
 
 #[test]
-fn a_user_is_not_handed_to_a_number_that_does_not_exist_or_to_whatsapp() {
-    let mut world = World::start(&Setup::default());
-    let mut phone = world.phone(OnRing::Answer);
+fn rule_24_a_trunk_transfers_only_where_the_administrator_allows_it() {
+    let mut world = World::start(&transferring(""));
+    let folder = world.folder().to_owned();
+    let mut other = world.other_phone(OnRing::Wait, "PCMU");
+    let mut trunk = sipp::trunk(&folder, &world.layout, &mut world.ports, "trunk_refers_unasked.xml", 1);
     let call = world.meta.place_call(USER);
-    phone.wait("CALL_ESTABLISHED", 0);
-    for digits in ["4711", "112", "85521955500199"] {
-        phone.order("transfer", &world.uri_of(digits));
-        call.talk(25);
-    }
-    assert!(phone.seen("CALL_CLOSED", 0).is_none(), "the phone keeps the call");
+    call.talk(TALK);
     call.act("hangup", &json!({}));
-    phone.wait("CALL_CLOSED", 0);
-    assert_unbroken(&call.told());
+    call.wait_over();
+    assert!(trunk.wait_exit().success(), "SIPp saw its whole scenario");
+    assert!(other.seen("CALL_INCOMING", 0).is_none(), "nobody is rung");
+}
+
+#[test]
+fn rule_24_the_bye_after_202_never_ends_the_whatsapp_leg_and_the_phone_that_is_rung_gets_it() {
+    let mut world = World::start(&transferring("refer = true"));
+    let folder = world.folder().to_owned();
+    let mut other = world.other_phone(OnRing::Wait, "PCMU");
+    let scenario = "trunk_refers_and_leaves.xml";
+    let mut trunk = sipp::trunk(&folder, &world.layout, &mut world.ports, scenario, 1);
+    let call = world.meta.place_call(USER);
+    other.wait("CALL_INCOMING", 0);
+    assert!(trunk.wait_exit().success(), "SIPp saw its whole scenario");
+    // The user hears that it rings.
+    call.talk(50);
+    other.order("accept", "");
+    other.wait("CALL_ESTABLISHED", 0);
+    call.talk(TALK);
+    call.act("hangup", &json!({}));
+    other.wait("CALL_CLOSED", 0);
+    let told = call.wait_over();
+    assert_unbroken(&told);
+    assert_heard(&other.heard(), USER_HZ);
+    let (theirs, _) = tenths_of(&call.heard, OTHER_HZ);
+    assert!(theirs >= 10, "{theirs} tenths of a second of the phone");
     world.assert_no_violations();
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cordboard::call::{
     ActionKind, AnswerOn, Call, CallDirection, CallRecord, CallTimes, Fork, ForkFailure, HangupCause, Input,
-    LegEnd, Output, PreAcceptWhen, RingPlan,
+    LegEnd, Output, PreAcceptWhen, RingPlan, TransferTarget,
 };
 use cordboard::dialplan::dialable;
 use cordboard::id::{CallId, Endpoint, LegId, WaCallId};
@@ -346,6 +346,15 @@ impl Gateway {
             Output::RefusePhone(verdict, until) => {
                 self.agent.refuse(now, first.expect("a leg"), translate::refusal(verdict, until, now));
             }
+            Output::AnswerReferral(fork, referral, answer) => {
+                self.agent.answer_referral(now, leg(fork).expect("a leg"), referral, answer);
+            }
+            Output::TellReferral { fork, id: referral, status, telling } => {
+                self.agent.tell_referral(now, leg(fork).expect("a leg"), referral, status, telling);
+            }
+            Output::RefuseReoffer(fork) => {
+                self.agent.answer_reoffer(now, leg(fork).expect("a leg"), Err(488));
+            }
             Output::AnswerPhoneReoffer(sdp) => {
                 let talking = self.calls[&id].call.talking_leg().and_then(leg).expect("a leg");
                 self.agent.answer_reoffer(now, talking, sdp.ok_or(488));
@@ -371,7 +380,7 @@ impl Gateway {
 
     fn handle_sip_event(&mut self, now: Now, event: Event) {
         let leg = match &event {
-            Event::Invited { leg, from, dialled, sdp, call_id } => {
+            Event::Invited { leg, from, dialled, sdp, call_id, .. } => {
                 let CallerOrigin::Phone(name) = from.origin.clone() else { panic!("no trunks here") };
                 let user = UserId::Phone(Msisdn::parse(dialled).expect("digits"));
                 let direction = CallDirection::BusinessInitiated;
@@ -400,7 +409,15 @@ impl Gateway {
             | Event::HungUp { leg, .. }
             | Event::AckTimeout { leg }
             | Event::Reoffered { leg, .. }
-            | Event::Reanswered { leg, .. } => *leg,
+            | Event::Reanswered { leg, .. }
+            | Event::ReofferRefused { leg, .. }
+            | Event::Expired { leg } => *leg,
+            Event::Referred { leg, referral } => {
+                let (id, fork) = self.by_leg[leg];
+                let target = TransferTarget::Ring(Endpoint::Phone(referral.dialled.as_str().into()));
+                self.inputs.push_back((id, Input::PhoneReferred { fork, id: referral.id, target }));
+                return;
+            }
         };
         match self.by_leg.get(&leg).copied() {
             Some((id, fork)) => self.inputs.extend(translate::from_sip(fork, event).map(|it| (id, it))),
