@@ -273,9 +273,9 @@ impl UserAgent {
         }
         self.transmit(hop, ack);
         let wanted = match self.legs.get(&leg) {
-            // A server that was given up meanwhile has lost the call, too.
-            Some(Leg { stage: Stage::Calling(calling), .. }) => {
-                !calling.cancelled && calling.open.contains(key)
+            // A trunk's server that was given up meanwhile has lost the call, too.
+            Some(Leg { stage: Stage::Calling(calling), trunk, .. }) => {
+                !calling.cancelled && (trunk.is_none() || calling.open.contains(key))
             }
             _ => false,
         };
@@ -338,10 +338,14 @@ impl UserAgent {
         };
         let (leg, flow) = (fork.leg, *flow);
         let again = Fork { retries: fork.retries + 1, ..Fork::new(leg, fork.pinned) };
+        let number = number_of(&request);
         let fresh = self.send_request(now, flow, request, Owner::Invite(again));
         let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) else { return true };
         for open in calling.open.iter_mut().filter(|open| *open == key) {
             *open = fresh.clone();
+        }
+        if let Some(next) = &mut calling.next {
+            next.counted(number);
         }
         true
     }
