@@ -108,7 +108,7 @@ impl Announcer {
         let tail = &mut tail[..length];
         track.fill(tail, rate);
         for (at, (sample, old)) in samples.iter_mut().zip(tail).enumerate() {
-            let left = i32::from(*old) * (length - at) as i32 / length as i32;
+            let left = i32::from(*old) * (length - at).cast_signed() as i32 / length.cast_signed() as i32;
             *sample = (i32::from(*sample) + left).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
         }
     }

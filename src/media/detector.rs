@@ -41,6 +41,7 @@ const SECOND_HARMONICS: f32 = 0.04;
 const TOLERANCE: f32 = 0.022;
 const FREQUENCIES: [f32; 8] = [697.0, 770.0, 852.0, 941.0, 1209.0, 1336.0, 1477.0, 1633.0];
 /// Power of a full-scale sine in dBm0 (ITU-T G.711).
+#[expect(clippy::approx_constant, reason = "decibels, not a circle")]
 const FULL_SCALE_DBM0: f32 = 3.14;
 
 /// Goertzel's, for one frequency.
@@ -347,15 +348,19 @@ fn strongest(responses: &[Response]) -> Option<usize> {
 /// Silence with an edge of `edge` samples at its beginning.
 fn fade_out(samples: &mut [i16], edge: usize) {
     for (at, sample) in samples.iter_mut().enumerate() {
-        *sample = if at < edge { (i32::from(*sample) * (edge - at) as i32 / edge as i32) as i16 } else { 0 };
+        *sample = if at < edge {
+            (i32::from(*sample) * (edge - at).cast_signed() as i32 / edge.cast_signed() as i32) as i16
+        } else {
+            0
+        };
     }
 }
 
 /// What follows a suspicion that came to nothing begins softly.
 fn fade_in(samples: &mut [i16]) {
-    let edge = samples.len() as i32;
+    let edge = samples.len().cast_signed() as i32;
     for (at, sample) in samples.iter_mut().enumerate() {
-        *sample = (i32::from(*sample) * at as i32 / edge) as i16;
+        *sample = (i32::from(*sample) * at.cast_signed() as i32 / edge) as i16;
     }
 }
 

@@ -17,6 +17,7 @@ const KEY_VOLUMES: std::ops::RangeInclusive<u8> = 6..=24;
 /// Every edge is a raised cosine of this many thousandths of a second: shorter clicks, longer smears keys.
 const RAMP_MILLIS: u32 = 4;
 /// A full-scale sine (ITU-T G.711, for 16-bit samples).
+#[expect(clippy::approx_constant, reason = "decibels, not a circle")]
 const FULL_SCALE_DBM0: f32 = 3.14;
 /// No step of a cadence is longer.
 const LONGEST_STEP_MILLIS: u32 = 20_000;
@@ -393,7 +394,8 @@ mod tests {
                 let mut samples = tone.render(rate);
                 let again = samples.clone();
                 samples.extend(again);
-                let top = samples.iter().map(|it| f32::from(it.unsigned_abs() as i16)).fold(0.0, f32::max);
+                let top =
+                    samples.iter().map(|it| f32::from(it.unsigned_abs().cast_signed())).fold(0.0, f32::max);
                 let natural = top * TAU * 660.0 / rate as f32;
                 assert!((steepest(&samples) as f32) < natural + 2.0, "{}", steepest(&samples));
             }
