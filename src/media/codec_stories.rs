@@ -56,6 +56,15 @@ fn each_codec_of_the_phone_reaches_the_user_with_level_and_no_delay_but_the_code
 }
 
 #[test]
+fn opus_of_a_phone_without_telephone_events_is_passed_on_and_not_searched_for_keys() {
+    let mut world = World::up_without_events(1);
+    world.phone.speaking = true;
+    world.run(millis(4000));
+    let figures = world.bridge.summary().to_meta;
+    assert!(figures.passed > 180, "{figures:?}");
+}
+
+#[test]
 fn the_user_reaches_each_codec_of_the_phone_with_level_and_the_senders_timing() {
     for codec in AudioCodec::ALL {
         let mut world = World::up_with(2, codec, 20);

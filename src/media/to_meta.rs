@@ -231,7 +231,9 @@ impl ToMeta {
             self.playout.restart(Playout::of_phone(format.codec));
         }
         self.format = Some(format);
-        self.ear = if format.has_events() { Ear::Shut } else { Ear::Reports };
+        // Whoever speaks Opus knows events, and Opus that is only passed on has no sound to listen to.
+        let reports = format.has_events() || format.codec == AudioCodec::Opus;
+        self.ear = if reports { Ear::Shut } else { Ear::Reports };
         self.drop_speech();
         Ok(())
     }

@@ -170,6 +170,14 @@ impl World {
         Self::build(seed, AudioCodec::Pcmu, 20, hold_audio, phone_answer)
     }
 
+    /// Both sides may talk, and the phone speaks Opus but has never heard of telephone events.
+    pub(super) fn up_without_events(seed: u64) -> Self {
+        let answer = codec_sdp(AudioCodec::Opus, "sendrecv", 20)
+            .replace(" 111 110", " 111")
+            .replace("a=rtpmap:110 telephone-event/48000\r\n", "");
+        Self::build(seed, AudioCodec::Opus, 20, None, &answer).answered()
+    }
+
     fn build(
         seed: u64,
         codec: AudioCodec,
