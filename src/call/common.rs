@@ -16,6 +16,8 @@ use crate::whatsapp::{Action, Failure, Meaning, Termination};
 pub enum Timer {
     /// Meta's accept window closes (rule 2).
     AcceptWindow,
+    /// The ring time of a step is over.
+    RingStep,
     /// Meta's answer to our offer is overdue.
     AnswerWait,
     /// The user has rung long enough.

@@ -5,6 +5,7 @@ use crate::call::cause::HangupCause;
 use crate::call::common::{Common, LegState, MetaSide, Phase, Timer, graph_cause};
 use crate::call::input::{ActionKind, Fork, ForkFailure, Input};
 use crate::call::output::{LegEnd, Output};
+use crate::call::ring_plan::{Hunt, RingPlan};
 use crate::id::Endpoint;
 use crate::time::{Now, Wall};
 use crate::whatsapp::Action;
@@ -29,9 +30,9 @@ pub struct CrossedLeg {
 
 /// How a user's call is to be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RingPlan {
-    /// All that can ring now; they ring at the same time.
-    pub targets: Vec<Endpoint>,
+pub struct Reception {
+    /// Who rings; empty if none of them can ring now.
+    pub plan: RingPlan,
     /// When `pre_accept` goes.
     pub pre_accept: PreAcceptWhen,
     /// The last moment for a phone to answer, so that `accept` still fits Meta's window (rule 2).
@@ -47,7 +48,8 @@ enum Step {
 
 #[derive(Debug)]
 pub(super) struct FromUser {
-    plan: RingPlan,
+    hunt: Hunt,
+    pre_accept_when: PreAcceptWhen,
     crossed: Option<CrossedLeg>,
     record_open: bool,
     rang: bool,
@@ -57,7 +59,6 @@ pub(super) struct FromUser {
     dtls_started: bool,
     meta_sdp: String,
     phone_sdp: String,
-    worst: Option<HangupCause>,
 }
 
 impl FromUser {
@@ -65,10 +66,10 @@ impl FromUser {
         common: &mut Common,
         now: Now,
         offer: String,
-        plan: RingPlan,
+        reception: Reception,
         crossed: Option<CrossedLeg>,
     ) -> Self {
-        common.set_timer(Timer::AcceptWindow, now.mono + plan.accept_by.since(now.wall));
+        common.set_timer(Timer::AcceptWindow, now.mono + reception.accept_by.since(now.wall));
         let phone = match &crossed {
             Some(CrossedLeg { offer: Some(offer), .. }) => Offer::Theirs(offer.clone()),
             _ => Offer::Ours,
@@ -77,23 +78,24 @@ impl FromUser {
             common.legs.push(LegState::Calling);
             common.leg = Some(Fork(0));
         }
-        if plan.targets.is_empty() && crossed.is_none() {
+        if reception.plan.targets().next().is_none() && crossed.is_none() {
             common.end(now, HangupCause::PhoneUnreachable);
         } else {
             common.open_media(Offer::Theirs(offer), phone);
         }
-        Self::waiting(plan, crossed)
+        Self::waiting(reception, crossed)
     }
 
     /// For a call that ends as it begins.
     pub(super) fn turned_away(now: Now) -> Self {
-        let plan = RingPlan { targets: Vec::new(), pre_accept: PreAcceptWhen::AtOnce, accept_by: now.wall };
-        Self::waiting(plan, None)
+        let (plan, pre_accept) = (RingPlan::default(), PreAcceptWhen::AtOnce);
+        Self::waiting(Reception { plan, pre_accept, accept_by: now.wall }, None)
     }
 
-    fn waiting(plan: RingPlan, crossed: Option<CrossedLeg>) -> Self {
+    fn waiting(reception: Reception, crossed: Option<CrossedLeg>) -> Self {
         Self {
-            plan,
+            hunt: Hunt::new(reception.plan, reception.accept_by),
+            pre_accept_when: reception.pre_accept,
             crossed,
             record_open: false,
             rang: false,
@@ -103,7 +105,6 @@ impl FromUser {
             dtls_started: false,
             meta_sdp: String::new(),
             phone_sdp: String::new(),
-            worst: None,
         }
     }
 
@@ -148,13 +149,15 @@ impl FromUser {
             return;
         }
         let Some(call) = common.wa_call().cloned() else { return };
-        let due = self.plan.pre_accept == PreAcceptWhen::AtOnce || self.rang;
+        let due = self.pre_accept_when == PreAcceptWhen::AtOnce || self.rang;
         if due && common.leg.is_none_or(|_| self.crossed.is_some()) && self.pre_accept == Step::Unsent {
             self.pre_accept = Step::Sent;
             common.post(Action::PreAccept { call: call.clone(), sdp: self.meta_sdp.clone() });
         }
         if !self.invited && self.crossed.is_none() {
-            self.invite_all(common, now);
+            self.invited = true;
+            common.reached(now, "invited");
+            self.ring_next(common, now);
         }
         let answered = common.leg.is_some();
         if answered && self.accept == Step::Unsent && self.pre_accept != Step::Sent {
@@ -164,13 +167,34 @@ impl FromUser {
         }
     }
 
-    fn invite_all(&mut self, common: &mut Common, now: Now) {
-        self.invited = true;
-        common.reached(now, "invited");
-        for (index, target) in self.plan.targets.clone().into_iter().enumerate() {
+    /// It is the turn of the next in the plan: who is not among them stops ringing, the others ring on.
+    fn ring_next(&mut self, common: &mut Common, now: Now) {
+        common.stop_timer(Timer::RingStep);
+        let Some(round) = self.hunt.next(now.wall) else {
+            return common.end(now, self.hunt.cause());
+        };
+        let mut missing = round.targets;
+        for index in 0..common.legs.len() {
             let fork = Fork(u8::try_from(index).unwrap_or(u8::MAX));
+            if common.legs[index] != LegState::Ringing {
+                continue;
+            }
+            if let Some(at) = missing.iter().position(|it| Some(it) == self.hunt.target(fork)) {
+                missing.remove(at);
+            } else {
+                // Not "elsewhere": whoever let it ring shall see a missed call.
+                let verdict = HangupCause::PhoneUnanswered.verdict();
+                common.legs[index] = LegState::Gone;
+                common.push(Output::Cancel(fork, LegEnd::Verdict(verdict)));
+            }
+        }
+        for target in missing {
+            let fork = self.hunt.rings(target.clone());
             common.legs.push(LegState::Ringing);
             common.push(Output::Invite { fork, target, sdp: self.phone_sdp.clone() });
+        }
+        if let Some(ends) = round.ends {
+            common.set_timer(Timer::RingStep, now.mono + ends.since(now.wall));
         }
     }
 
@@ -203,9 +227,10 @@ impl FromUser {
             return;
         }
         common.leg = Some(fork);
+        common.stop_timer(Timer::RingStep);
         common.set_leg(fork, LegState::Answered);
         common.record.rang.get_or_insert(now.wall);
-        common.record.endpoint = self.plan.targets.get(usize::from(fork.0)).cloned();
+        common.record.endpoint = self.hunt.target(fork).cloned();
         common.reached(now, "phone_answered");
         common.push(Output::ApplyPhoneAnswer(sdp.to_owned()));
         for index in 0..common.legs.len() {
@@ -222,46 +247,28 @@ impl FromUser {
             return;
         }
         common.set_leg(fork, LegState::Gone);
-        let cause = fork_cause(failure);
-        // The answer of a person says more than a dead line: it names the cause of the whole hunt.
-        if self.worst.is_none_or(|worst| weight(cause) > weight(worst)) {
-            self.worst = Some(cause);
-        }
+        self.hunt.failed(fork, failure);
         let ringing = common.legs.contains(&LegState::Ringing);
         if !ringing && common.leg.is_none() {
-            common.end(now, self.worst.unwrap_or(HangupCause::PhoneUnreachable));
+            common.reached(now, "next_step");
+            self.ring_next(common, now);
         }
     }
 
     pub(super) fn timer(&mut self, common: &mut Common, now: Now, timer: Timer) {
-        if timer == Timer::AcceptWindow && self.accept != Step::Sent {
-            common.end(now, HangupCause::PhoneUnanswered);
+        match timer {
+            Timer::RingStep if common.leg.is_none() => {
+                self.hunt.unanswered();
+                common.reached(now, "next_step");
+                self.ring_next(common, now);
+            }
+            Timer::AcceptWindow if self.accept != Step::Sent => {
+                self.hunt.unanswered();
+                let nobody = common.leg.is_none();
+                common.end(now, if nobody { self.hunt.cause() } else { HangupCause::PhoneUnanswered });
+            }
+            _ => {}
         }
-    }
-}
-
-/// Why the call ends if this was the last leg.
-fn fork_cause(failure: ForkFailure) -> HangupCause {
-    match failure {
-        ForkFailure::Status(486 | 600) => HangupCause::PhoneBusy,
-        ForkFailure::Status(403 | 603 | 607) => HangupCause::PhoneDeclined,
-        ForkFailure::Status(408 | 480) | ForkFailure::TimedOut | ForkFailure::Cancelled => {
-            HangupCause::PhoneUnanswered
-        }
-        ForkFailure::Status(488 | 606 | 415) => HangupCause::PhoneMediaRefused,
-        ForkFailure::Status(_) => HangupCause::PhoneFailed,
-        ForkFailure::Unreachable | ForkFailure::Silent => HangupCause::PhoneUnreachable,
-    }
-}
-
-const fn weight(cause: HangupCause) -> u8 {
-    match cause {
-        HangupCause::PhoneDeclined => 5,
-        HangupCause::PhoneBusy => 4,
-        HangupCause::PhoneUnanswered => 3,
-        HangupCause::PhoneMediaRefused => 2,
-        HangupCause::PhoneFailed => 1,
-        _ => 0,
     }
 }
 

@@ -11,6 +11,7 @@ mod from_user;
 pub mod input;
 pub mod output;
 pub mod record;
+mod ring_plan;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -25,12 +26,13 @@ use transfer::Transfers;
 pub use cause::{Fault, HangupCause, Verdict};
 pub use common::Timer;
 pub use from_phone::AnswerOn;
-pub use from_user::{CrossedLeg, PreAcceptWhen, RingPlan};
+pub use from_user::{CrossedLeg, PreAcceptWhen, Reception};
 pub use input::{
     ActionKind, CallTimes, Fork, ForkFailure, Input, MediaClosing, MediaFailure, MediaRefusal, Order, Towards,
 };
 pub use output::{Gate, LegEnd, Offer, Output, Sound};
 pub use record::{CallDirection, CallRecord};
+pub use ring_plan::{Overflow, RingOrder, RingPlan, RingStep};
 pub use transfer::TransferTarget;
 
 use crate::time::Now;
@@ -44,7 +46,7 @@ pub struct Call {
 
 #[derive(Debug)]
 enum Flow {
-    FromUser(FromUser),
+    FromUser(Box<FromUser>),
     FromPhone(FromPhone),
 }
 
@@ -56,11 +58,12 @@ impl Call {
         record: CallRecord,
         times: CallTimes,
         offer: String,
-        plan: RingPlan,
+        reception: Reception,
         crossed: Option<CrossedLeg>,
     ) -> Self {
         let mut common = Common::new(record, times, from_user::META_SIDE);
-        let flow = Flow::FromUser(FromUser::begin(&mut common, now, offer, plan, crossed));
+        let flow = FromUser::begin(&mut common, now, offer, reception, crossed);
+        let flow = Flow::FromUser(Box::new(flow));
         Self { common, flow, transfers: Transfers::default() }
     }
 
@@ -68,7 +71,7 @@ impl Call {
     #[must_use]
     pub fn turned_away(now: Now, record: CallRecord, times: CallTimes, cause: HangupCause) -> Self {
         let mut common = Common::new(record, times, from_user::META_SIDE);
-        let flow = Flow::FromUser(FromUser::turned_away(now));
+        let flow = Flow::FromUser(Box::new(FromUser::turned_away(now)));
         common.end(now, cause);
         Self { common, flow, transfers: Transfers::default() }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::reader::Reader;
+use super::ring_plan;
 use super::sections::Draft;
 use crate::id::{Endpoint, PhoneName, TrunkName};
 use crate::policy::BusinessCountry;
@@ -11,14 +12,14 @@ use crate::policy::BusinessCountry;
 /// Compares everything with everything.
 pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
     duplicates(reader, draft);
-    targets(reader, draft);
+    ring_plan::compare(reader, draft);
     dial_rules(reader, draft);
     sockets(reader, draft);
     advice(reader, draft);
 }
 
 /// Complains of each value that stands under two keys.
-fn unique<T: Ord + std::fmt::Display>(
+pub(super) fn unique<T: Ord + std::fmt::Display>(
     reader: &mut Reader<'_>,
     what: &str,
     values: impl Iterator<Item = (String, Option<T>)>,
@@ -88,44 +89,18 @@ fn phone_fault(draft: &Draft, name: &str) -> Option<(String, String)> {
     missing.then(|| (format!("there is no [[phone]] with name = \"{name}\""), choices(&known, "[[phone]]")))
 }
 
-fn choices(known: &[&str], section: &str) -> String {
+pub(super) fn choices(known: &[&str], section: &str) -> String {
     if known.is_empty() {
         return format!("add a {section} section for it");
     }
     format!("one of {}; or add a {section} section for it", known.join(", "))
 }
 
-fn targets(reader: &mut Reader<'_>, draft: &Draft) {
-    for (index, number) in draft.numbers.iter().enumerate() {
-        let key = format!("number[{}].ring", index + 1);
-        let Some(ring) = &number.ring else { continue };
-        if ring.is_empty() {
-            let problem = "nobody rings when a user calls: every call will be rejected".to_owned();
-            reader.warn_at(&key, problem, "ring = [\"phone:1001\"]".to_owned());
-        }
-        for target in ring {
-            let fault = match target {
-                Endpoint::Phone(name) => phone_fault(draft, name.as_str()),
-                Endpoint::Trunk(name, _) => trunk_fault(draft, name),
-            };
-            if let Some((problem, remedy)) = fault {
-                reader.fault_at(&key, problem, remedy);
-            }
-        }
-        unique(reader, "target", ring.iter().map(|it| (key.clone(), Some(Shown(it)))));
-    }
-}
-
-/// An endpoint as the file writes it.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Shown<'e>(&'e Endpoint);
-
-impl std::fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Endpoint::Phone(name) => write!(f, "phone:{name}"),
-            Endpoint::Trunk(name, number) => write!(f, "trunk:{name}/{number}"),
-        }
+/// What is wrong with ringing `target`, if anything.
+pub(super) fn endpoint_fault(draft: &Draft, target: &Endpoint) -> Option<(String, String)> {
+    match target {
+        Endpoint::Phone(name) => phone_fault(draft, name.as_str()),
+        Endpoint::Trunk(name, _) => trunk_fault(draft, name),
     }
 }
 

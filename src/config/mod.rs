@@ -10,6 +10,7 @@ mod fault;
 mod peers;
 mod reader;
 mod recording;
+mod ring_plan;
 mod secret;
 mod sections;
 mod setting;
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub use self::fault::{ConfigFaults, Fault};
 pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
+pub use self::ring_plan::{OVERFLOW_KEPT, RingOrder, RingPlanConfig, RingStepConfig};
 pub use self::secret::{Machine, Surroundings};
 pub use self::sip::{
     ClientCertificates, ConnectionsConfig, ListenAt, SipConfig, SipTlsConfig, StreamTransport, TrunkTransport,
@@ -33,7 +35,7 @@ pub use self::sounds::{SoundSource, SoundsConfig};
 pub use self::trunk::{LoginConfig, ProbeConfig, RegisterConfig, ServerConfig, TrunkConfig};
 
 use crate::codec::{AudioCodec, EncoderSettings};
-use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
+use crate::id::{NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::masked::Secret;
 use crate::user::Msisdn;
 
@@ -307,8 +309,8 @@ pub struct NumberConfig {
     pub display_number: Msisdn,
     /// The token for Graph.
     pub access_token: Secret<String>,
-    /// Who rings when a user calls, all at once.
-    pub ring: Vec<Endpoint>,
+    /// Who rings when a user calls.
+    pub ring: RingPlanConfig,
     /// When `pre_accept` is sent.
     pub pre_accept: PreAccept,
     /// What counts as the user's answer.

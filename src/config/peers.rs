@@ -5,6 +5,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::reader::Section;
+use super::ring_plan::{PlanDraft, RingPlanConfig, plan};
 use super::setting::{Setting, words};
 use super::{
     AnswerOn, CapConfig, DialConfig, MediaTiming, NumberConfig, PasswordAlgorithm, PhoneConfig, PreAccept,
@@ -111,9 +112,10 @@ pub(super) struct NumberDraft {
     pub(super) label: Option<NumberLabel>,
     pub(super) phone_number_id: Option<PhoneNumberId>,
     pub(super) display_number: Option<Msisdn>,
-    pub(super) ring: Option<Vec<Endpoint>>,
+    pub(super) plan: PlanDraft,
     pub(super) cap_per_pair: Option<CapConfig>,
     pub(super) dial: Option<Option<DialConfig>>,
+    /// All but who rings, which takes the groups to be known.
     pub(super) config: Option<NumberConfig>,
 }
 
@@ -162,7 +164,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
     let phone_number_id = phone_number_id.map(|it| it.0.into());
     let display_number = section.required::<Number>("display_number", "\"493055500010\"").map(|it| it.0);
     let access_token = section.secret("access_token");
-    let ring = section.list::<Endpoint>("ring", Some(Vec::new()), "[\"phone:1001\", \"trunk:pbx/200\"]");
+    let plan = plan(section);
     let pre_accept = section.or("pre_accept", PreAccept::AtOnce);
     // Meta: ACCEPTED usually arrives after the call is up (calling/business-initiated-calls, reference §9.7).
     let answer_on = section.or("answer_on", AnswerOn::Speech);
@@ -185,7 +187,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
             phone_number_id: PhoneNumberId::clone(phone_number_id.as_ref()?),
             display_number: display_number.clone()?,
             access_token: access_token?,
-            ring: ring.clone()?,
+            ring: RingPlanConfig::default(),
             pre_accept: pre_accept?,
             answer_on: answer_on?,
             cap_per_number: cap_per_number?,
@@ -197,7 +199,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
             dial: dial.clone()?,
         })
     })();
-    NumberDraft { label, phone_number_id, display_number, ring, cap_per_pair, dial, config }
+    NumberDraft { label, phone_number_id, display_number, plan, cap_per_pair, dial, config }
 }
 
 fn cap(section: &mut Section<'_, '_, '_>) -> Option<CapConfig> {

@@ -10,6 +10,7 @@ use toml::de::DeTable;
 use super::peers::{Digits, NumberDraft, PhoneDraft, number, phone};
 use super::reader::{Reader, Section};
 use super::recording::{RecordingConfig, recording};
+use super::ring_plan::{GroupDraft, group};
 use super::secret::plain;
 use super::setting::{Setting, words};
 use super::sip::{SipConfig, sip};
@@ -17,7 +18,7 @@ use super::sounds::{SoundsConfig, sounds};
 use super::trunk::{TrunkDraft, trunk};
 use super::{
     AdminConfig, CallsConfig, Config, GraphConfig, LogConfig, LogFormat, LogLevel, MediaConfig, MediaTiming,
-    RealmConfig, StoreConfig, Synchronous, TlsConfig, WebhookConfig,
+    NumberConfig, RealmConfig, StoreConfig, Synchronous, TlsConfig, WebhookConfig,
 };
 use crate::codec::{AudioCodec, Bandwidth, Dtx, EncoderSettings, Redundancy};
 
@@ -53,6 +54,7 @@ pub(super) struct Draft {
     pub(super) log: Option<LogConfig>,
     pub(super) phones: Vec<PhoneDraft>,
     pub(super) trunks: Vec<TrunkDraft>,
+    pub(super) groups: Vec<GroupDraft>,
     pub(super) numbers: Vec<NumberDraft>,
     pub(super) listens: Listens,
 }
@@ -70,6 +72,11 @@ pub(super) struct Listens {
 impl Draft {
     /// The configuration, if every part of it is good.
     pub(super) fn complete(self) -> Option<Config> {
+        let numbers = self
+            .numbers
+            .into_iter()
+            .map(|it| Some(NumberConfig { ring: it.plan.resolve(&self.groups)?, ..it.config? }));
+        let numbers = numbers.collect::<Option<_>>()?;
         Some(Config {
             store: self.store?,
             admin: self.admin?,
@@ -83,7 +90,7 @@ impl Draft {
             log: self.log?,
             phones: self.phones.into_iter().map(|it| it.config).collect::<Option<_>>()?,
             trunks: self.trunks.into_iter().map(|it| it.config).collect::<Option<_>>()?,
-            numbers: self.numbers.into_iter().map(|it| it.config).collect::<Option<_>>()?,
+            numbers,
             warnings: Vec::new(),
         })
     }
@@ -105,6 +112,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Draft {
     draft.log = root.part("log", log);
     draft.phones = root.each("phone", phone);
     draft.trunks = root.each("trunk", trunk);
+    draft.groups = root.each("group", group);
     draft.numbers = root.each("number", number);
     root.finish();
     draft

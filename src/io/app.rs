@@ -317,7 +317,7 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
         id: number.phone_number_id.clone(),
         display: number.display_number.clone(),
         token: Secret::new(number.access_token.expose().clone()),
-        ring: number.ring.clone(),
+        ring: ring_plan(&number.ring),
         pre_accept: match number.pre_accept {
             config::PreAccept::AtOnce => call::PreAcceptWhen::AtOnce,
             config::PreAccept::Ringing => call::PreAcceptWhen::Ringing,
@@ -338,6 +338,23 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
         },
     };
     config.numbers.iter().map(number).collect()
+}
+
+fn ring_plan(plan: &config::RingPlanConfig) -> call::RingPlan {
+    let step = |step: &config::RingStepConfig| call::RingStep {
+        targets: step.targets.clone(),
+        ring: step.ring,
+        order: match step.order {
+            config::RingOrder::Together => call::RingOrder::Together,
+            config::RingOrder::OneByOne => call::RingOrder::OneByOne,
+        },
+    };
+    let overflow =
+        |target: &crate::id::Endpoint| call::Overflow { target: target.clone(), kept: config::OVERFLOW_KEPT };
+    call::RingPlan {
+        steps: plan.steps.iter().map(step).collect(),
+        overflow: plan.overflow.as_ref().map(overflow),
+    }
 }
 
 /// The phones and trunks that are offered VoIP metrics.

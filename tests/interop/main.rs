@@ -9,6 +9,7 @@ mod phones_with_baresip;
 mod recording;
 mod refusals;
 mod rig;
+mod ring_plans;
 mod scanners_with_sipvicious;
 mod torture;
 mod transfers;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use cordboard::call::{Overflow, RingOrder, RingPlan, RingStep};
+use cordboard::id::Endpoint;
 use cordboard::random::Random;
 use cordboard::whatsapp::Failure;
 
@@ -12,11 +14,30 @@ use crate::world::{World, ms};
 
 const PHONES: usize = 4;
 
+/// Some plan: all at once, or up to three steps with some of the phones, short enough to come to their ends.
+fn some_plan(random: &mut Random) -> RingPlan {
+    let phone = |at: u32| Endpoint::Phone(format!("{}", 1001 + at).into());
+    if random.below(3) == 0 {
+        return RingPlan::together((0..PHONES as u32).map(phone).collect());
+    }
+    let steps = (0..=random.below(3)).map(|_| {
+        let targets = (0..PHONES as u32).filter(|_| random.below(2) == 0).map(phone).collect();
+        let ring = Some(ms((300 + random.below(1500)).into()));
+        let order = if random.below(2) == 0 { RingOrder::Together } else { RingOrder::OneByOne };
+        RingStep { targets, ring, order }
+    });
+    let steps = steps.collect();
+    let target = phone(random.below(PHONES as u32));
+    let overflow = (random.below(2) == 0).then(|| Overflow { target, kept: Duration::from_secs(5) });
+    RingPlan { steps, overflow }
+}
+
 /// A moment of chance: somebody calls, answers, hangs up, holds, or something breaks.
 fn happens(world: &mut World, random: &mut Random) {
     let (now, phone) = (world.now, random.below(PHONES as u32) as usize);
     let digits = format!("55219555001{:02}", random.below(12));
-    match random.below(14) {
+    match random.below(15) {
+        14 => world.gateway.ring = some_plan(random),
         0..4 => drop(world.meta.user_calls(now, &digits)),
         4..7 => {
             if world.phones[phone].live().is_empty() {

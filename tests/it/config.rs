@@ -62,11 +62,14 @@ fn line_of(text: &str) -> Option<usize> {
     EXAMPLE.lines().position(|line| line.contains(text)).map(|at| at + 1)
 }
 
-/// The example with its commented keys switched on.
+/// The example with its commented keys and sections switched on; `ring` stands empty beside the steps.
 fn everything_written() -> String {
     let switched = |line: &str| {
+        if line.starts_with("ring = [") {
+            return Some("ring = []".to_owned());
+        }
         let key = line.strip_prefix('#')?;
-        key.starts_with(|c: char| c.is_ascii_lowercase()).then(|| key.to_owned())
+        (key.starts_with(|c: char| c.is_ascii_lowercase()) || key.starts_with("[[")).then(|| key.to_owned())
     };
     EXAMPLE.lines().map(|line| switched(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }

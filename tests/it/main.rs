@@ -3,8 +3,10 @@
 
 mod calls_phone;
 mod calls_random;
+mod calls_ring_plan;
 mod calls_user;
 mod config;
+mod config_ring_plan;
 mod fuzz;
 mod media_stories;
 mod metrics;

@@ -104,10 +104,12 @@ fn rule_8_a_crossed_call_takes_the_dialling_phone() {
     scene.hears(closed()).does(&["release", "close record"]);
 
     let accept_by = scene.now.wall + Duration::from_secs(24);
-    let plan = RingPlan { targets: Vec::new(), pre_accept: PreAcceptWhen::AtOnce, accept_by };
+    let (plan, pre_accept) = (RingPlan::default(), PreAcceptWhen::AtOnce);
+    let reception = Reception { plan, pre_accept, accept_by };
     let mut record = record(CallDirection::UserInitiated);
     record.wa_call = Some("wacid.A".into());
-    let call = Call::from_user(scene.now, record, CallTimes::default(), "offer".into(), plan, Some(crossed));
+    let call =
+        Call::from_user(scene.now, record, CallTimes::default(), "offer".into(), reception, Some(crossed));
     let mut scene = Scene { call, now: scene.now };
     scene.does(&["open record", "open media"]);
     scene.hears(Input::RecordOpened).opened().does(&["post pre_accept"]);

@@ -3,6 +3,7 @@
 mod from_phone;
 mod from_user;
 mod model;
+mod ring_plan;
 mod transfer;
 
 use std::time::{Duration, Instant};
@@ -72,13 +73,16 @@ fn picked_up(start: Wall, seconds: u64) -> Input {
 impl Scene {
     /// A user calls; `phones` can ring.
     fn user_calls(phones: &[&str], pre_accept: PreAcceptWhen) -> Self {
+        Self::user_calls_by(RingPlan::together(phones.iter().map(|name| phone(name)).collect()), pre_accept)
+    }
+
+    /// A user calls a number with this plan, and has to be accepted within 24 s.
+    fn user_calls_by(plan: RingPlan, pre_accept: PreAcceptWhen) -> Self {
         let now = start();
         let mut record = record(CallDirection::UserInitiated);
         record.wa_call = Some("wacid.A".into());
-        let accept_by = now.wall + Duration::from_secs(24);
-        let targets = phones.iter().map(|name| phone(name)).collect();
-        let plan = RingPlan { targets, pre_accept, accept_by };
-        let call = Call::from_user(now, record, CallTimes::default(), "meta's offer".into(), plan, None);
+        let reception = Reception { plan, pre_accept, accept_by: now.wall + Duration::from_secs(24) };
+        let call = Call::from_user(now, record, CallTimes::default(), "meta's offer".into(), reception, None);
         Self { call, now }
     }
 

@@ -14,10 +14,15 @@ struct Watch {
     marks: u32,
     releases: u32,
     legs_out: std::collections::BTreeSet<Fork>,
+    /// Legs that were told something final, or what was taken for it.
+    settled: std::collections::BTreeSet<Fork>,
+    answered: bool,
+    began: Option<Wall>,
 }
 
 impl Watch {
-    fn see(&mut self, seed: u64, output: &Output) {
+    fn see(&mut self, seed: u64, now: Now, output: &Output) {
+        let began = *self.began.get_or_insert(now.wall);
         assert_eq!(self.closed, 0, "seed {seed}: {} after the record closed", output.name());
         match output {
             Output::OpenRecord(_) => self.opened += 1,
@@ -37,7 +42,17 @@ impl Watch {
             }
             Output::MarkConnected(_) => self.marks += 1,
             Output::Release => self.releases += 1,
-            Output::Invite { fork, .. } => assert!(self.legs_out.insert(*fork)),
+            Output::ApplyPhoneAnswer(_) => self.answered = true,
+            Output::Invite { fork, sdp, .. } => {
+                assert!(self.legs_out.insert(*fork), "seed {seed}: two legs of one name");
+                if sdp == "ours to phone" {
+                    assert!(!self.answered, "seed {seed}: a step began though a phone had answered (rule 5)");
+                    assert!(now.wall <= began + WINDOW, "seed {seed}: rung after the window (rule 2)");
+                }
+            }
+            Output::HangUp(fork, _) => {
+                self.settled.insert(*fork);
+            }
             Output::Cancel(fork, _) => assert!(self.legs_out.remove(fork), "seed {seed}: cancelled twice"),
             _ => {}
         }
@@ -45,8 +60,37 @@ impl Watch {
     }
 }
 
+/// The accept window of the scenes.
+const WINDOW: Duration = Duration::from_secs(24);
+
+/// Up to four steps of up to three phones, some of them twice, with or without an overflow.
+fn random_plan(random: &mut Random) -> RingPlan {
+    let phone = |random: &mut Random| phone(["1001", "1002", "1003", "1004"][random.below(4) as usize]);
+    let steps = (0..random.below(5)).map(|_| {
+        let targets = (0..random.below(4)).map(|_| phone(random)).collect();
+        let ring =
+            Some(Duration::from_millis(random.below(15_000).into())).filter(|it| it.as_millis() > 2000);
+        let order = if random.below(2) == 0 { RingOrder::Together } else { RingOrder::OneByOne };
+        RingStep { targets, ring, order }
+    });
+    let steps = steps.collect();
+    let kept = Duration::from_secs(5);
+    let overflow = (random.below(2) == 0).then(|| Overflow { target: phone(random), kept });
+    RingPlan { steps, overflow }
+}
+
+/// The leg that is over with this input, whatever became of it.
+fn settles(input: &Input) -> Option<Fork> {
+    match input {
+        Input::PhoneFailed(fork, _) | Input::PhoneHungUp(fork) | Input::PhoneExpired(fork) => Some(*fork),
+        Input::PhoneAnswered { fork, .. } => Some(*fork),
+        Input::PhoneCancelled => Some(Fork(0)),
+        _ => None,
+    }
+}
+
 fn random_input(random: &mut Random, scene: &Scene) -> Input {
-    let fork = Fork(u8::try_from(random.below(3)).expect("small"));
+    let fork = Fork(u8::try_from(random.below(5)).expect("small"));
     match random.below(30) {
         0 => Input::RecordOpened,
         1 => Input::RecordRefused,
@@ -106,8 +150,10 @@ fn faithful_reply(random: &mut Random, watch: &mut Watch) -> Option<Input> {
 
 fn play(seed: u64) {
     let mut random = Random::from_number(seed);
-    let mut scene = match random.below(2) {
+    let mut scene = match random.below(4) {
         0 => Scene::user_calls(&["1001", "1002"], PreAcceptWhen::AtOnce),
+        1 => Scene::user_calls_by(random_plan(&mut random), PreAcceptWhen::AtOnce),
+        2 => Scene::user_calls_by(random_plan(&mut random), PreAcceptWhen::Ringing),
         _ => Scene::phone_calls(AnswerOn::Speech),
     };
     let mut watch = Watch::default();
@@ -116,7 +162,7 @@ fn play(seed: u64) {
     for _ in 0..80 {
         for output in scene.outputs() {
             media_opening |= matches!(output, Output::OpenMedia { .. });
-            watch.see(seed, &output);
+            watch.see(seed, scene.now, &output);
         }
         if scene.call.is_over() {
             break;
@@ -133,6 +179,7 @@ fn play(seed: u64) {
             scene.after(Duration::from_millis(u64::from(random.below(9000))));
         } else {
             let input = random_input(&mut random, &scene);
+            watch.settled.extend(settles(&input));
             scene.hears(input);
         }
     }
@@ -144,7 +191,7 @@ fn finish(seed: u64, mut scene: Scene, mut watch: Watch, mut media: bool) {
     scene.hears(Input::Ordered(Order::Stop));
     for _ in 0..12 {
         for output in scene.outputs() {
-            watch.see(seed, &output);
+            watch.see(seed, scene.now, &output);
         }
         if watch.in_flight.take().is_some() {
             for kind in [ActionKind::PreAccept, ActionKind::Accept, ActionKind::Reject, ActionKind::Terminate]
@@ -160,9 +207,11 @@ fn finish(seed: u64, mut scene: Scene, mut watch: Watch, mut media: bool) {
         scene.after(Duration::from_secs(6));
     }
     for output in scene.outputs() {
-        watch.see(seed, &output);
+        watch.see(seed, scene.now, &output);
     }
     assert!(scene.call.is_over(), "seed {seed}: the call never ended");
+    let ringing = watch.legs_out.difference(&watch.settled).count();
+    assert_eq!(ringing, 0, "seed {seed}: phones that ring on after the call");
     assert_eq!((watch.opened, watch.closed), (1, 1), "seed {seed}: one record, opened and closed once");
 }
 

@@ -86,8 +86,7 @@ fn summary(file: &Path, config: &Config) -> String {
         let _ = write!(out, "\n  {name:<8} {value}");
     }
     for number in &config.numbers {
-        let ring: Vec<String> = number.ring.iter().map(target).collect();
-        let ring = if ring.is_empty() { "nobody (rejected)".to_owned() } else { ring.join(" + ") };
+        let ring = ring_plan(&number.ring);
         let _ = write!(out, "\n  number   {} {}: rings {ring}", number.label, number.display_number);
         let _ = match &number.dial {
             Some(dial) => write!(out, "; dial {}+number from {}", dial.prefix, sources(dial)),
@@ -119,6 +118,21 @@ fn recording(config: &Config) -> String {
         config::RecordingFormat::Wav => "WAV",
     };
     format!("calls of {} as {kind} in {}", recorded.join(", "), directory.display())
+}
+
+/// `1001 + 1002 for 12s, then 200 at pbx for 12s, at last 299 at pbx`.
+fn ring_plan(plan: &config::RingPlanConfig) -> String {
+    let step = |step: &config::RingStepConfig| {
+        let (between, each) = match step.order {
+            config::RingOrder::Together => (" + ", ""),
+            config::RingOrder::OneByOne => (", ", " each"),
+        };
+        let who = step.targets.iter().map(target).collect::<Vec<_>>().join(between);
+        step.ring.map_or_else(|| who.clone(), |ring| format!("{who} for {}s{each}", ring.as_secs_f32()))
+    };
+    let mut steps: Vec<String> = plan.steps.iter().map(step).collect();
+    steps.extend(plan.overflow.iter().map(|it| format!("at last {}", target(it))));
+    if steps.is_empty() { "nobody (rejected)".to_owned() } else { steps.join(", then ") }
 }
 
 fn target(endpoint: &Endpoint) -> String {

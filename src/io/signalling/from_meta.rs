@@ -2,7 +2,9 @@
 
 use super::graveyard::Tomb;
 use super::switchboard::Switchboard;
-use crate::call::{Call, CallDirection, CallRecord, CrossedLeg, Fork, HangupCause, Input, RingPlan};
+use crate::call::{
+    Call, CallDirection, CallRecord, CrossedLeg, Fork, HangupCause, Input, Reception, RingPlan,
+};
 use crate::id::{CallId, Endpoint, PhoneNumberId, WaCallId};
 use crate::io::store::{InboxId, Store, StoreError};
 use crate::io::webhook::Delivery;
@@ -174,10 +176,10 @@ impl Switchboard {
             return;
         }
         let accept_by = accept_by - self.accept_times[number].reserve();
-        let plan = self.ring_plan(number, crossed.is_some() || buried.is_some(), accept_by);
+        let reception = self.reception(number, crossed.is_some() || buried.is_some(), accept_by);
         let leg = crossed.as_ref().map(|(_, leg)| *leg);
         let crossed = crossed.map(|(crossed, _)| crossed);
-        let call = Call::from_user(now, record, self.parts.times, call.offer, plan, crossed);
+        let call = Call::from_user(now, record, self.parts.times, call.offer, reception, crossed);
         let id = self.admit(call, number, Some(inbox));
         if let (Some(leg), Some(live)) = (leg, self.calls.get_mut(&id)) {
             live.legs.insert(Fork(0), leg);
@@ -201,15 +203,22 @@ impl Switchboard {
             && self.graveyard.look_up(&event.call).is_none()
     }
 
-    /// Everybody in the plan that can ring at this moment; nobody for a call that needs no phone.
-    fn ring_plan(&self, number: usize, nobody: bool, accept_by: Wall) -> RingPlan {
+    /// The number's plan; nobody for a call that needs no phone, or if none in it can ring at this moment (rule 3).
+    ///
+    /// Who cannot ring now may be able to when its turn comes: it is asked again then.
+    fn reception(&self, number: usize, nobody: bool, accept_by: Wall) -> Reception {
         let number = &self.parts.numbers[number];
-        let usable = |target: &&Endpoint| match target {
+        let can_ring = !nobody && number.ring.targets().any(|it| self.is_usable(it));
+        let plan = if can_ring { number.ring.clone() } else { RingPlan::default() };
+        Reception { plan, pre_accept: number.pre_accept, accept_by }
+    }
+
+    /// Whether a call to `target` can be tried: the phone is registered, a server of the trunk is up.
+    pub(super) fn is_usable(&self, target: &Endpoint) -> bool {
+        match target {
             Endpoint::Phone(phone) => self.parts.agent.is_registered(phone),
-            Endpoint::Trunk(..) => true,
-        };
-        let targets = if nobody { Vec::new() } else { number.ring.iter().filter(usable).cloned().collect() };
-        RingPlan { targets, pre_accept: number.pre_accept, accept_by }
+            Endpoint::Trunk(trunk, _) => self.parts.agent.is_trunk_usable(trunk),
+        }
     }
 
     /// Rule 8: a phone that dials this user at this moment gets the user's own call.

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::call::{AnswerOn, PreAcceptWhen};
-use crate::id::{Endpoint, NumberLabel, PhoneNumberId};
+use crate::call::{AnswerOn, PreAcceptWhen, RingPlan};
+use crate::id::{NumberLabel, PhoneNumberId};
 use crate::masked::Secret;
 use crate::policy::Rules;
 use crate::user::Msisdn;
@@ -21,7 +21,7 @@ pub struct BusinessNumber {
     /// The token for its Graph requests.
     pub token: Secret<String>,
     /// Who rings when a user calls.
-    pub ring: Vec<Endpoint>,
+    pub ring: RingPlan,
     /// When `pre_accept` goes.
     pub pre_accept: PreAcceptWhen,
     /// What counts as a user's answer.

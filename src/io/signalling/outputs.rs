@@ -173,20 +173,22 @@ impl Switchboard {
     }
 
     fn invite(&mut self, now: Now, id: CallId, fork: Fork, target: Endpoint, sdp: String) {
+        let usable = self.is_usable(&target);
         let Some(live) = self.calls.get(&id) else { return };
         let record = live.call.record();
         let display = record.user_name.as_ref().map_or_else(String::new, |name| name.expose().clone());
         let to_number = Some(self.parts.numbers[live.number].display.digits().to_owned());
         let caller = CallerIdentity { number: dialable(&record.user), display };
         let invite = Invite { target, caller, to_number, sdp, headers: Vec::new() };
-        match self.parts.agent.invite(now, invite) {
-            Ok(leg) => {
+        // A trunk that is known to be down would cost the two seconds after which silence is believed.
+        match usable.then(|| self.parts.agent.invite(now, invite)) {
+            Some(Ok(leg)) => {
                 self.by_leg.insert(leg, (id, fork));
                 if let Some(live) = self.calls.get_mut(&id) {
                     live.legs.insert(fork, leg);
                 }
             }
-            Err(_) => {
+            Some(Err(_)) | None => {
                 let failed = Input::PhoneFailed(fork, crate::call::ForkFailure::Unreachable);
                 let _ = self.replies_in.send((id, Reply::Input(failed)));
             }

@@ -37,7 +37,7 @@ impl Switchboard {
         let peers = &self.parts.metric_peers;
         match &live.call.record().endpoint {
             Some(endpoint) => peers.has(endpoint),
-            None => self.parts.numbers[live.number].ring.iter().any(|it| peers.has(it)),
+            None => self.parts.numbers[live.number].ring.targets().any(|it| peers.has(it)),
         }
     }
 

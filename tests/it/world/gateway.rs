@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cordboard::call::{
     ActionKind, AnswerOn, Call, CallDirection, CallRecord, CallTimes, Fork, ForkFailure, HangupCause, Input,
-    LegEnd, Output, PreAcceptWhen, RingPlan, TransferTarget,
+    LegEnd, Output, PreAcceptWhen, Reception, RingPlan, TransferTarget,
 };
 use cordboard::dialplan::dialable;
 use cordboard::id::{CallId, Endpoint, LegId, WaCallId};
@@ -46,7 +46,7 @@ pub struct Gateway {
     pub agent: UserAgent,
     pub calls: BTreeMap<CallId, Live>,
     pub ledger: Ledger,
-    pub ring: Vec<Endpoint>,
+    pub ring: RingPlan,
     pub pre_accept: PreAcceptWhen,
     pub answer_on: AnswerOn,
     pub times: CallTimes,
@@ -88,7 +88,7 @@ impl Gateway {
             agent: UserAgent::new(settings, random.split()),
             calls: BTreeMap::new(),
             ledger: Ledger::new(),
-            ring: phones.iter().map(|name| Endpoint::Phone((*name).into())).collect(),
+            ring: RingPlan::together(phones.iter().map(|name| Endpoint::Phone((*name).into())).collect()),
             pre_accept: PreAcceptWhen::AtOnce,
             answer_on: AnswerOn::Accepted,
             times: CallTimes::default(),
@@ -484,14 +484,13 @@ impl Gateway {
         let direction = CallDirection::UserInitiated;
         let mut record = CallRecord::new(id, "sales".into(), NUMBER.into(), direction, user);
         (record.wa_call, record.opened) = (Some(wa_call), now.wall);
-        let usable = |it: &&Endpoint| matches!(it, Endpoint::Phone(name) if self.agent.is_registered(name));
-        let targets = match &crossed {
-            Some(_) => Vec::new(),
-            None => self.ring.iter().filter(usable).cloned().collect(),
-        };
-        let plan = RingPlan { targets, pre_accept: self.pre_accept, accept_by: at + Duration::from_secs(24) };
+        let usable = |it: &Endpoint| matches!(it, Endpoint::Phone(name) if self.agent.is_registered(name));
+        let rings = crossed.is_none() && self.ring.targets().any(usable);
+        let plan = if rings { self.ring.clone() } else { RingPlan::default() };
+        let reception =
+            Reception { plan, pre_accept: self.pre_accept, accept_by: at + Duration::from_secs(24) };
         let leg = crossed.as_ref().map(|(_, leg)| *leg);
-        let call = Call::from_user(now, record, self.times, offer, plan, crossed.map(|(it, _)| it));
+        let call = Call::from_user(now, record, self.times, offer, reception, crossed.map(|(it, _)| it));
         self.admit(id, call, leg);
     }
 
