@@ -17,6 +17,7 @@ mod setting;
 mod sip;
 mod sounds;
 mod trunk;
+mod trunk_words;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;

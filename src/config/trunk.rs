@@ -7,9 +7,11 @@ use std::time::Duration;
 use super::peers::{Digits, Name};
 use super::reader::Section;
 use super::sections::pem;
+use super::trunk_words;
 use super::{MediaTiming, TrunkTransport};
 use crate::id::TrunkName;
 use crate::masked::Secret;
+use crate::sip::trunk::{FactHeaders, Numbering, Presentation};
 
 /// `[[trunk]]`
 #[derive(Clone, Debug)]
@@ -50,6 +52,12 @@ pub struct TrunkConfig {
     pub rtcp_xr: bool,
     /// Who keeps time in its calls; `None`: as `[media]` says.
     pub timing: Option<MediaTiming>,
+    /// How it writes numbers.
+    pub numbers: Numbering,
+    /// How it is told who calls.
+    pub caller: Presentation,
+    /// How it is told what a call is about.
+    pub headers: FactHeaders,
 }
 
 /// One server of a trunk.
@@ -134,6 +142,10 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
     let refer = section.or("refer", false);
     let rtcp_xr = section.or("rtcp_xr", false);
     let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
+    let numbers = section.part("numbers", trunk_words::numbers);
+    let has_account = registers || section.has("login");
+    let caller = section.part("caller", |it| trunk_words::caller(it, has_account));
+    let headers = section.part("headers", trunk_words::headers);
     let config = (|| {
         Some(TrunkConfig {
             name: name.clone()?,
@@ -153,6 +165,9 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
             refer: refer?,
             rtcp_xr: rtcp_xr?,
             timing: timing?,
+            numbers: numbers?,
+            caller: caller?,
+            headers: headers?,
         })
     })();
     TrunkDraft { name, sources, voip_only, registers, config }

@@ -30,6 +30,9 @@ pub(super) fn peer(trunk: &TrunkConfig) -> TrunkPeer {
             .map(|it| RegisterSettings { expires: it.expires, ..RegisterSettings::new(&it.user) }),
         probe: trunk.probe.enabled.then(|| probe(trunk.probe)),
         limits: TrunkLimits { calls: trunk.max_calls, per_second: trunk.max_calls_per_second },
+        numbering: trunk.numbers.clone(),
+        presentation: trunk.caller,
+        fact_headers: trunk.headers.clone(),
     }
 }
 

@@ -13,5 +13,6 @@ mod ring_plans;
 mod scanners_with_sipvicious;
 mod torture;
 mod transfers;
+mod trunk_servers_with_sipp;
 mod trunk_with_sipp;
 mod whatsapp_with_aiortc;

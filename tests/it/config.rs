@@ -6,6 +6,7 @@ use std::path::Path;
 
 use cordboard::codec::{AudioCodec, Bandwidth, Redundancy};
 use cordboard::config::{Config, ConfigFaults, KeyUse, Records, Surroundings};
+use cordboard::sip::trunk::NumberOf;
 
 const EXAMPLE: &str = include_str!("../../config/gateway.example.toml");
 
@@ -426,6 +427,34 @@ fn a_trunk_has_servers_a_login_a_registration_and_limits_and_each_mistake_is_nam
     let (_, said) =
         only_fault(at, "[[trunk]]\nservers = [{ address = \"192.168.1.21:5060\", weigth = 1 }]\n");
     assert!(said.contains("trunk[1].servers[1].weigth") && said.contains("did you mean weight?"), "{said}");
+}
+
+#[test]
+fn a_trunk_says_how_it_writes_numbers_and_callers_and_each_mistake_is_named() {
+    let config = parse(&everything_written()).0.expect("good");
+    let numbers = &config.trunks[0].numbers;
+    assert_eq!((numbers.country.as_deref(), numbers.rules.len()), (Some("49"), 2));
+    assert_eq!(numbers.inward(NumberOf::Called, "7200"), "200");
+    let rule = "[trunk.numbers]\nrules = [{ way = \"out\", of = \"called\", ";
+    let at = "[trunk.numbers]\n";
+    for (more, fault) in [
+        ("write = \"\" }]", "prefix: or match must be there"),
+        ("prefix = \"0\", match = \"0\", write = \"\" }]", "prefix: cannot stand beside match"),
+        ("match = \"^0(\", write = \"\" }]", "match: \"^0(\" is no regular expression"),
+        ("match = \"^0\", write = \"$1\" }]", "write: names a group \"1\" that match does not have"),
+        ("prefix = \"0 \", write = \"\" }]", "prefix: \"0 \" is not a text in quotes of up to 64"),
+    ] {
+        let (_, said) = only_fault(at, &format!("{rule}{more}\n"));
+        assert!(said.starts_with(&format!("trunk[1].numbers.rules[1].{fault}")), "{said}");
+    }
+    let (_, said) = only_fault("form = \"as_is\"", "form = \"national\"");
+    assert!(said.starts_with("trunk[1].numbers.form: cannot be \"national\" without a country"), "{said}");
+    let (_, said) = only_fault("from = \"caller\"", "from = \"account\"");
+    assert!(said.starts_with("trunk[1].caller.from: cannot be \"account\""), "{said}");
+    let (_, said) = only_fault("payload = \"X-WA-Payload\"", "payload = \"x-wa-call-id\"");
+    assert!(said.starts_with("trunk[1].headers.payload: is already the name"), "{said}");
+    let (_, said) = only_fault("payload = \"X-WA-Payload\"", "payload = \"Via\"");
+    assert!(said.starts_with("trunk[1].headers.payload: \"Via\" is not the name of a header"), "{said}");
 }
 
 #[test]

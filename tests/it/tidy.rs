@@ -115,6 +115,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("opus", &["src/codec/opus.rs", "src/codec/archive.rs", "src/simulator/voice.rs"]),
     ("prometheus_client", &["src/metrics/mod.rs"]),
     ("rand_chacha", &["src/random.rs"]),
+    ("regex_lite", &["src/sip/trunk/numbers.rs"]),
     ("reqwest", &["src/io/graph/", "src/io/cli/bans.rs", "src/simulator/"]),
     ("rtc_dtls", &["src/simulator/"]),
     ("rtc_rtcp", &["src/rtp/rtcp.rs", "src/rtp/xr.rs", "src/simulator/"]),

@@ -19,6 +19,8 @@ use crate::whatsapp::{CallEvent, CallEventKind, Event, Termination};
 struct UserCall {
     offer: String,
     name: Option<Masked<String>>,
+    /// What the call button or the link carried.
+    payload: Option<Masked<String>>,
     /// When the webhook came: the user waits since then.
     arrived: Wall,
 }
@@ -57,12 +59,14 @@ impl Switchboard {
 
     fn handle_call_event(&mut self, now: Now, inbox: InboxId, event: CallEvent, arrived: Wall) {
         let known = self.by_wa.get(&event.call).copied().or_else(|| self.by_opaque(&event));
-        if let CallEventKind::UserCalled { offer, name, username, .. } = event.kind {
+        if let CallEventKind::UserCalled { offer, name, username, cta_payload, deeplink_payload } = event.kind
+        {
             if known.is_some() {
                 self.mark_handled(inbox);
                 return;
             }
-            let call = UserCall { offer, name: name.or(username), arrived };
+            let payload = cta_payload.or(deeplink_payload).map(Masked::new);
+            let call = UserCall { offer, name: name.or(username), payload, arrived };
             let about = (event.number, event.call, event.user);
             self.user_called(now, inbox, about, event.at, call);
             return;
@@ -178,9 +182,12 @@ impl Switchboard {
         let accept_by = accept_by - self.accept_times[number].reserve();
         let reception = self.reception(number, crossed.is_some() || buried.is_some(), accept_by);
         let leg = crossed.as_ref().map(|(_, leg)| *leg);
-        let crossed = crossed.map(|(crossed, _)| crossed);
+        let (crossed, payload) = (crossed.map(|(crossed, _)| crossed), call.payload);
         let call = Call::from_user(now, record, self.parts.times, call.offer, reception, crossed);
         let id = self.admit(call, number, Some(inbox));
+        if let Some(live) = self.calls.get_mut(&id) {
+            live.payload = payload;
+        }
         if let (Some(leg), Some(live)) = (leg, self.calls.get_mut(&id)) {
             live.legs.insert(Fork(0), leg);
             self.by_leg.insert(leg, (id, Fork(0)));

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::lane::Write;
-use super::switchboard::Switchboard;
+use super::switchboard::{Live, Switchboard};
 use super::{Reply, now, translate};
 use crate::call::{ActionKind, Fork, HangupCause, Input, Offer, Output};
 use crate::codec::EncoderSettings;
@@ -11,6 +11,7 @@ use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
 use crate::media::{Order, Repeat, Side, Stage, Timing};
 use crate::policy::{Attempt, Decision, Denial, DenialReason, Permission};
+use crate::sip::trunk::CallFacts;
 use crate::sip::{CallerIdentity, Invite, Refusal};
 use crate::time::{Now, Wall};
 use crate::whatsapp::Action;
@@ -84,11 +85,13 @@ impl Switchboard {
             }
             Output::Ring(sdp) => {
                 if let Some(leg) = self.leg(id, Fork(0)) {
+                    self.describe(id, leg);
                     self.parts.agent.ring(now, leg, sdp);
                 }
             }
             Output::AcceptPhone(sdp) => {
                 if let Some(leg) = self.leg(id, Fork(0)) {
+                    self.describe(id, leg);
                     self.parts.agent.accept(now, leg, sdp);
                 }
             }
@@ -177,9 +180,8 @@ impl Switchboard {
         let Some(live) = self.calls.get(&id) else { return };
         let record = live.call.record();
         let display = record.user_name.as_ref().map_or_else(String::new, |name| name.expose().clone());
-        let to_number = Some(self.parts.numbers[live.number].display.digits().to_owned());
         let caller = CallerIdentity { number: dialable(&record.user), display };
-        let invite = Invite { target, caller, to_number, sdp, headers: Vec::new() };
+        let invite = Invite { target, caller, facts: self.facts(live), sdp, headers: Vec::new() };
         // A trunk that is known to be down would cost the two seconds after which silence is believed.
         match usable.then(|| self.parts.agent.invite(now, invite)) {
             Some(Ok(leg)) => {
@@ -192,6 +194,25 @@ impl Switchboard {
                 let failed = Input::PhoneFailed(fork, crate::call::ForkFailure::Unreachable);
                 let _ = self.replies_in.send((id, Reply::Input(failed)));
             }
+        }
+    }
+
+    /// What trunks may be told of a call.
+    fn facts(&self, live: &Live) -> CallFacts {
+        let record = live.call.record();
+        CallFacts {
+            wa_call: record.wa_call.as_ref().map(ToString::to_string),
+            user_id: record.user.scoped().map(|it| it.as_str().to_owned()),
+            payload: live.payload.clone(),
+            business_number: Some(self.parts.numbers[live.number].display.digits().to_owned()),
+        }
+    }
+
+    /// Tells the trunk that calls what is known of its call by now.
+    fn describe(&mut self, id: CallId, leg: LegId) {
+        if let Some(live) = self.calls.get(&id) {
+            let facts = self.facts(live);
+            self.parts.agent.describe(leg, &facts);
         }
     }
 

@@ -24,6 +24,7 @@ use crate::io::recording::Recorder;
 use crate::io::sip::{Arrival, ConnectionFigures};
 use crate::io::sounds::Sounds;
 use crate::io::store::{InboxId, Store};
+use crate::masked::Masked;
 use crate::media::Report;
 use crate::metrics::label::{OfPart, Part};
 use crate::metrics::{Registry, table};
@@ -82,6 +83,8 @@ pub(super) struct Live {
     pub(super) legs: BTreeMap<Fork, LegId>,
     pub(super) inbox: Option<InboxId>,
     pub(super) deadline: Option<Instant>,
+    /// What the call button or the link carried.
+    pub(super) payload: Option<Masked<String>>,
 }
 
 /// The one owner of signalling state.
@@ -295,7 +298,7 @@ impl Switchboard {
             user = %record.user,
             "call begins"
         );
-        let live = Live { call, number, lane, legs: BTreeMap::new(), inbox, deadline: None };
+        let live = Live { call, number, lane, legs: BTreeMap::new(), inbox, deadline: None, payload: None };
         self.calls.insert(id, live);
         self.touched.insert(id);
         id

@@ -6,6 +6,8 @@
 
 mod challenge;
 mod gate;
+mod identity;
+mod numbers;
 mod registration;
 mod servers;
 
@@ -16,6 +18,8 @@ use crate::id::TrunkName;
 
 pub use challenge::{Login, Tried};
 pub use gate::TrunkLimits;
+pub use identity::{CallFacts, CallerHeader, CustomHeader, FactHeaders, FromShows, Presentation, UserToUser};
+pub use numbers::{NumberForm, NumberOf, NumberPattern, NumberRule, NumberWay, Numbering, RuleFault};
 pub use registration::{RegisterSettings, RegistrationFailure, RegistrationState};
 pub use servers::{ProbeSettings, ServerState, TrunkServer};
 
@@ -46,6 +50,12 @@ pub struct TrunkPeer {
     pub probe: Option<ProbeSettings>,
     /// How many calls it takes.
     pub limits: TrunkLimits,
+    /// How it writes numbers.
+    pub numbering: Numbering,
+    /// How it is told who calls.
+    pub presentation: Presentation,
+    /// How it is told what a call is about.
+    pub fact_headers: FactHeaders,
 }
 
 impl TrunkPeer {
@@ -62,7 +72,17 @@ impl TrunkPeer {
             register: None,
             probe: None,
             limits: TrunkLimits::default(),
+            numbering: Numbering::default(),
+            presentation: Presentation::default(),
+            fact_headers: FactHeaders::default(),
         }
+    }
+
+    /// What the trunk calls us: the user that registers or logs in.
+    #[must_use]
+    pub fn account(&self) -> Option<&str> {
+        let registered = self.register.as_ref().map(|it| it.user.as_str());
+        registered.or(self.login.as_ref().map(|it| it.user.as_str()))
     }
 }
 

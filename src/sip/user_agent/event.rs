@@ -9,7 +9,7 @@ use crate::masked::Masked;
 use super::super::dialog::DialogSnapshot;
 use super::super::message::FaultKind;
 use super::super::message::uri::{quote, unquote};
-use super::super::trunk::TrunkChange;
+use super::super::trunk::{CallFacts, TrunkChange};
 use super::refer::Referral;
 
 /// Who a call comes from, as the called phone shows it.
@@ -34,8 +34,8 @@ pub struct Invite {
     pub target: Endpoint,
     /// Who rings.
     pub caller: CallerIdentity,
-    /// The business number that was called, for phones that can show it.
-    pub to_number: Option<String>,
+    /// What the call is about: phones are shown the business number, trunks what their settings say.
+    pub facts: CallFacts,
     /// The offer.
     pub sdp: String,
     /// Further headers; what is no header name is left out.

@@ -9,6 +9,7 @@ use crate::time::Now;
 use super::super::caller_id::dialable;
 use super::super::message::uri::SipUri;
 use super::super::transaction::ClientKey;
+use super::super::trunk::NumberOf;
 use super::leg::{Calling, Fork, Leg, Owner, Stage};
 use super::outbound::{Target, Wish};
 use super::{InviteRefusal, LegFailure, Timer, UserAgent};
@@ -110,13 +111,14 @@ impl UserAgent {
     fn trunk_target(&self, trunk: usize, number: &str, server: SocketAddr) -> Target {
         let peer = &self.settings.trunks[trunk];
         let host = peer.domain.clone().unwrap_or_else(|| server.to_string());
-        let uri = format!("sip:{}@{host}", dialable(number));
+        let number = peer.numbering.outward(NumberOf::Called, number);
+        let uri = format!("sip:{}@{host}", dialable(&number));
         let uri = match peer.transport.in_uri() {
             Some(word) => format!("{uri};transport={word}"),
             None => uri,
         };
         let flow = self.settings.flow_to(peer.transport, server);
-        Target { to: format!("<{uri}>"), uri, flow, pinned: false }
+        Target { to: format!("<{uri}>"), uri, flow, pinned: false, trunk: Some((trunk, host)) }
     }
 
     /// The server that a request went to has let us down.

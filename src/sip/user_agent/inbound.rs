@@ -9,6 +9,7 @@ use super::super::dialog::Dialog;
 use super::super::message::uri::{quote, user_of};
 use super::super::message::{Method, Name, NameAddr, Response, sdp_of};
 use super::super::transaction::{Resend, ServerKey};
+use super::super::trunk::{CallFacts, NumberOf, Numbering};
 use super::change::CallIdOf;
 use super::incoming::Incoming;
 use super::leg::{Called, Leg, RINGING_EVERY, Stage, Unacked, Up};
@@ -51,17 +52,19 @@ impl UserAgent {
             CallerOrigin::Phone(name) => Some(name.clone()),
             CallerOrigin::Trunk(_) => None,
         };
+        let numbering = trunk.map(|at| &self.settings.trunks[at].numbering);
         let event = Event::Invited {
             leg,
-            from: caller(&incoming, origin),
+            from: caller(&incoming, origin, numbering),
             dialled: self.dialled_from(trunk, &incoming.request),
             sdp: sdp_of(&incoming.request.headers, &incoming.request.body),
             call_id: call_id.clone(),
             replaces,
         };
         self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
-        let progress = Progress::new(&incoming.request);
-        let called = Called { invite: incoming, server, pinned: phone.is_some(), ringing: None, progress };
+        let (progress, told) = (Progress::new(&incoming.request), Vec::new());
+        let called =
+            Called { invite: incoming, server, pinned: phone.is_some(), ringing: None, progress, told };
         let stage = Stage::Called(Box::new(called));
         self.legs.insert(leg, Leg { call_id, local_tag, phone, trunk, stage });
         self.events.push_back(event);
@@ -83,6 +86,14 @@ impl UserAgent {
             called.ringing = Some((bytes, at));
         }
         self.rearm(leg);
+    }
+
+    /// Tells a trunk that calls what its call is about, with the answers that follow; a phone is told nothing.
+    pub fn describe(&mut self, leg: LegId, facts: &CallFacts) {
+        let Some(Leg { stage: Stage::Called(called), trunk: Some(at), .. }) = self.legs.get_mut(&leg) else {
+            return;
+        };
+        called.told = self.settings.trunks[*at].fact_headers.tell(facts);
     }
 
     /// Answers the call; the 200 is repeated until it is acknowledged.
@@ -149,6 +160,9 @@ impl UserAgent {
         if status < 300 {
             let invite = &called.invite;
             response.headers.push(Name::Contact, self.contact(invite.flow, &invite.request.uri));
+            for (name, value) in &called.told {
+                response.headers.push(name.clone(), value.clone());
+            }
         }
         Some((called.server.clone(), response))
     }
@@ -219,7 +233,7 @@ pub(super) fn add_body(response: &mut Response, sdp: Option<String>) {
 }
 
 /// Who calls: a phone by its account, a trunk's caller by P-Asserted-Identity (RFC 3325) or From.
-fn caller(incoming: &Incoming, origin: CallerOrigin) -> Caller {
+fn caller(incoming: &Incoming, origin: CallerOrigin, numbering: Option<&Numbering>) -> Caller {
     let asserted =
         incoming.request.headers.list(&Name::PAssertedIdentity).into_iter().find_map(NameAddr::parse);
     let (number, display) = match (&origin, asserted) {
@@ -228,6 +242,10 @@ fn caller(incoming: &Incoming, origin: CallerOrigin) -> Caller {
         (CallerOrigin::Trunk(_), None) => {
             (incoming.head.from.user_text(), incoming.head.from.display.clone())
         }
+    };
+    let number = match numbering {
+        Some(numbering) => numbering.inward(NumberOf::Caller, &number),
+        None => number,
     };
     Caller { origin, number, display }
 }

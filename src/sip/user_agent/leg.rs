@@ -6,7 +6,7 @@ use crate::id::{LegId, PhoneName};
 
 use super::super::dialog::Dialog;
 use super::super::flow::Flow;
-use super::super::message::Headers;
+use super::super::message::{Headers, Name};
 use super::super::transaction::{ClientKey, Resend, ServerKey};
 use super::change::{CallIdOf, OurChange, SentAck, Updates};
 use super::event::{LegFailure, Reason};
@@ -115,6 +115,8 @@ pub(super) struct Called {
     pub(super) ringing: Option<(Vec<u8>, Instant)>,
     /// What the caller was told reliably.
     pub(super) progress: Progress,
+    /// What a trunk is told of the call, besides the answer.
+    pub(super) told: Vec<(Name, String)>,
 }
 
 /// How often ringing is repeated (RFC 3261 §13.3.1.1).

@@ -6,6 +6,7 @@ mod event;
 mod failover;
 mod flows;
 mod guard;
+mod identity;
 mod in_dialog;
 mod inbound;
 mod incoming;

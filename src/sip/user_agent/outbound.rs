@@ -3,15 +3,14 @@
 use crate::id::{Endpoint, LegId, PhoneName};
 use crate::time::Now;
 
-use super::super::caller_id::{dialable, plain_display};
 use super::super::dialog::Dialog;
 use super::super::flow::Flow;
 use super::super::message::name::is_token;
-use super::super::message::uri::{escape_user, quote};
+use super::super::message::uri::escape_user;
 use super::super::message::{CSeq, Head, Headers, Method, Name, Request, Response, sdp_of};
 use super::super::transaction::ClientKey;
 use super::super::transaction::client::cancel_of;
-use super::super::trunk::Tried;
+use super::super::trunk::{CallFacts, Tried};
 use super::change::CallIdOf;
 use super::leg::{Calling, Cancel, Fork, Leg, Owner, Stage, Up};
 use super::reliable::Progressed;
@@ -29,13 +28,15 @@ pub(super) struct Target {
     pub(super) to: String,
     pub(super) flow: Flow,
     pub(super) pinned: bool,
+    /// Which trunk, and the host part of addresses there; `None` for a phone.
+    pub(super) trunk: Option<(usize, String)>,
 }
 
 /// What every INVITE of a call has in common.
 #[derive(Debug)]
 pub(super) struct Wish {
-    caller: CallerIdentity,
-    to_number: Option<String>,
+    pub(super) caller: CallerIdentity,
+    pub(super) facts: CallFacts,
     body: Vec<u8>,
     headers: Vec<(Name, String)>,
 }
@@ -54,7 +55,7 @@ impl UserAgent {
             |name: &Name| matches!(name, Name::Other(text) if is_token(text)) || *name == Name::Subject;
         let wish = Wish {
             caller: invite.caller,
-            to_number: invite.to_number,
+            facts: invite.facts,
             body: invite.sdp.into_bytes(),
             headers: invite
                 .headers
@@ -83,6 +84,7 @@ impl UserAgent {
                 to: to.clone(),
                 flow: binding.flow,
                 pinned: true,
+                trunk: None,
             })
             .collect();
         if targets.is_empty() {
@@ -113,23 +115,18 @@ impl UserAgent {
         number_of_request: u32,
     ) -> Request {
         let mut headers = Headers::new();
-        let number = dialable(&wish.caller.number);
-        let own = format!("sip:{number}@{}", self.settings.domain);
-        let display = plain_display(&wish.caller.display);
-        let display = if display.is_empty() { number } else { display };
+        let identity = match &target.trunk {
+            Some((at, host)) => self.settings.identity_for_trunk(&self.settings.trunks[*at], host, wish),
+            None => self.settings.identity_for_phone(wish),
+        };
         headers.push(Name::MaxForwards, "70");
-        headers.push(Name::From, format!("{} <{own}>;tag={tag}", quote(&display)));
+        headers.push(Name::From, format!("{};tag={tag}", identity.from));
         headers.push(Name::To, target.to.clone());
         headers.push(Name::CallId, call_id);
         headers.push(Name::CSeq, format!("{number_of_request} INVITE"));
         headers.push(Name::Contact, self.contact(target.flow, &target.uri));
-        if target.pinned {
-            if let Some(number) = &wish.to_number {
-                let called = format!("<sip:{}@{}>", dialable(number), self.settings.domain);
-                headers.push(Name::PCalledPartyId, called);
-            }
-        } else {
-            headers.push(Name::PAssertedIdentity, format!("{} <{own}>", quote(&display)));
+        for (name, value) in identity.headers {
+            headers.push(name, value);
         }
         headers.push(Name::Allow, ALLOW);
         headers.push(Name::Supported, SUPPORTED);

@@ -8,6 +8,7 @@ use crate::time::Now;
 use super::super::message::uri::{split_outside_quotes, unescape};
 use super::super::message::{Headers, Method, Name, NameAddr};
 use super::super::transaction::ServerKey;
+use super::super::trunk::NumberOf;
 use super::incoming::Incoming;
 use super::leg::{Leg, Owner, Stage, Up};
 use super::{Event, UserAgent};
@@ -160,11 +161,15 @@ fn replaces_in(headers: &str) -> Option<String> {
 impl UserAgent {
     /// A REFER inside a call: passed on, answered by [`UserAgent::answer_referral`].
     pub(super) fn handle_refer(&mut self, leg: LegId, incoming: Incoming) {
-        let referral = match read(&incoming) {
+        let mut referral = match read(&incoming) {
             Ok(referral) => referral,
             Err((status, phrase)) => return self.answer_stateless(&incoming, status, phrase, Vec::new()),
         };
-        let Some(Leg { stage: Stage::Up(up), .. }) = self.legs.get(&leg) else { return };
+        let Some(Leg { stage: Stage::Up(up), trunk, .. }) = self.legs.get(&leg) else { return };
+        if let Some(at) = trunk {
+            let numbering = &self.settings.trunks[*at].numbering;
+            referral.dialled = numbering.inward(NumberOf::Called, &referral.dialled);
+        }
         if up.referrals.len() >= MOST_REFERRALS {
             return self.answer_later(&incoming);
         }

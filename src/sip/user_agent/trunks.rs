@@ -11,8 +11,8 @@ use super::super::caller_id::dialable;
 use super::super::message::{Headers, Method, Name, NameAddr, Request, Response};
 use super::super::transaction::ClientKey;
 use super::super::trunk::{
-    Attempt, Gate, Probed, Registration, RegistrationState, Remembered, ServerState, Servers, TrunkChange,
-    TrunkPeer, TrunkStatus, retry_after,
+    Attempt, Gate, NumberOf, Probed, Registration, RegistrationState, Remembered, ServerState, Servers,
+    TrunkChange, TrunkPeer, TrunkStatus, retry_after,
 };
 use super::incoming::{Incoming, dialled};
 use super::leg::{Cancel, Owner};
@@ -128,16 +128,17 @@ impl UserAgent {
     /// What the caller has dialled: of a trunk that calls our account, the number stands in To.
     pub(super) fn dialled_from(&self, trunk: Option<usize>, request: &Request) -> String {
         let dialled = dialled(request);
-        let account = trunk.and_then(|at| self.settings.trunks[at].register.as_ref());
-        if account.is_none_or(|it| it.user != dialled) {
-            return dialled;
+        let Some(trunk) = trunk.map(|at| &self.settings.trunks[at]) else { return dialled };
+        let ours = |number: &str| trunk.numbering.inward(NumberOf::Called, number);
+        if trunk.register.as_ref().is_none_or(|it| it.user != dialled) {
+            return ours(&dialled);
         }
         let called = [Name::PCalledPartyId, Name::To]
             .iter()
             .filter_map(|name| request.headers.get(name).and_then(NameAddr::parse))
             .map(|it| it.user_text())
             .find(|it| !it.is_empty());
-        called.unwrap_or(dialled)
+        called.map_or(dialled, |called| ours(&called))
     }
 
     /// A call over a trunk begins; it counts until [`UserAgent::leave_trunk`].

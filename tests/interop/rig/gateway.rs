@@ -18,6 +18,10 @@ pub(crate) const REALM: &str = "cordboard.test";
 pub(crate) const PASSWORD: &str = "right-horse-7";
 /// Where the trunk lives: an address of its own, because a trunk is known by its address.
 pub(crate) const TRUNK_IP: &str = "127.0.0.2";
+/// Where its second server lives.
+const SECOND_IP: &str = "127.0.0.3";
+/// What the trunk knows us by, if it asks; SIPp's scenarios know it, too.
+pub(crate) const TRUNK_PASSWORD: &str = "pa55-of-the-trunk";
 
 /// What differs from test to test.
 pub(crate) struct Setup {
@@ -29,8 +33,10 @@ pub(crate) struct Setup {
     pub(crate) calls: &'static str,
     /// More lines for the business number.
     pub(crate) number: &'static str,
-    /// More lines for the trunk.
+    /// More lines for the trunk; `SECOND` stands for the address of its second server.
     pub(crate) trunk: &'static str,
+    /// How the trunk's servers are watched.
+    pub(crate) probe: &'static str,
     /// Lines of the `[recording]` section.
     pub(crate) recording: &'static str,
     /// Whether aiortc stands in for Meta, instead of the product's simulator.
@@ -41,6 +47,8 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             trunk: "",
+            // A scripted peer would take an OPTIONS for its call.
+            probe: "enabled = false",
             ring: r#""phone:1001""#,
             media: "",
             calls: "",
@@ -63,6 +71,8 @@ pub(crate) struct Layout {
     /// WebSocket.
     pub(crate) ws: String,
     pub(crate) trunk: String,
+    /// Another server of the same trunk.
+    pub(crate) second: String,
     outside: String,
     inside: String,
 }
@@ -70,9 +80,12 @@ pub(crate) struct Layout {
 impl Layout {
     /// Chooses ports and writes the secrets.
     pub(crate) fn new(folder: &Path, ports: &mut Ports) -> Self {
-        for (name, value) in
-            [("app-secret", "s3cret-of-the-app"), ("access-token", "EAAtoken"), ("verify-token", "v3rify")]
-        {
+        for (name, value) in [
+            ("app-secret", "s3cret-of-the-app"),
+            ("access-token", "EAAtoken"),
+            ("verify-token", "v3rify"),
+            ("trunk-password", TRUNK_PASSWORD),
+        ] {
             write_secret(&folder.join(name), value);
         }
         let names = vec!["127.0.0.1".to_owned()];
@@ -87,6 +100,7 @@ impl Layout {
             sips: format!("127.0.0.1:{}", ports.take(1)),
             ws: format!("127.0.0.1:{}", ports.take(1)),
             trunk: format!("{TRUNK_IP}:{}", ports.take(1)),
+            second: format!("{SECOND_IP}:{}", ports.take(1)),
             outside: ports.range(16),
             inside: ports.range(32),
         }
@@ -160,8 +174,7 @@ ha1 = {{ file = "{folder}/phone-1002" }}
 name = "pbx"
 address = "{trunk}"
 sources = ["{TRUNK_IP}"]
-# A scripted peer would take an OPTIONS for its call.
-probe = {{ enabled = false }}
+probe = {{ {probe} }}
 voip_only = true
 dial_prefix = "0"
 {of_trunk}
@@ -178,7 +191,8 @@ dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
             webhook = self.webhook,
             sip = self.sip,
             trunk = self.trunk,
-            of_trunk = setup.trunk,
+            of_trunk = setup.trunk.replace("SECOND", &self.second),
+            probe = setup.probe,
             sips = self.sips,
             ws = self.ws,
             outside = self.outside,

@@ -56,8 +56,7 @@ impl Simulator {
     /// A user calls the business.
     pub(crate) fn place_call(&self, user: &str) -> MetaCall<'_> {
         let heard = self.folder.join(format!("user-{user}-heard.wav"));
-        let body =
-            json!({ "number": NUMBER_ID, "from": user, "name": "Ana", "speak": self.voice, "record": heard });
+        let body = json!({ "number": NUMBER_ID, "from": user, "name": "Ana", "cta_payload": "order 7", "speak": self.voice, "record": heard });
         let told = self.ask("POST", "/sim/calls", &body);
         let id = told["call"].as_str().expect("the stand-in names the call").to_owned();
         MetaCall { meta: self, id, heard }

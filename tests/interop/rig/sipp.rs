@@ -33,6 +33,16 @@ pub(crate) fn trunk_over(
     Program::start("sipp-trunk", folder, &mut command)
 }
 
+/// SIPp as the second server of the trunk `pbx`, for one call; its logs stand in a folder of their own.
+pub(crate) fn second_server(folder: &Path, layout: &Layout, ports: &mut Ports, scenario: &str) -> Program {
+    let folder = folder.join("second");
+    std::fs::create_dir_all(&folder).expect("the test's folder can be written");
+    let (ip, port) = layout.second.split_once(':').expect("an address with a port");
+    let mut command = base(&folder, layout, ports, ip, scenario);
+    command.args(["-p", port, "-m", "1", "-t", "u1"]);
+    Program::start("sipp-second", &folder, &mut command)
+}
+
 /// SIPp as a phone that calls `digits` through the gateway with the password of phone 1001.
 pub(crate) fn caller(
     folder: &Path,

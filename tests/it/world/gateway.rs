@@ -17,6 +17,7 @@ use cordboard::media::{Bridge, BridgePort, BridgeSettings, Order, Report};
 use cordboard::policy::Attempt;
 use cordboard::random::Random;
 use cordboard::sdp::webrtc::FingerprintCase;
+use cordboard::sip::trunk::CallFacts;
 use cordboard::sip::{
     CallerIdentity, CallerOrigin, DigestAlgorithm, Event, Flow, Invite, PhoneAccount, Settings, UserAgent,
 };
@@ -366,7 +367,7 @@ impl Gateway {
     fn invite(&mut self, now: Now, id: CallId, fork: Fork, target: Endpoint, sdp: String) {
         let number = dialable(&self.calls[&id].call.record().user);
         let caller = CallerIdentity { number, display: "Zoë".to_owned() };
-        let invite = Invite { target, caller, to_number: None, sdp, headers: Vec::new() };
+        let invite = Invite { target, caller, facts: CallFacts::default(), sdp, headers: Vec::new() };
         match self.agent.invite(now, invite) {
             Ok(leg) => {
                 self.by_leg.insert(leg, (id, fork));

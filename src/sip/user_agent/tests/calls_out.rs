@@ -239,7 +239,7 @@ fn what_cannot_be_called_is_refused_without_a_packet() {
     let invite = |target| Invite {
         target,
         caller: CallerIdentity { number: String::new(), display: String::new() },
-        to_number: None,
+        facts: CallFacts::default(),
         sdp: SDP.to_owned(),
         headers: vec![("Via".to_owned(), "x".to_owned()), ("X-A".to_owned(), "b\r\nX-B: c".to_owned())],
     };

@@ -90,7 +90,7 @@ fn invite() -> Invite {
     Invite {
         target: Endpoint::Trunk("peer".into(), "200".to_owned()),
         caller: CallerIdentity { number: "1".to_owned(), display: String::new() },
-        to_number: None,
+        facts: CallFacts::default(),
         sdp: SDP.to_owned(),
         headers: Vec::new(),
     }

@@ -13,6 +13,7 @@ mod restarting;
 mod sessions;
 mod streams;
 mod torture;
+mod trunk_callers;
 mod trunk_login;
 mod trunk_registering;
 mod trunk_servers;
@@ -26,6 +27,7 @@ use crate::sip::TrunkPeer;
 use crate::sip::digest::{DigestAlgorithm, authorize};
 use crate::sip::flow::Transport;
 use crate::sip::message::Parsed;
+use crate::sip::trunk::CallFacts;
 use crate::time::Wall;
 
 pub(super) const US: &str = "192.0.2.1:5060";
@@ -233,7 +235,7 @@ impl Rig {
         let invite = Invite {
             target,
             caller,
-            to_number: Some("551140000000".to_owned()),
+            facts: CallFacts { business_number: Some("551140000000".to_owned()), ..CallFacts::default() },
             sdp: SDP.to_owned(),
             headers: Vec::new(),
         };

@@ -29,7 +29,7 @@ fn trunk() -> Endpoint {
 fn try_call(rig: &mut Rig) -> Result<LegId, InviteRefusal> {
     let caller = CallerIdentity { number: "1".to_owned(), display: String::new() };
     let (sdp, headers) = (SDP.to_owned(), Vec::new());
-    rig.ua.invite(rig.now, Invite { target: trunk(), caller, to_number: None, sdp, headers })
+    rig.ua.invite(rig.now, Invite { target: trunk(), caller, facts: CallFacts::default(), sdp, headers })
 }
 
 fn changed(change: TrunkChange) -> Event {
