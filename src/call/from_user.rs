@@ -154,7 +154,7 @@ impl FromUser {
             self.pre_accept = Step::Sent;
             common.post(Action::PreAccept { call: call.clone(), sdp: self.meta_sdp.clone() });
         }
-        if !self.invited && self.crossed.is_none() {
+        if !self.invited && self.crossed.is_none() && common.leg.is_none() {
             self.invited = true;
             common.reached(now, "invited");
             self.ring_next(common, now);

@@ -75,7 +75,7 @@ fn a_call_goes_on_to_the_second_server_when_the_first_is_out_of_service() {
     talk_and_hang_up(&world);
     assert!(first.wait_exit().success(), "the first server was asked and heard our ACK");
     assert!(second.wait_exit().success(), "the second server had the call");
-    assert!(figure(&world, "cordboard_trunk_failovers", "pbx") > 0.0);
+    assert!(figure(&world, "cordboard_trunk_failovers_total", "pbx") > 0.0);
 }
 
 #[test]
@@ -119,5 +119,8 @@ fn a_trunk_is_told_the_caller_the_number_and_the_facts_in_its_own_way() {
     let folder = world.folder().to_owned();
     let mut trunk = sipp::trunk(&folder, &world.layout, &mut world.ports, "trunk_wants_national.xml", 1);
     talk_and_hang_up(&world);
-    assert!(trunk.wait_exit().success(), "SIPp found each header as it should be");
+    let found = trunk.wait_exit().success();
+    let told = ["sipp-errors.log", "sipp-messages.log"]
+        .map(|name| std::fs::read_to_string(folder.join(name)).unwrap_or_default());
+    assert!(found, "SIPp found each header as it should be: {told:?}");
 }

@@ -158,7 +158,7 @@ fn every_fault_of_a_file_is_reported_in_one_go_and_in_its_order() {
         ("path = \"/webhook\"", "pth = \"/webhook\""),
         ("timeout = \"10s\"", "timeout = 10"),
         ("ports = \"41000-42999\"", "ports = \"40500-42999\""),
-        ("\"trunk:pbx/200\"", "\"trunk:pxb/200\""),
+        ("\nring = [\"phone:1001\", \"trunk:pbx/200\"]", "\nring = [\"phone:1001\", \"trunk:pxb/200\"]"),
         ("phones = [\"1001\"]", "phones = [\"1002\"]"),
     ]);
     let faults = parse(&text).0.expect_err("faults").faults;
@@ -198,8 +198,11 @@ fn a_wrong_type_or_value_is_quoted_with_what_to_write() {
     let told = "calls.accept_window: \"2m\" is outside \"5s\" to \"55s\": Meta gives a call up 30 to 60 s after its \
                 webhook | accept_window = \"55s\"  (the most that is allowed)";
     assert_eq!(said, told);
-    let (_, said) = only_fault("\"phone:1001\"", "\"1001\"");
-    assert!(said.contains("item 1, \"1001\", is not \"phone:NAME\" or \"trunk:NAME/NUMBER\""), "{said}");
+    let (_, said) = only_fault("\nring = [\"phone:1001\"", "\nring = [\"1001\"");
+    assert!(
+        said.contains("item 1, \"1001\", is not \"phone:NAME\", \"trunk:NAME/NUMBER\" or \"group:NAME\""),
+        "{said}"
+    );
     let (_, said) = only_fault("max_concurrent = 1000", "max_concurrent = \"many\"");
     assert!(said.contains("\"many\" is not a whole number | max_concurrent = 1000"), "{said}");
 }

@@ -121,8 +121,13 @@ impl Layout {
         for name in ["1001", "1002"] {
             write_secret(&self.folder.join(format!("phone-{name}")), &ha1(name));
         }
+        let text = self.config_text(graph, setup);
+        std::fs::write(self.config(), text).expect("the test's folder can be written");
+    }
+
+    fn config_text(&self, graph: &str, setup: &Setup) -> String {
         let folder = self.folder.display();
-        let text = format!(
+        format!(
             r#"
 [store]
 path = "{folder}/cordboard.db"
@@ -162,14 +167,7 @@ ports = "{inside}"
 {recording}
 [log]
 level = "debug"
-[[phone]]
-name = "1001"
-display = "Front desk"
-ha1 = {{ file = "{folder}/phone-1001" }}
-[[phone]]
-name = "1002"
-display = "Back office"
-ha1 = {{ file = "{folder}/phone-1002" }}
+{phones}
 [[trunk]]
 name = "pbx"
 address = "{trunk}"
@@ -187,6 +185,7 @@ ring = [{ring}]
 dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
 {number}
 "#,
+            phones = phones(&self.folder),
             admin = self.admin,
             webhook = self.webhook,
             sip = self.sip,
@@ -202,9 +201,18 @@ dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
             calls = setup.calls,
             number = setup.number,
             recording = setup.recording,
-        );
-        std::fs::write(self.config(), text).expect("the test's folder can be written");
+        )
     }
+}
+
+/// The sections of both phones.
+fn phones(folder: &Path) -> String {
+    let phone = |(name, display)| {
+        let file = folder.join(format!("phone-{name}"));
+        let file = file.display();
+        format!("[[phone]]\nname = \"{name}\"\ndisplay = \"{display}\"\nha1 = {{ file = \"{file}\" }}\n")
+    };
+    [("1001", "Front desk"), ("1002", "Back office")].map(phone).concat()
 }
 
 /// A running `cordboard serve`.
