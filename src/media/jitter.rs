@@ -172,7 +172,7 @@ impl Jitter {
         micros * self.clock / 1_000_000
     }
 
-    /// How many packets are known, [`WINDOW`] at most.
+    /// How many packets are known, 500 at most.
     #[must_use]
     pub const fn known(&self) -> usize {
         self.count
