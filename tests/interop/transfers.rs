@@ -59,6 +59,8 @@ fn a_call_that_a_phone_dialled_is_handed_to_a_phone_with_another_codec() {
         let call = world.meta.wait_call(USER);
         hand_over(&world, &call, &mut phone, &mut other);
         other.order("hangup", "");
+        // The recording is whole when the phone has closed the call.
+        other.wait("CALL_CLOSED", 0);
         call.wait_over();
         assert_heard(&other.heard(), USER_HZ);
         assert_user_heard_both(&world, &call);

@@ -192,6 +192,12 @@ impl UserAgent {
             _ => (super::super::transaction::client::ack_of(sent.client.request(), head), sent.flow),
         };
         ack.headers.remove(&Name::Via);
+        // The ACK of a 2xx carries the credentials of its INVITE (RFC 3261 §13.2.2.4).
+        for name in [Name::Authorization, Name::ProxyAuthorization] {
+            for value in sent.client.request().headers.all(&name) {
+                ack.headers.push(name.clone(), value);
+            }
+        }
         let branch = self.new_branch();
         self.dress(&mut ack, to, &branch);
         let bytes = ack.to_wire(to.transport);

@@ -321,7 +321,10 @@ impl UserAgent {
         let (mut request, least) = (client.request().clone(), min_se(&response.headers));
         let asked = SessionExpires::read(&request.headers).map_or(least, |asked| asked.interval.max(least));
         let next = number_of(&request) + 1;
-        request.headers.remove(&Name::Via);
+        // Credentials are made for one request: the next gets its own.
+        for name in [Name::Via, Name::Authorization, Name::ProxyAuthorization] {
+            request.headers.remove(&name);
+        }
         request.headers.set(Name::CSeq, format!("{next} INVITE"));
         request.headers.set(Name::SessionExpires, asked.as_secs().to_string());
         request.headers.set(Name::MinSe, least.as_secs().to_string());
