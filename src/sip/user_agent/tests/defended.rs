@@ -62,7 +62,7 @@ fn s1_a_search_through_1000_names_by_any_method_finds_none_and_ends_in_silence()
 fn s2_of_100_000_guesses_ten_are_verified_and_the_phone_registers_from_elsewhere() {
     let mut rig = Rig::new();
     let mut answers = 0;
-    for number in 0..50_000 {
+    for number in 0..100_000 {
         answers += guess(&mut rig, OTHER, "1001", &format!("guess{number}"));
         rig.wait(1);
         // The right one among them does not help any more.
