@@ -67,6 +67,27 @@ pub fn mask_digits(text: &str) -> String {
     out
 }
 
+/// Wire text whose session description shows no key: what follows `inline:` (RFC 4568) and `a=ice-pwd:` is covered.
+#[must_use]
+pub fn mask_keys(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let lower = line.to_ascii_lowercase();
+        let key = if lower.starts_with("a=crypto:") { lower.find("inline:").map(|at| at + 7) } else { None };
+        let secret = key.or_else(|| lower.starts_with("a=ice-pwd:").then_some(10));
+        match secret {
+            Some(at) => {
+                let end = line.trim_end_matches(['\r', '\n']).len();
+                out.push_str(&line[..at]);
+                out.push_str("***");
+                out.push_str(&line[end..]);
+            }
+            None => out.push_str(line),
+        }
+    }
+    out
+}
+
 /// A secret (token, password, key) that never prints and is wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T: Zeroize>(T);
@@ -109,6 +130,15 @@ mod tests {
     #[test]
     fn a_secret_never_prints() {
         assert_eq!(format!("{:?}", Secret::new("token".to_owned())), "Secret(***)");
+    }
+
+    #[test]
+    fn keys_of_a_session_description_are_covered_in_wire_text() {
+        let text = "m=audio 1 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0|2^20\r\n\
+            A=CRYPTO:2 x Inline:dG9v;inline:b25l\na=ice-pwd:secret\na=sendrecv\r\n";
+        let expected = "m=audio 1 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:***\r\n\
+            A=CRYPTO:2 x Inline:***\na=ice-pwd:***\na=sendrecv\r\n";
+        assert_eq!(mask_keys(text), expected);
     }
 
     #[test]

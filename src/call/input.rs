@@ -37,6 +37,12 @@ pub enum MediaRefusal {
     MetaOffer,
     /// The phone's session description cannot be used: no common codec, no audio.
     PhoneOffer,
+    /// The phone offers plain RTP, and its setting demands encryption.
+    PhoneUnencrypted,
+    /// The phone's SRTP keys stand in SIP that others can read.
+    PhoneReadableKeys,
+    /// The phone wants encryption of a kind that we cannot do, or that its setting forbids.
+    PhoneEncryption,
     /// The engine is stopping or a worker is gone.
     Unavailable,
 }

@@ -38,6 +38,7 @@ pub use self::trunk::{LoginConfig, ProbeConfig, RegisterConfig, ServerConfig, Tr
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::id::{NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::masked::Secret;
+use crate::sip::SrtpSetting;
 use crate::user::Msisdn;
 
 /// The whole file.
@@ -261,6 +262,8 @@ pub struct PhoneConfig {
     pub algorithm: PasswordAlgorithm,
     /// H(name:realm:password) in lower-case hexadecimal.
     pub ha1: Secret<String>,
+    /// How its sound is protected.
+    pub srtp: SrtpSetting,
     /// VoIP metrics of RTCP-XR are offered to it (RFC 3611 §4.7).
     pub rtcp_xr: bool,
     /// Who keeps time in its calls; `None`: as `[media]` says.

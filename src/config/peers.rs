@@ -11,6 +11,7 @@ use super::{
     AnswerOn, CapConfig, DialConfig, MediaTiming, NumberConfig, PasswordAlgorithm, PhoneConfig, PreAccept,
 };
 use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId};
+use crate::sip::{ReadableKeys, SrtpSetting, SrtpUse};
 use crate::user::Msisdn;
 
 words!(PasswordAlgorithm, "\"md5\", \"sha-256\" or \"sha-512-256\"",
@@ -20,6 +21,19 @@ words!(PreAccept, "\"at_once\" or \"ringing\"",
     "at_once" => PreAccept::AtOnce, "ringing" => PreAccept::Ringing);
 words!(AnswerOn, "\"accepted\" or \"speech\"",
     "accepted" => AnswerOn::Accepted, "speech" => AnswerOn::Speech);
+
+words!(SrtpUse, "\"auto\", \"off\", \"optional\", \"required\" or \"dtls\"",
+    "auto" => SrtpUse::Auto, "off" => SrtpUse::Off, "optional" => SrtpUse::Optional,
+    "required" => SrtpUse::Required, "dtls" => SrtpUse::Dtls);
+
+/// `srtp` and `srtp_keys_in_clear` of a phone or trunk.
+pub(super) fn srtp(section: &mut Section<'_, '_, '_>) -> Option<SrtpSetting> {
+    let wanted = section.or("srtp", SrtpUse::Auto);
+    // RFC 4568 §8.3: keys in a description are as safe as the signalling that carries it.
+    let readable = section.or("srtp_keys_in_clear", false);
+    let readable = if readable? { ReadableKeys::Allowed } else { ReadableKeys::Never };
+    Some(SrtpSetting { wanted: wanted?, readable })
+}
 
 /// A name that may stand in SIP addresses, metrics and file names alike.
 pub(super) struct Name(pub(super) String);
@@ -140,6 +154,7 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
             section.fault_of("ha1", problem, remedy);
         }
     }
+    let srtp = srtp(section);
     let rtcp_xr = section.or("rtcp_xr", false);
     let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
     let config = (|| {
@@ -150,6 +165,7 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
             display,
             algorithm: algorithm?,
             ha1: ha1?,
+            srtp: srtp?,
             rtcp_xr: rtcp_xr?,
             timing: timing?,
         })

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::peers::{Digits, Name};
+use super::peers::{Digits, Name, srtp};
 use super::reader::Section;
 use super::sections::pem;
 use super::trunk_words;
@@ -12,6 +12,7 @@ use super::{MediaTiming, TrunkTransport};
 use crate::id::TrunkName;
 use crate::masked::Secret;
 use crate::sip::trunk::{FactHeaders, Numbering, Presentation};
+use crate::sip::{ReadableKeys, SrtpSetting, SrtpUse};
 
 /// `[[trunk]]`
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct TrunkConfig {
     pub dial_prefix: Option<String>,
     /// Its REFER is followed.
     pub refer: bool,
+    /// How its sound is protected.
+    pub srtp: SrtpSetting,
     /// VoIP metrics of RTCP-XR are offered to it (RFC 3611 §4.7).
     pub rtcp_xr: bool,
     /// Who keeps time in its calls; `None`: as `[media]` says.
@@ -140,6 +143,14 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
     let dial_prefix = section.optional::<Digits>("dial_prefix", "\"0\"");
     // Who can make us call could dial at our cost, so a trunk does not transfer unasked (call-handling rule 24).
     let refer = section.or("refer", false);
+    let srtp = srtp(section);
+    if let (Some(srtp), Some(TrunkTransport::Udp | TrunkTransport::Tcp)) = (srtp, transport)
+        && srtp == (SrtpSetting { wanted: SrtpUse::Required, readable: ReadableKeys::Never })
+    {
+        let problem = "no call could ever go there: its keys would stand in SIP that others can read";
+        let remedy = "transport = \"tls\", or srtp_keys_in_clear = true where nobody can listen";
+        section.fault_of("srtp", problem.to_owned(), remedy.to_owned());
+    }
     let rtcp_xr = section.or("rtcp_xr", false);
     let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
     let numbers = section.part("numbers", trunk_words::numbers);
@@ -163,6 +174,7 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
             voip_only: voip_only?,
             dial_prefix: dial_prefix?.map(|it| it.0).filter(|it| !it.is_empty()),
             refer: refer?,
+            srtp: srtp?,
             rtcp_xr: rtcp_xr?,
             timing: timing?,
             numbers: numbers?,

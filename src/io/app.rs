@@ -13,7 +13,7 @@ use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Recorder, RecorderSettings, is_writable};
 use super::signalling::{
-    self, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard, Timings, TransferRules,
+    self, Browsers, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard, Timings, TransferRules,
 };
 use super::sip_start::{self, bind_sockets};
 use super::sounds::{SoundFault, Sounds};
@@ -29,6 +29,7 @@ use crate::media::Timing;
 use crate::metrics::Registry;
 use crate::policy::{BusinessCountry, Cap, Rules};
 use crate::random::Random;
+use crate::sdp::protection::Protection;
 use crate::sip::UserAgent;
 
 /// Why the gateway could not start or go on.
@@ -111,6 +112,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         metric_peers: metric_peers(&config),
         timings: timings(&config),
         codecs: config.media.codecs.clone(),
+        ways: ways(&config),
         encoder: config.media.opus,
         sounds,
         metrics: Arc::clone(&metrics),
@@ -362,6 +364,20 @@ fn metric_peers(config: &Config) -> MetricPeers {
     let phones = config.phones.iter().filter(|it| it.rtcp_xr).map(|it| it.name.clone());
     let trunks = config.trunks.iter().filter(|it| it.rtcp_xr).map(|it| it.name.clone());
     MetricPeers { phones: phones.collect(), trunks: trunks.collect() }
+}
+
+/// How the phones that are called may want to be offered protection.
+fn ways(config: &Config) -> Vec<Protection> {
+    let settings = config.phones.iter().map(|it| it.srtp).chain(config.trunks.iter().map(|it| it.srtp));
+    let web = |kind: config::StreamTransport| {
+        matches!(kind, config::StreamTransport::Ws | config::StreamTransport::Wss)
+    };
+    let browsers = if config.sip.streams.iter().any(|(kind, _)| web(*kind)) {
+        Browsers::MayCome
+    } else {
+        Browsers::Cannot
+    };
+    signalling::ways(settings, browsers)
 }
 
 /// Meta counts initiations in 24 hours (reference §8).

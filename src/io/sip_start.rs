@@ -119,6 +119,7 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
             config::PasswordAlgorithm::Sha512_256 => DigestAlgorithm::Sha512_256,
         },
         ha1: phone.ha1.clone(),
+        srtp: phone.srtp,
     };
     settings.phones = config.phones.iter().map(phone).collect();
     settings.trunks = config.trunks.iter().map(super::trunks::peer).collect();

@@ -33,6 +33,7 @@ pub(super) fn peer(trunk: &TrunkConfig) -> TrunkPeer {
         numbering: trunk.numbers.clone(),
         presentation: trunk.caller,
         fact_headers: trunk.headers.clone(),
+        srtp: trunk.srtp,
     }
 }
 

@@ -4,6 +4,7 @@ mod settings;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::settings::BridgeSettings;
@@ -12,11 +13,10 @@ use super::format::Passing;
 use super::frames::Frames;
 use super::hold::Hold;
 use super::jitter::Timing;
-use super::latch::Source;
 use super::leg_reports::{LegReports, Metrics, Moment};
 use super::order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
 use super::outbox::{BridgePort, Outbox, Transmit};
-use super::rtp_leg::RtpLeg;
+use super::rtp_leg::{KeyMaker, RtpLeg};
 use super::stream::Stream;
 use super::summary::Histogram;
 use super::tap::{Inlet, Tap};
@@ -26,15 +26,15 @@ use super::webrtc_leg::{LegEvent, Received, WebRtcLeg, WebRtcSettings};
 use crate::codec::AudioCodec;
 use crate::codec::EncoderSettings;
 use crate::random::Random;
-use crate::rtp::{
-    Event, NtpClock, PacketKind, PayloadType, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind, read_rtcp,
-};
-use crate::sdp::audio::LocalAudio;
+use crate::rtp::{Event, NtpClock, PayloadType, RtpTime, SeqNo, Ssrc, read_rtcp};
+use crate::sdp::audio::{LocalAudio, LocalKeying};
+use crate::sdp::protection::{Protection, ProtectionRule};
 use crate::sdp::webrtc::RemoteWebRtc;
 use crate::time::Now;
 
 mod announcing;
 mod figures;
+mod phone_side;
 mod succession;
 
 /// Opus in our own offers, until the answer is known.
@@ -74,6 +74,9 @@ pub struct Bridge {
     foreign: u64,
     hold: Hold,
     succession: Succession,
+    /// What the phone that answers next may do.
+    rule: ProtectionRule,
+    ways: Vec<Protection>,
     codecs: String,
     tap: Tap,
     encoder: EncoderSettings,
@@ -108,6 +111,23 @@ fn describe(webrtc: &mut WebRtcLeg, now: Now, side: &MetaSide) -> Result<String,
     }
 }
 
+/// Our side of the SIP leg in words, and every way in which that was said to a phone that is called.
+fn describe_phone(
+    phone: &mut RtpLeg,
+    now: Now,
+    spec: &OpenSpec,
+) -> Result<(String, Vec<(Protection, String)>), OpenRefusal> {
+    match &spec.phone {
+        PhoneSide::Offer => {
+            let offers = phone.offers(&spec.ways);
+            Ok((offers.first().map(|(_, sdp)| sdp.clone()).unwrap_or_default(), offers))
+        }
+        PhoneSide::Answer { offer } => {
+            Ok((phone.answer(now.mono, offer).map_err(OpenRefusal::Phone)?, Vec::new()))
+        }
+    }
+}
+
 /// The stream towards the phone, begun by chance (RFC 3550 §5.1).
 fn stream(random: &mut Random) -> Stream {
     let ssrc = Ssrc(random.next_u32());
@@ -121,22 +141,22 @@ impl Bridge {
     /// # Errors
     /// [`OpenRefusal`] if an offer cannot be used or libopus has no memory.
     pub fn open(now: Now, settings: BridgeSettings, spec: &OpenSpec) -> Result<(Self, Report), OpenRefusal> {
-        let BridgeSettings { mut random, .. } = settings;
+        let BridgeSettings { mut random, identity, fingerprint_case, .. } = settings;
         let cname = random.token(16);
         let ssrc = Ssrc(random.next_u32());
         let mut webrtc = WebRtcLeg::new(
             WebRtcSettings {
                 local: settings.webrtc_local,
                 candidates: settings.webrtc_candidates,
-                identity: settings.identity,
+                identity: Arc::clone(&identity),
                 ssrc,
                 cname: cname.clone(),
-                fingerprint_case: settings.fingerprint_case,
+                fingerprint_case,
             },
             random.split(),
         );
         let meta_sdp = describe(&mut webrtc, now, &spec.meta)?;
-        let mut phone = RtpLeg::new(LocalAudio {
+        let local = LocalAudio {
             session_id: random.next_u64() >> 2,
             version: 1,
             rtp: settings.rtp,
@@ -144,11 +164,11 @@ impl Bridge {
             codecs: spec.codecs.clone(),
             voip_metrics: spec.voip_metrics,
             opus_bitrate: bitrate(webrtc.remote()),
-        });
-        let phone_sdp = match &spec.phone {
-            PhoneSide::Offer => phone.offer(),
-            PhoneSide::Answer { offer } => phone.answer(offer).map_err(OpenRefusal::Phone)?,
+            keying: LocalKeying { rule: spec.rule, ..LocalKeying::default() },
         };
+        let keys = KeyMaker { identity, fingerprint_case, random: random.split() };
+        let mut phone = RtpLeg::new(local, keys);
+        let (phone_sdp, offers) = describe_phone(&mut phone, now, spec)?;
         let to_meta = ToMeta::new(LineSettings {
             ssrc,
             opus: OUR_OPUS,
@@ -185,6 +205,8 @@ impl Bridge {
             foreign: 0,
             hold: Hold::new(spec.hold_audio.clone()),
             succession: Succession::new(random.split()),
+            rule: spec.rule,
+            ways: spec.ways.clone(),
             codecs: String::new(),
             tap: Tap::default(),
             encoder: spec.encoder,
@@ -193,7 +215,7 @@ impl Bridge {
         bridge.set_timing(spec.timing);
         bridge.take_remote()?;
         bridge.take_agreement(now);
-        Ok((bridge, Report::Opened { meta_sdp, phone_sdp }))
+        Ok((bridge, Report::Opened { meta_sdp, phone_sdp, offers }))
     }
 
     /// Sets the pipes to what Meta's description says, once it is known.
@@ -237,17 +259,17 @@ impl Bridge {
             Order::StartDtls => self.webrtc.start_dtls(now.mono),
             Order::SetStage(stage) => self.set_stage(now, stage),
             Order::SetTiming(timing) => self.set_timing(timing),
-            Order::ApplyPhoneAnswer { sdp } | Order::ApplyPhoneReanswer { sdp } => {
-                match self.phone.apply(&sdp) {
-                    Ok(()) => self.take_agreement(now),
-                    Err(refusal) => self.reports.push_back(Report::PhoneAnswerRefused(refusal)),
-                }
+            Order::SetPhoneRule(rule) => self.rule = rule,
+            Order::ApplyPhoneAnswer { sdp } => {
+                self.phone.set_rule(self.rule);
+                self.apply_phone_answer(now, &sdp);
             }
+            Order::ApplyPhoneReanswer { sdp } => self.apply_phone_answer(now, &sdp),
             Order::AnswerPhoneReoffer { sdp: None } => {
                 let sdp = self.phone.offer();
                 self.reports.push_back(Report::PhoneReofferAnswered { sdp });
             }
-            Order::AnswerPhoneReoffer { sdp: Some(offer) } => match self.phone.answer(&offer) {
+            Order::AnswerPhoneReoffer { sdp: Some(offer) } => match self.phone.answer(now.mono, &offer) {
                 Ok(sdp) => {
                     self.take_agreement(now);
                     self.reports.push_back(Report::PhoneReofferAnswered { sdp });
@@ -356,41 +378,9 @@ impl Bridge {
                 }
                 Received::Nothing => {}
             },
-            BridgePort::Rtp if packet_kind(bytes) == PacketKind::Rtp => {
-                self.take_phone_rtp(now, arrived, from, bytes);
-            }
-            BridgePort::Rtp | BridgePort::Rtcp => {
-                if packet_kind(bytes) == PacketKind::Rtcp && self.phone.trusts(from) {
-                    self.hear_phone_report(now, bytes);
-                }
-            }
+            BridgePort::Rtp | BridgePort::Rtcp => self.hear_phone(now, arrived, port, from, bytes),
         }
         self.settle(now);
-    }
-
-    fn take_phone_rtp(&mut self, now: Now, arrived: Instant, from: SocketAddr, bytes: &[u8]) {
-        let Ok(packet) = RtpPacket::parse(bytes) else {
-            self.foreign += 1;
-            return;
-        };
-        if self.phone.judge(now.mono, from, &packet) == Source::Foreign {
-            self.foreign += 1;
-            return;
-        }
-        self.note_media(now.mono);
-        self.tap.hear(Side::Phone, arrived, bytes);
-        self.hear_hold_audio(now);
-        self.to_meta.receive(now.mono, arrived, bytes, &mut self.frames);
-        self.send_to_meta();
-    }
-
-    fn hear_phone_report(&mut self, now: Now, bytes: &[u8]) {
-        let ssrc = self.to_phone.ssrc();
-        let Ok(facts) = read_rtcp(bytes, ssrc) else { return };
-        let at = moment(&self.ntp, now);
-        let sent = self.to_phone.facts(now.mono, at.ntp).map_or(0, |facts| facts.packets.into());
-        let stream = (self.phone.clock(), sent);
-        self.phone_reports.hear(at, &facts, ssrc, stream, self.to_meta.reception());
     }
 
     /// Moves what the legs and pipes have to say into the outbox and the reports.
@@ -413,6 +403,7 @@ impl Bridge {
             self.reports.push_back(report);
         }
         self.drain_webrtc();
+        self.drain_phone();
         if !self.told.user_spoke && self.to_phone.user_spoke() {
             self.told.user_spoke = true;
             self.reports.push_back(Report::UserSpoke);
@@ -444,16 +435,6 @@ impl Bridge {
         self.frames.clear();
     }
 
-    fn send_to_phone(&mut self) {
-        if let Some(to) = self.phone.rtp_target() {
-            for (packet, arrived) in self.frames.iter() {
-                let transit = arrived.map(|at| (Side::Phone, at));
-                self.outbox.push(BridgePort::Rtp, to, packet, transit);
-            }
-        }
-        self.frames.clear();
-    }
-
     fn send_meta_report(&mut self, now: Now, last: Words) {
         let at = moment(&self.ntp, now);
         let line = self.to_meta.line();
@@ -470,25 +451,6 @@ impl Bridge {
         };
         if let Some((to, sealed)) = self.webrtc.protect_rtcp(&compound) {
             self.outbox.push(BridgePort::WebRtc, to, sealed, None);
-        }
-    }
-
-    fn send_phone_report(&mut self, now: Now, last: Words) {
-        let at = moment(&self.ntp, now);
-        let (ssrc, facts) = (self.to_phone.ssrc(), self.to_phone.facts(at.mono, at.ntp));
-        let figures = self.to_meta.figures();
-        let reception = self.to_meta.reception();
-        let received = self.phone_reports.received(self.phone.codec_name(), reception, &figures);
-        let compound = match last {
-            Words::Last => self.phone_reports.write_bye(at, ssrc, facts, reception, &self.cname),
-            Words::More => {
-                let heard = (reception, &received);
-                self.phone_reports.write(at, ssrc, facts, heard, (&self.cname, self.phone.metrics()))
-            }
-        };
-        if let Some(to) = self.phone.rtcp_target() {
-            let port = if self.phone.is_muxed() { BridgePort::Rtp } else { BridgePort::Rtcp };
-            self.outbox.push(port, to, &compound, None);
         }
     }
 
@@ -523,6 +485,7 @@ impl Bridge {
         }
         [
             self.webrtc.poll_timeout(),
+            self.phone.poll_timeout(),
             self.to_meta.poll_timeout(),
             self.to_phone.poll_timeout(),
             self.meta_reports.clock.due(),
@@ -551,6 +514,7 @@ impl Bridge {
         if self.webrtc.poll_timeout().is_some_and(|due| due <= now.mono) {
             self.webrtc.handle_timeout(now.mono);
         }
+        self.phone.handle_timeout(now.mono);
         if let Some(clip) = self.hold.take_due(now.mono) {
             self.to_meta.play_on_hold(clip);
         }

@@ -92,7 +92,9 @@ pub fn stun(now: Instant, identity: &Arc<Identity>, bytes: &[u8]) {
         let (ufrag, pwd) = agents[other].1.credentials();
         let (ufrag, pwd, candidates) = (ufrag.to_owned(), pwd.to_owned(), vec![agents[other].0]);
         let remote = read_webrtc(&leg(identity, agents[other].0, 3).offer()).expect("our own offer");
-        agents[own].1.start(now, &crate::sdp::webrtc::RemoteWebRtc { ufrag, pwd, candidates, ..remote });
+        agents[own]
+            .1
+            .start(now, &crate::sdp::webrtc::RemoteTransport { ufrag, pwd, candidates, ..remote.transport });
     }
     let mut wire: VecDeque<(SocketAddr, usize, Vec<u8>)> = VecDeque::new();
     for step in steps(bytes) {

@@ -13,7 +13,7 @@ use is::stun::{StunMessage, StunPacket, TransId};
 use is::{Candidate, CandidateKind, IceAgent, IceAgentEvent, IceCreds, Protocol};
 
 use crate::random::Random;
-use crate::sdp::webrtc::RemoteWebRtc;
+use crate::sdp::webrtc::RemoteTransport;
 
 /// Pace of checks (RFC 8445 §14.2 demands at least 5 ms and proposes 50).
 const PACE: Duration = Duration::from_millis(20);
@@ -56,6 +56,15 @@ pub enum IceEvent {
     Failed,
     /// 30 s without an answer on the nominated pair: nothing may be sent any more.
     ConsentLost,
+}
+
+/// Who decides on the pair (RFC 8445 §6.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IceRole {
+    /// We do: we offered, or the far end is ICE-lite.
+    Controlling,
+    /// The far end does.
+    Controlled,
 }
 
 /// How far ICE has come.
@@ -125,9 +134,14 @@ impl Ice {
         (&creds.ufrag, &creds.pass)
     }
 
+    /// Who decides, if we should not: to be said before the checks begin. An ICE-lite peer never does.
+    pub fn set_role(&mut self, role: IceRole, remote: &RemoteTransport) {
+        self.agent.set_controlling(role == IceRole::Controlling || remote.ice_lite);
+    }
+
     /// Begins checks towards `remote`; the socket's own address family only, so that the other family's
     /// candidates cost nothing.
-    pub fn start(&mut self, now: Instant, remote: &RemoteWebRtc) {
+    pub fn start(&mut self, now: Instant, remote: &RemoteTransport) {
         self.agent.set_remote_credentials(IceCreds { ufrag: remote.ufrag.clone(), pass: remote.pwd.clone() });
         for (index, &address) in (0_u32..).zip(&remote.candidates) {
             if address.is_ipv4() == self.local.is_ipv4() {
@@ -332,7 +346,6 @@ fn loopback(like: SocketAddr) -> std::net::IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::PayloadType;
     use crate::sdp::webrtc::Setup;
 
     const US: &str = "192.0.2.1:40000";
@@ -357,21 +370,13 @@ mod tests {
         relay.add_local_candidate(Candidate::host(RELAY.parse().unwrap(), Protocol::Udp).unwrap());
         let (ufrag, pass) = ice.credentials();
         relay.set_remote_credentials(IceCreds { ufrag: ufrag.to_owned(), pass: pass.to_owned() });
-        let remote = RemoteWebRtc {
+        let remote = RemoteTransport {
             ufrag: "relay".to_owned(),
             pwd: "padded==".to_owned(),
             fingerprint: [0; 32],
             setup: Setup::ActPass,
             ice_lite: true,
             candidates: vec!["[2001:db8::1]:3480".parse().unwrap(), RELAY.parse().unwrap()],
-            mid: String::new(),
-            protocol: String::new(),
-            opus: PayloadType(111),
-            telephone_event: None,
-            max_average_bitrate: None,
-            max_playback_rate: None,
-            in_band_fec: false,
-            ssrc: None,
         };
         ice.start(now, &remote);
         (ice, Relay(relay))

@@ -73,6 +73,13 @@ impl Latch {
         }
     }
 
+    /// Takes the source of a packet that only the far end can have made: it may come from anywhere.
+    pub fn follow(&mut self, now: Instant, from: SocketAddr) -> Source {
+        let known = self.learnt.is_some_and(|(known, _)| known == from);
+        self.learnt = Some((from, now));
+        if known { Source::Known } else { Source::Moved }
+    }
+
     /// Where to send; `None` while the signalled address is no address and nothing has arrived.
     #[must_use]
     pub fn target(&self) -> Option<SocketAddr> {
@@ -130,6 +137,16 @@ mod tests {
         let almost = now + SILENCE - Duration::from_nanos(1);
         assert_eq!(latch.judge(almost, at("198.51.100.7:61002")), Source::Foreign);
         assert_eq!(latch.judge(now + SILENCE, at("198.51.100.7:61002")), Source::Moved);
+    }
+
+    #[test]
+    fn rule_14_who_authenticates_may_come_from_anywhere_at_once() {
+        let now = Instant::now();
+        let mut latch = Latch::new(at("10.0.0.5:4000"));
+        assert_eq!(latch.follow(now, at("198.51.100.7:61000")), Source::Moved);
+        assert_eq!(latch.follow(now, at("198.51.100.7:61000")), Source::Known);
+        assert_eq!(latch.follow(now, at("203.0.113.9:9")), Source::Moved);
+        assert_eq!(latch.target(), Some(at("203.0.113.9:9")));
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub mod reorder;
 pub mod reported;
 pub mod rtcp;
 pub mod rtp_leg;
+pub mod shield;
 pub mod silence;
 pub mod stream;
 pub mod stretch;
@@ -54,6 +55,8 @@ mod playout_stories;
 mod quality_stories;
 #[cfg(test)]
 mod sound_stories;
+#[cfg(test)]
+mod srtp_stories;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]

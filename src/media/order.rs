@@ -8,6 +8,7 @@ use super::jitter::Timing;
 use super::summary::Summary;
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::sdp::audio::AudioRefusal;
+use crate::sdp::protection::{Protection, ProtectionRule};
 use crate::sdp::webrtc::WebRtcRefusal;
 
 /// Who describes the WhatsApp leg first.
@@ -53,6 +54,10 @@ pub struct OpenSpec {
     pub timing: Timing,
     /// How libopus encodes, towards Meta and towards phones with Opus.
     pub encoder: EncoderSettings,
+    /// What the phone may offer and answer, as far as it is known who it is.
+    pub rule: ProtectionRule,
+    /// In which ways the leg is described to phones that are called, the first one for who is not known.
+    pub ways: Vec<Protection>,
     /// What the user hears while the phone holds the call and sends nothing; `None`: comfort noise.
     pub hold_audio: Option<Clip>,
 }
@@ -70,6 +75,8 @@ impl OpenSpec {
             comfort_after: Duration::from_millis(60),
             timing: Timing::Auto,
             encoder: EncoderSettings::default(),
+            rule: ProtectionRule::default(),
+            ways: vec![Protection::Clear],
             hold_audio: None,
         }
     }
@@ -100,6 +107,8 @@ pub enum Order {
     SetStage(Stage),
     /// Another phone answered: who keeps time from now on. What plays from a buffer already goes on so.
     SetTiming(Timing),
+    /// Who answers next may do this: for [`Self::ApplyPhoneAnswer`], [`Self::TakeNext`] and [`Self::AnswerNext`].
+    SetPhoneRule(ProtectionRule),
     /// The phone's answer to our offer: an early one, the final one, or another phone's.
     ApplyPhoneAnswer {
         /// The SDP.
@@ -203,6 +212,8 @@ pub enum Report {
         meta_sdp: String,
         /// For SIP.
         phone_sdp: String,
+        /// Our offer to the phone in each of [`OpenSpec::ways`]; empty if the phone offered.
+        offers: Vec<(Protection, String)>,
     },
     /// Nothing was opened.
     Refused(OpenRefusal),
@@ -239,6 +250,8 @@ pub enum Report {
     NextOffered {
         /// The SDP.
         sdp: String,
+        /// The same in each of [`OpenSpec::ways`].
+        offers: Vec<(Protection, String)>,
     },
     /// Our answer to another phone, which is the phone from now on.
     NextAnswered {

@@ -1,39 +1,120 @@
-//! The SIP leg's media end: what was agreed, and where its packets come from and go.
+//! The SIP leg's media end: what was agreed, how it is protected, and where its packets come from and go.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::BytesMut;
+
+use super::dtls::Identity;
 use super::format::{PhoneFormat, PhoneLine};
+use super::ice::IceRole;
 use super::latch::{Latch, Source};
 use super::leg_reports::Metrics;
-use crate::rtp::{PayloadType, RtpPacket};
-use crate::sdp::audio::{self, AudioRefusal, LocalAudio, Negotiated};
+use super::outbox::BridgePort;
+use super::shield::{Behind, Opened, Shield};
+use super::srtp::SrtpProfile;
+use super::webrtc_leg::{LegEvent, WebRtcLeg, WebRtcSettings};
+use crate::random::Random;
+use crate::rtp::{PayloadType, RtpPacket, Ssrc};
+use crate::sdp::audio::{self, AudioRefusal, Keying, LocalAudio, Negotiated};
+use crate::sdp::crypto::{Crypto, CryptoSuite};
+use crate::sdp::protection::{Protection, ProtectionRule};
+use crate::sdp::webrtc::FingerprintCase;
 
 /// RFC 3389 on its static payload type.
 const COMFORT_NOISE: PayloadType = PayloadType(13);
+
+/// What the leg's keys are made of.
+#[derive(Clone, Debug)]
+pub struct KeyMaker {
+    /// The process's certificate.
+    pub identity: Arc<Identity>,
+    /// How its hash is named.
+    pub fingerprint_case: FingerprintCase,
+    /// Where keys are drawn from.
+    pub random: Random,
+}
+
+impl KeyMaker {
+    /// A line for every suite.
+    fn lines(&mut self) -> Vec<Crypto> {
+        (1..).zip(CryptoSuite::ALL).map(|(tag, suite)| Crypto::fresh(tag, suite, &mut self.random)).collect()
+    }
+
+    /// ICE and DTLS on the RTP port.
+    fn transport(&mut self, rtp: SocketAddr) -> WebRtcLeg {
+        let settings = WebRtcSettings {
+            local: rtp,
+            candidates: vec![rtp],
+            identity: Arc::clone(&self.identity),
+            ssrc: Ssrc(0),
+            cname: String::new(),
+            fingerprint_case: self.fingerprint_case,
+        };
+        WebRtcLeg::new(settings, self.random.split())
+    }
+}
+
+/// What a datagram brought.
+#[derive(Debug)]
+pub enum Heard<'a> {
+    /// A packet of the phone's stream.
+    Rtp(Opened<'a>),
+    /// A report of the phone.
+    Rtcp(Opened<'a>),
+    /// Nothing to listen to.
+    Nothing,
+    /// Not the phone's, or not provably.
+    Foreign,
+}
 
 /// One RTP session with a phone or trunk; renegotiated as often as the phone likes.
 #[derive(Debug)]
 pub struct RtpLeg {
     local: LocalAudio,
     said: Option<String>,
+    /// What was said in each of several ways at once, until one is answered.
+    offered: Vec<(Protection, String)>,
     agreed: Option<Negotiated>,
     latch: Option<Latch>,
     /// Whose place it has taken.
     before: Option<SocketAddr>,
+    keys: KeyMaker,
+    shield: Shield,
+    /// ICE and DTLS that our description names, until somebody takes them.
+    prepared: Option<Box<WebRtcLeg>>,
+    sealed: BytesMut,
 }
 
 impl RtpLeg {
-    /// A leg that has agreed on nothing.
+    /// A leg that has agreed on nothing; its keys are drawn anew, whatever `local` says of them.
     #[must_use]
-    pub const fn new(local: LocalAudio) -> Self {
-        Self { local, said: None, agreed: None, latch: None, before: None }
+    pub fn new(mut local: LocalAudio, mut keys: KeyMaker) -> Self {
+        local.keying.crypto = keys.lines();
+        local.keying.dtls = None;
+        local.keying.role = None;
+        Self {
+            local,
+            said: None,
+            offered: Vec::new(),
+            agreed: None,
+            latch: None,
+            before: None,
+            keys,
+            shield: Shield::Clear,
+            prepared: None,
+            sealed: BytesMut::new(),
+        }
     }
 
     /// A leg with another phone on the same ports, for a session of its own that nothing was said in.
     #[must_use]
-    pub fn successor(&self, session_id: u64) -> Self {
-        Self::new(LocalAudio { session_id, version: 1, ..self.local.clone() })
+    pub fn successor(&mut self, session_id: u64, rule: ProtectionRule) -> Self {
+        let mut local = LocalAudio { session_id, version: 1, ..self.local.clone() };
+        local.keying.rule = rule;
+        let random = self.keys.random.split();
+        Self::new(local, KeyMaker { random, ..self.keys.clone() })
     }
 
     /// Takes the place of `before`, whose late packets are nobody's from now on.
@@ -44,18 +125,48 @@ impl RtpLeg {
         }
     }
 
-    /// Our offer; the same text again unless something changed.
+    /// What the phone may offer and answer from now on.
+    pub const fn set_rule(&mut self, rule: ProtectionRule) {
+        self.local.keying.rule = rule;
+    }
+
+    /// Our first offer in each of several ways, for phones that differ; the first of them counts if the answer
+    /// does not tell.
+    pub fn offers(&mut self, ways: &[Protection]) -> Vec<(Protection, String)> {
+        if ways.contains(&Protection::Dtls) {
+            self.prepare();
+        }
+        self.offered = ways.iter().map(|way| (*way, audio::write_offer_as(&self.local, *way))).collect();
+        self.said = self.offered.first().map(|(_, sdp)| sdp.clone());
+        self.offered.clone()
+    }
+
+    /// Our offer, protected as the leg is; the same text again unless something changed.
     pub fn offer(&mut self) -> String {
-        self.describe(|local| Ok((audio::write_offer(local), ()))).map(|(sdp, ())| sdp).unwrap_or_default()
+        let protection = self.agreed.as_ref().map_or(Protection::Clear, |agreed| agreed.protection);
+        let written = self.describe(|local| Ok((audio::write_offer_as(local, protection), ())));
+        written.map(|(sdp, ())| sdp).unwrap_or_default()
     }
 
     /// Answers an offer of the phone.
     ///
     /// # Errors
     /// [`AudioRefusal`]; what was agreed before stays.
-    pub fn answer(&mut self, offer: &str) -> Result<String, AudioRefusal> {
+    pub fn answer(&mut self, now: Instant, offer: &str) -> Result<String, AudioRefusal> {
+        if offer.contains("fingerprint:") {
+            self.prepare();
+        }
+        let (_, wanted) = audio::answer_offer(&self.local, offer)?;
+        self.allow(&wanted)?;
+        // Under a new key of theirs ours is new, too: who took the old one's place knows no roll-over counter.
+        if let (Keying::Sdes { theirs: new, .. }, Some(Keying::Sdes { theirs: old, .. })) =
+            (&wanted.keying, self.agreed.as_ref().map(|it| &it.keying))
+            && new.key != old.key
+        {
+            self.local.keying.crypto = self.keys.lines();
+        }
         let (sdp, agreed) = self.describe(|local| audio::answer_offer(local, offer))?;
-        self.agree(agreed);
+        self.agree(now, agreed, IceRole::Controlled)?;
         Ok(sdp)
     }
 
@@ -63,11 +174,38 @@ impl RtpLeg {
     ///
     /// # Errors
     /// [`AudioRefusal`]; what was agreed before stays.
-    pub fn apply(&mut self, answer: &str) -> Result<(), AudioRefusal> {
-        let said = self.said.as_deref().unwrap_or_default();
-        let agreed = audio::read_answer_to(&self.local, said, answer)?;
-        self.agree(agreed);
-        Ok(())
+    pub fn apply(&mut self, now: Instant, answer: &str) -> Result<(), AudioRefusal> {
+        let said = self.said.clone().unwrap_or_default();
+        let agreed = audio::read_answer_to(&self.local, &said, answer)?;
+        self.allow(&agreed)?;
+        if let Some((_, sdp)) = self.offered.iter().find(|(way, _)| *way == agreed.protection) {
+            self.said = Some(sdp.clone());
+        }
+        self.agree(now, agreed, IceRole::Controlling)
+    }
+
+    /// Begins nothing yet, but names ICE and a certificate in our descriptions.
+    fn prepare(&mut self) {
+        if self.local.keying.dtls.is_none() {
+            let leg = self.keys.transport(self.local.rtp);
+            self.local.keying.dtls = Some(leg.local().clone());
+            self.prepared = Some(Box::new(leg));
+        }
+    }
+
+    /// The connection of DTLS and its ICE stand for the life of the leg; another one would be another leg.
+    fn allow(&self, wanted: &Negotiated) -> Result<(), AudioRefusal> {
+        let Some(Keying::Dtls(standing)) = self.agreed.as_ref().map(|agreed| &agreed.keying) else {
+            return Ok(());
+        };
+        match &wanted.keying {
+            Keying::Dtls(peer)
+                if (&peer.ufrag, peer.fingerprint) == (&standing.ufrag, standing.fingerprint) =>
+            {
+                Ok(())
+            }
+            _ => Err(AudioRefusal::NoDtls),
+        }
     }
 
     /// Writes a description; its version goes up only if the text differs from the last one (RFC 3264 §8).
@@ -84,35 +222,138 @@ impl RtpLeg {
         Ok(written)
     }
 
-    fn agree(&mut self, agreed: Negotiated) {
+    fn agree(&mut self, now: Instant, agreed: Negotiated, ice: IceRole) -> Result<(), AudioRefusal> {
+        self.shield.agree(&agreed.keying, self.prepared.take())?;
+        if let (Keying::Dtls(peer), Shield::Dtls(leg)) = (&agreed.keying, &mut self.shield) {
+            leg.connect(now, peer.clone(), ice);
+            leg.start_dtls(now);
+            self.local.keying.role = leg.setup();
+        } else {
+            self.local.keying.dtls = None;
+        }
         match &mut self.latch {
             Some(latch) => latch.signal(agreed.remote_rtp),
             None => self.latch = Some(Latch::shunning(agreed.remote_rtp, self.before)),
         }
         self.agreed = Some(agreed);
+        Ok(())
     }
 
-    /// Judges an RTP packet's source; only a packet of an agreed payload type can move the address.
-    pub fn judge(&mut self, now: Instant, from: SocketAddr, packet: &RtpPacket<'_>) -> Source {
-        let (Some(agreed), Some(latch)) = (&self.agreed, &mut self.latch) else { return Source::Foreign };
-        let payload_type = packet.header.payload_type;
-        let plausible = payload_type == agreed.receive_payload_type
-            || agreed.receive_telephone_events.iter().flatten().any(|it| it.payload_type == payload_type)
-            || payload_type == COMFORT_NOISE;
-        if plausible { latch.judge(now, from) } else { Source::Foreign }
+    /// Takes a datagram of either port.
+    ///
+    /// The source of what is encrypted is proven by its key, so the address follows it; of plain RTP only a packet
+    /// of an agreed payload type can move the address, and not far (call-handling rule 14).
+    pub fn receive<'a>(
+        &mut self,
+        now: Instant,
+        port: BridgePort,
+        from: SocketAddr,
+        bytes: &'a [u8],
+    ) -> Heard<'a> {
+        let Some(agreed) = &self.agreed else { return Heard::Foreign };
+        match self.shield.open(now, from, bytes) {
+            Behind::Rtp(packet) if port == BridgePort::Rtp => {
+                let Some(latch) = &mut self.latch else { return Heard::Foreign };
+                let Ok(parsed) = RtpPacket::parse(&packet) else { return Heard::Foreign };
+                if !expects(agreed, parsed.header.payload_type) {
+                    return Heard::Foreign;
+                }
+                let source = match self.shield {
+                    Shield::Clear => latch.judge(now, from),
+                    Shield::Sdes(_) => latch.follow(now, from),
+                    Shield::Dtls(_) => Source::Known,
+                };
+                if source == Source::Foreign { Heard::Foreign } else { Heard::Rtp(packet) }
+            }
+            Behind::Rtcp(packet) if !matches!(self.shield, Shield::Clear) || self.trusts(from) => {
+                Heard::Rtcp(packet)
+            }
+            Behind::Rtp(_) | Behind::Rtcp(_) | Behind::Nothing => Heard::Nothing,
+            Behind::Foreign => Heard::Foreign,
+        }
     }
 
-    /// True if RTCP from `from` can be the phone's: it comes from a host that we send to.
-    #[must_use]
-    pub fn trusts(&self, from: SocketAddr) -> bool {
+    /// True if plain RTCP from `from` can be the phone's: it comes from a host that we send to.
+    fn trusts(&self, from: SocketAddr) -> bool {
         self.agreed.as_ref().is_some_and(|agreed| {
             agreed.remote_rtcp.ip() == from.ip() || self.rtp_target().is_some_and(|it| it.ip() == from.ip())
         })
     }
 
+    /// A packet as it leaves, and where to; `None` while there is no way or no key.
+    pub fn seal_rtp<'a>(&'a mut self, packet: &'a [u8]) -> Option<(SocketAddr, &'a [u8])> {
+        let to = self.rtp_target();
+        match &mut self.shield {
+            Shield::Clear => Some((to?, packet)),
+            Shield::Sdes(srtp) => {
+                self.sealed = srtp.protect_rtp(packet)?;
+                Some((to?, &self.sealed))
+            }
+            Shield::Dtls(leg) => leg.protect_rtp(packet),
+        }
+    }
+
+    /// A report as it leaves, from which port and where to.
+    pub fn seal_rtcp<'a>(&'a mut self, compound: &'a [u8]) -> Option<(BridgePort, SocketAddr, &'a [u8])> {
+        let to = self.rtcp_target();
+        let port = if self.is_muxed() { BridgePort::Rtp } else { BridgePort::Rtcp };
+        match &mut self.shield {
+            Shield::Clear => Some((port, to?, compound)),
+            Shield::Sdes(srtp) => {
+                self.sealed = srtp.protect_rtcp(compound)?;
+                Some((port, to?, &self.sealed))
+            }
+            Shield::Dtls(leg) => {
+                let (to, sealed) = leg.protect_rtcp(compound)?;
+                Some((BridgePort::Rtp, to, sealed))
+            }
+        }
+    }
+
+    /// STUN or DTLS to be sent from the RTP port.
+    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        let Shield::Dtls(leg) = &mut self.shield else { return None };
+        leg.poll_transmit()
+    }
+
+    /// What happened to ICE and DTLS.
+    pub fn poll_event(&mut self) -> Option<LegEvent> {
+        let Shield::Dtls(leg) = &mut self.shield else { return None };
+        leg.poll_event()
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let Shield::Dtls(leg) = &self.shield else { return None };
+        leg.poll_timeout()
+    }
+
+    /// Lets time pass; early and extra calls do nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Shield::Dtls(leg) = &mut self.shield
+            && leg.poll_timeout().is_some_and(|due| due <= now)
+        {
+            leg.handle_timeout(now);
+        }
+    }
+
+    /// How its packets are protected; for the record.
+    #[must_use]
+    pub fn protection(&self) -> Option<&'static str> {
+        match &self.shield {
+            Shield::Clear => None,
+            Shield::Sdes(srtp) => Some(srtp.profile().name()),
+            Shield::Dtls(leg) => leg.profile().map(SrtpProfile::name),
+        }
+    }
+
     /// Where RTP goes.
     #[must_use]
     pub fn rtp_target(&self) -> Option<SocketAddr> {
+        if let Shield::Dtls(leg) = &self.shield {
+            return leg.remote_address();
+        }
         self.latch.as_ref().and_then(Latch::target)
     }
 
@@ -201,4 +442,11 @@ impl RtpLeg {
     pub fn is_held(&self) -> bool {
         self.agreed.is_some() && !(self.hears() && self.speaks())
     }
+}
+
+/// Whether packets of `payload_type` were agreed on.
+fn expects(agreed: &Negotiated, payload_type: PayloadType) -> bool {
+    payload_type == agreed.receive_payload_type
+        || agreed.receive_telephone_events.iter().flatten().any(|it| it.payload_type == payload_type)
+        || payload_type == COMFORT_NOISE
 }

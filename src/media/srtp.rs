@@ -1,4 +1,5 @@
-//! SRTP and SRTCP of one leg (RFC 3711, RFC 7714) under keys that DTLS exported (RFC 5764).
+//! SRTP and SRTCP of one leg (RFC 3711, RFC 7714) under keys that DTLS exported (RFC 5764) or that stood in both
+//! session descriptions (RFC 4568).
 //!
 //! The only file that names `rtc-srtp`.
 
@@ -9,13 +10,14 @@ use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
 
 use crate::masked::Secret;
+use crate::sdp::crypto::{Crypto, CryptoSuite};
 
 /// How far behind the newest packet a late one may be, in packets: 2.5 s of 20 ms audio.
 const RTP_WINDOW: usize = 128;
 /// The same for RTCP.
 const RTCP_WINDOW: usize = 64;
-/// Most streams of one peer that are decrypted; Meta has one.
-const MAX_STREAMS: usize = 16;
+/// Most streams of one peer that are decrypted under one key; Meta has one, a phone may begin one with each resume.
+const MAX_STREAMS: usize = 64;
 /// The shortest RTP header.
 const RTP_HEADER: usize = 12;
 /// The fixed part of an RTCP packet: header and SSRC.
@@ -26,6 +28,8 @@ const RTCP_HEADER: usize = 8;
 pub enum SrtpProfile {
     /// `SRTP_AES128_CM_HMAC_SHA1_80` (RFC 5764).
     Aes128CmSha1_80,
+    /// `SRTP_AES128_CM_HMAC_SHA1_32` (RFC 5764): SRTCP keeps the tag of ten bytes.
+    Aes128CmSha1_32,
     /// `SRTP_AEAD_AES_128_GCM` (RFC 7714).
     AeadAes128Gcm,
     /// `SRTP_AEAD_AES_256_GCM` (RFC 7714).
@@ -38,6 +42,7 @@ impl SrtpProfile {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Aes128CmSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
+            Self::Aes128CmSha1_32 => "SRTP_AES128_CM_HMAC_SHA1_32",
             Self::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
             Self::AeadAes256Gcm => "SRTP_AEAD_AES_256_GCM",
         }
@@ -47,7 +52,7 @@ impl SrtpProfile {
     /// ten bytes (RFC 3711 §3.4) and behind GCM's (RFC 7714 §9.3).
     fn says_encrypted(self, packet: &[u8]) -> bool {
         let tail = match self {
-            Self::Aes128CmSha1_80 => 14,
+            Self::Aes128CmSha1_80 | Self::Aes128CmSha1_32 => 14,
             Self::AeadAes128Gcm | Self::AeadAes256Gcm => 4,
         };
         packet.len().checked_sub(tail).and_then(|at| packet.get(at)).is_some_and(|flag| flag & 0x80 != 0)
@@ -56,14 +61,26 @@ impl SrtpProfile {
     const fn of_library(self) -> ProtectionProfile {
         match self {
             Self::Aes128CmSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
+            Self::Aes128CmSha1_32 => ProtectionProfile::Aes128CmHmacSha1_32,
             Self::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
             Self::AeadAes256Gcm => ProtectionProfile::AeadAes256Gcm,
         }
     }
 }
 
+impl From<CryptoSuite> for SrtpProfile {
+    fn from(suite: CryptoSuite) -> Self {
+        match suite {
+            CryptoSuite::AesCm128HmacSha1_80 => Self::Aes128CmSha1_80,
+            CryptoSuite::AesCm128HmacSha1_32 => Self::Aes128CmSha1_32,
+            CryptoSuite::AeadAes128Gcm => Self::AeadAes128Gcm,
+            CryptoSuite::AeadAes256Gcm => Self::AeadAes256Gcm,
+        }
+    }
+}
+
 /// Master key and salt of one direction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MasterKey {
     key: Secret<Vec<u8>>,
     salt: Secret<Vec<u8>>,
@@ -96,17 +113,70 @@ impl SrtpKeys {
         let (outgoing, incoming) = if we_are_client { (client, server) } else { (server, client) };
         Some(Self { profile, outgoing, incoming })
     }
+
+    /// The keys of two `a=crypto` lines of one suite.
+    #[must_use]
+    pub fn from_lines(ours: &Crypto, theirs: &Crypto) -> Self {
+        let master = |line: &Crypto| {
+            let (key, salt) = line.key.expose().split_at(line.suite.key_and_salt().0);
+            MasterKey { key: Secret::new(key.to_vec()), salt: Secret::new(salt.to_vec()) }
+        };
+        Self { profile: ours.suite.into(), outgoing: master(ours), incoming: master(theirs) }
+    }
 }
 
 /// Both directions of one leg's SRTP and SRTCP.
 pub struct Srtp {
     keys: SrtpKeys,
     outgoing: Context,
-    incoming: Context,
+    incoming: Inbound,
+    /// Under the key before, for what is under way while it changes.
+    before: Option<Inbound>,
+}
+
+/// What comes, under one key.
+struct Inbound {
+    profile: SrtpProfile,
+    key: MasterKey,
+    context: Context,
     /// Streams that have authenticated at least once. The library makes room, and fixes its replay
     /// window, for every SSRC that it is shown; a forger must not be able to make it do either.
     rtp_streams: Vec<u32>,
     rtcp_streams: Vec<u32>,
+}
+
+impl Inbound {
+    fn new(profile: SrtpProfile, key: &MasterKey) -> Option<Self> {
+        let context = context(profile, key)?;
+        Some(Self { profile, key: key.clone(), context, rtp_streams: Vec::new(), rtcp_streams: Vec::new() })
+    }
+
+    fn rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        let stream = be_u32(packet, 8)?;
+        if !self.rtp_streams.contains(&stream) {
+            if self.rtp_streams.len() >= MAX_STREAMS {
+                return None;
+            }
+            context(self.profile, &self.key)?.decrypt_rtp(packet).ok()?;
+            self.rtp_streams.push(stream);
+        }
+        self.context.decrypt_rtp(packet).ok()
+    }
+
+    fn rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
+        if !self.profile.says_encrypted(packet) {
+            return None;
+        }
+        let stream = be_u32(packet, 4)?;
+        if !self.rtcp_streams.contains(&stream) {
+            if self.rtcp_streams.len() >= MAX_STREAMS {
+                return None;
+            }
+            context(self.profile, &self.key)?.decrypt_rtcp(packet).ok()?;
+            self.rtcp_streams.push(stream);
+        }
+        self.context.decrypt_rtcp(packet).ok()
+    }
 }
 
 impl Srtp {
@@ -114,8 +184,29 @@ impl Srtp {
     #[must_use]
     pub fn new(keys: SrtpKeys) -> Option<Self> {
         let outgoing = context(keys.profile, &keys.outgoing)?;
-        let incoming = context(keys.profile, &keys.incoming)?;
-        Some(Self { keys, outgoing, incoming, rtp_streams: Vec::new(), rtcp_streams: Vec::new() })
+        let incoming = Inbound::new(keys.profile, &keys.incoming)?;
+        Some(Self { keys, outgoing, incoming, before: None })
+    }
+
+    /// Goes over to other keys, each direction for itself: the roll-over counter and the replay window go on
+    /// under a key that stays, and begin anew with another one (call-handling rule 17). [`None`] if the library
+    /// refuses the keys; nothing has changed then.
+    pub fn rekey(&mut self, keys: SrtpKeys) -> Option<()> {
+        let same_profile = keys.profile == self.keys.profile;
+        let outgoing = if same_profile && keys.outgoing == self.keys.outgoing {
+            None
+        } else {
+            Some(context(keys.profile, &keys.outgoing)?)
+        };
+        if !same_profile || keys.incoming != self.keys.incoming {
+            let fresh = Inbound::new(keys.profile, &keys.incoming)?;
+            self.before = Some(std::mem::replace(&mut self.incoming, fresh));
+        }
+        if let Some(outgoing) = outgoing {
+            self.outgoing = outgoing;
+        }
+        self.keys = keys;
+        Some(())
     }
 
     /// Which profile is in use.
@@ -139,34 +230,24 @@ impl Srtp {
         if packet.len() < RTP_HEADER {
             return None;
         }
-        let stream = be_u32(packet, 8)?;
-        if !self.rtp_streams.contains(&stream) {
-            if self.rtp_streams.len() >= MAX_STREAMS {
-                return None;
+        match self.incoming.rtp(packet) {
+            Some(clear) => {
+                self.before = None;
+                Some(clear)
             }
-            context(self.keys.profile, &self.keys.incoming)?.decrypt_rtp(packet).ok()?;
-            self.rtp_streams.push(stream);
+            None => self.before.as_mut()?.rtp(packet),
         }
-        self.incoming.decrypt_rtp(packet).ok()
     }
 
     /// A received compound RTCP packet in the clear; [`None`] as in [`Self::unprotect_rtp`].
     ///
     /// Of AES-CM, the library takes a packet whose E flag is clear (RFC 3711 §3.4) without looking at its
-    /// tag; nobody who agreed on DTLS-SRTP sends RTCP in the clear, so such a packet is forged.
+    /// tag; nobody who agreed on SRTP sends RTCP in the clear, so such a packet is forged.
     pub fn unprotect_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        if packet.len() < RTCP_HEADER || !self.keys.profile.says_encrypted(packet) {
+        if packet.len() < RTCP_HEADER {
             return None;
         }
-        let stream = be_u32(packet, 4)?;
-        if !self.rtcp_streams.contains(&stream) {
-            if self.rtcp_streams.len() >= MAX_STREAMS {
-                return None;
-            }
-            context(self.keys.profile, &self.keys.incoming)?.decrypt_rtcp(packet).ok()?;
-            self.rtcp_streams.push(stream);
-        }
-        self.incoming.decrypt_rtcp(packet).ok()
+        self.incoming.rtcp(packet).or_else(|| self.before.as_mut()?.rtcp(packet))
     }
 }
 
@@ -197,8 +278,12 @@ fn be_u32(packet: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const PROFILES: [SrtpProfile; 3] =
-        [SrtpProfile::Aes128CmSha1_80, SrtpProfile::AeadAes128Gcm, SrtpProfile::AeadAes256Gcm];
+    const PROFILES: [SrtpProfile; 4] = [
+        SrtpProfile::Aes128CmSha1_80,
+        SrtpProfile::Aes128CmSha1_32,
+        SrtpProfile::AeadAes128Gcm,
+        SrtpProfile::AeadAes256Gcm,
+    ];
 
     fn pair(profile: SrtpProfile) -> (Srtp, Srtp) {
         let length = 2 * (profile.of_library().key_len() + profile.of_library().salt_len());
@@ -267,7 +352,7 @@ mod tests {
             *forged.last_mut().unwrap() ^= 1;
             assert!(server.unprotect_rtp(&forged).is_none());
         }
-        assert!(server.rtp_streams.is_empty());
+        assert!(server.incoming.rtp_streams.is_empty());
         let (mut client, _) = pair(SrtpProfile::Aes128CmSha1_80);
         assert!(server.unprotect_rtp(&client.protect_rtp(&rtp(7, 3)).unwrap()).is_some());
     }
@@ -279,6 +364,53 @@ mod tests {
             .filter(|&ssrc| server.unprotect_rtp(&client.protect_rtp(&rtp(ssrc, 1)).unwrap()).is_some())
             .count();
         assert_eq!(taken, MAX_STREAMS);
+    }
+
+    #[test]
+    fn the_packet_of_libsrtps_own_check_comes_out() {
+        let bytes = |text: &str| hex::decode(text).unwrap();
+        let key = bytes("e1f97a0d3e018be0d64fa32c06de41390ec675ad498afeebb6960b3aabe6");
+        let line = Crypto { tag: 1, suite: CryptoSuite::AesCm128HmacSha1_80, key: Secret::new(key) };
+        let (mut us, mut them) =
+            [(); 2].map(|()| Srtp::new(SrtpKeys::from_lines(&line, &line)).unwrap()).into();
+        let header = "800f1234decafbadcafebabe";
+        let plain = bytes(&format!("{header}{}", "ab".repeat(16)));
+        let sealed = bytes(&format!("{header}4e55dc4ce79978d88ca4d215949d2402b78d6acc99ea179b8dbb"));
+        assert_eq!(us.protect_rtp(&plain).unwrap(), sealed);
+        assert_eq!(them.unprotect_rtp(&sealed).unwrap(), plain);
+    }
+
+    fn lines(suite: CryptoSuite, ours: u8, theirs: u8) -> SrtpKeys {
+        let line = |fill| Crypto { tag: 1, suite, key: Secret::new(vec![fill; suite.key_length()]) };
+        SrtpKeys::from_lines(&line(ours), &line(theirs))
+    }
+
+    #[test]
+    fn rule_17_the_roll_over_counter_is_kept_with_the_key_and_begins_anew_with_another() {
+        for suite in CryptoSuite::ALL {
+            let mut phone = Srtp::new(lines(suite, 1, 2)).unwrap();
+            let mut us = Srtp::new(lines(suite, 2, 1)).unwrap();
+            let mut sealed = Vec::new();
+            for seq in (65_500..=65_535).chain(0..100) {
+                sealed = phone.protect_rtp(&rtp(7, seq)).unwrap().to_vec();
+                assert!(us.unprotect_rtp(&sealed).is_some(), "{suite:?} {seq}");
+            }
+            us.rekey(lines(suite, 2, 1)).unwrap();
+            assert!(us.unprotect_rtp(&sealed).is_none(), "the window is still there");
+            assert!(us.unprotect_rtp(&phone.protect_rtp(&rtp(7, 100)).unwrap()).is_some(), "{suite:?}");
+            // Another key: what was under way is still understood, then the counter is 0 on both sides.
+            let late = phone.protect_rtp(&rtp(7, 101)).unwrap();
+            us.rekey(lines(suite, 2, 3)).unwrap();
+            assert!(us.unprotect_rtp(&late).is_some(), "{suite:?}");
+            let mut anew = Srtp::new(lines(suite, 3, 2)).unwrap();
+            assert!(us.unprotect_rtp(&anew.protect_rtp(&rtp(7, 102)).unwrap()).is_some());
+            assert!(
+                us.unprotect_rtp(&phone.protect_rtp(&rtp(7, 103)).unwrap()).is_none(),
+                "the old key is over"
+            );
+            let ours = us.protect_rtp(&rtp(9, 1)).unwrap();
+            assert!(anew.unprotect_rtp(&ours).is_some(), "our own key has stayed");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ fn others(codec: AudioCodec, direction: &str) -> String {
 /// What the bridge offers the other phone.
 fn offered(world: &World) -> String {
     let offer = world.reports.iter().rev().find_map(|(_, report)| match report {
-        Report::NextOffered { sdp } => Some(sdp.clone()),
+        Report::NextOffered { sdp, .. } => Some(sdp.clone()),
         _ => None,
     });
     offer.expect("an offer for the other phone")

@@ -13,12 +13,14 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::dtls::{DtlsEndpoint, DtlsFailure, DtlsOutput, DtlsRole, Identity};
-use super::ice::{Ice, IceEvent};
+use super::ice::{Ice, IceEvent, IceRole};
+use super::shield::{Behind, Opened};
 use super::srtp::{Srtp, SrtpProfile};
 use crate::random::Random;
 use crate::rtp::Ssrc;
 use crate::sdp::webrtc::{
-    FingerprintCase, LocalWebRtc, RemoteWebRtc, Setup, WebRtcRefusal, read_webrtc, write_answer, write_offer,
+    FingerprintCase, LocalTransport, LocalWebRtc, RemoteTransport, RemoteWebRtc, Setup, WebRtcRefusal,
+    read_webrtc, write_answer, write_offer,
 };
 
 /// Datagrams of a DTLS client that was faster than our permission to begin; a ClientHello is one or two.
@@ -98,6 +100,7 @@ pub struct WebRtcLeg {
     description: LocalWebRtc,
     identity: Arc<Identity>,
     remote: Option<RemoteWebRtc>,
+    peer: Option<RemoteTransport>,
     ice: Ice,
     /// Known with the remote description.
     role: Option<DtlsRole>,
@@ -121,18 +124,21 @@ impl WebRtcLeg {
         let description = LocalWebRtc {
             // RFC 8866 §5.2 wants a number that many parsers hold in 63 bits.
             session_id: random.next_u64() >> 2,
-            ufrag: ufrag.to_owned(),
-            pwd: pwd.to_owned(),
-            fingerprint: identity.fingerprint(),
-            candidates,
+            transport: LocalTransport {
+                ufrag: ufrag.to_owned(),
+                pwd: pwd.to_owned(),
+                fingerprint: identity.fingerprint(),
+                candidates,
+                fingerprint_case,
+            },
             ssrc,
             cname,
-            fingerprint_case,
         };
         Self {
             description,
             identity,
             remote: None,
+            peer: None,
             ice,
             role: None,
             dtls_allowed: false,
@@ -178,12 +184,35 @@ impl WebRtcLeg {
         if self.remote.is_some() {
             return;
         }
-        self.role = Some(match remote.setup.reply() {
+        // Reference §12.4: whoever offered, Meta is ICE-lite.
+        self.connect(now, remote.transport.clone(), IceRole::Controlling);
+        self.remote = Some(remote);
+    }
+
+    /// Our ICE and DTLS, for a description that is written elsewhere.
+    #[must_use]
+    pub const fn local(&self) -> &LocalTransport {
+        &self.description.transport
+    }
+
+    /// Who we are in the DTLS connection, once the far end has described itself.
+    #[must_use]
+    pub fn setup(&self) -> Option<Setup> {
+        self.role.map(|role| if role == DtlsRole::Client { Setup::Active } else { Setup::Passive })
+    }
+
+    /// Begins ICE with a far end that is described elsewhere; a second time does nothing.
+    pub fn connect(&mut self, now: Instant, peer: RemoteTransport, role: IceRole) {
+        if self.peer.is_some() {
+            return;
+        }
+        self.role = Some(match peer.setup.reply() {
             Setup::Passive => DtlsRole::Server,
             Setup::Active | Setup::ActPass => DtlsRole::Client,
         });
-        self.ice.start(now, &remote);
-        self.remote = Some(remote);
+        self.ice.set_role(role, &peer);
+        self.ice.start(now, &peer);
+        self.peer = Some(peer);
         self.drain_ice(now);
     }
 
@@ -233,6 +262,17 @@ impl WebRtcLeg {
             }
             _ => Received::Nothing,
         }
+    }
+
+    /// The same as [`Self::handle_datagram`], with the packet handed over.
+    pub fn open(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Behind<'static> {
+        let rtcp = match self.handle_datagram(now, from, datagram) {
+            Received::Nothing => return Behind::Nothing,
+            Received::Rtp(_) => false,
+            Received::Rtcp(_) => true,
+        };
+        let packet = Opened::Decrypted(std::mem::take(&mut self.received));
+        if rtcp { Behind::Rtcp(packet) } else { Behind::Rtp(packet) }
     }
 
     fn take_media(&mut self, kind: Protocol, datagram: &[u8]) -> Received<'_> {
@@ -315,14 +355,14 @@ impl WebRtcLeg {
     }
 
     fn begin_dtls(&mut self, now: Instant) {
-        let (true, None, Some(remote), Some(role)) = (self.dtls_allowed, &self.dtls, &self.remote, self.role)
+        let (true, None, Some(peer), Some(role)) = (self.dtls_allowed, &self.dtls, &self.peer, self.role)
         else {
             return;
         };
         if self.ice.remote().is_none() {
             return;
         }
-        self.dtls = Some(self.identity.start(role, remote.fingerprint, now));
+        self.dtls = Some(self.identity.start(role, peer.fingerprint, now));
         self.drain_dtls();
         for datagram in std::mem::take(&mut self.early) {
             self.take_dtls(now, &datagram);

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::dtls::Identity;
+use super::srtp::Srtp;
 use super::webrtc_leg::{Received, WebRtcLeg, WebRtcSettings};
 use super::*;
 use crate::codec::{
@@ -14,6 +15,7 @@ use crate::codec::{
 };
 use crate::random::Random;
 use crate::rtp::{PacketKind, PayloadType, RtpHeader, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind};
+use crate::sdp::protection::{Protection, ProtectionRule};
 use crate::sdp::webrtc::FingerprintCase;
 use crate::time::{Now, Wall};
 
@@ -103,6 +105,10 @@ pub(super) struct World {
     /// Milliseconds of speech in the phone's packets.
     pub(super) ptime: usize,
     pub(super) phone_address: SocketAddr,
+    /// What the phone was offered.
+    pub(super) offers: Vec<(Protection, String)>,
+    /// The phone's end of SRTP.
+    pub(super) shield: Option<Srtp>,
     pub(super) user_heard: Vec<Heard>,
     pub(super) phone_heard: Vec<Heard>,
     pub(super) user_rtcp: Vec<Vec<u8>>,
@@ -201,8 +207,10 @@ impl World {
         spec.dead_after = Duration::from_secs(30);
         spec.voip_metrics = true;
         spec.hold_audio = hold_audio;
+        spec.rule = ProtectionRule::ANY;
+        spec.ways = vec![Protection::Clear, Protection::BestEffort, Protection::Sdes];
         let (mut bridge, opened) = Bridge::open(now, settings, &spec).unwrap();
-        let Report::Opened { meta_sdp, .. } = opened else { panic!("{opened:?}") };
+        let Report::Opened { meta_sdp, offers, .. } = opened else { panic!("{opened:?}") };
         let mut user = WebRtcLeg::new(
             WebRtcSettings {
                 local: USERS.parse().unwrap(),
@@ -230,6 +238,8 @@ impl World {
             user_voice: Voice::new(start, 111, 77),
             ptime,
             phone_address: PHONE.parse().unwrap(),
+            offers,
+            shield: None,
             user_heard: Vec::new(),
             phone_heard: Vec::new(),
             user_rtcp: Vec::new(),
@@ -355,6 +365,9 @@ impl World {
         header.seq = header.seq.next();
         header.timestamp = header.timestamp.plus(ticks);
         header.marker = false;
+        if let Some(shield) = &mut self.shield {
+            packet = shield.protect_rtp(&packet).unwrap().to_vec();
+        }
         self.post(BridgePort::Rtp, self.phone_address, &packet, self.phone_path);
     }
 
@@ -398,7 +411,15 @@ impl World {
             let mut quiet = true;
             while let Some(transmit) = self.bridge.poll_transmit() {
                 quiet = false;
-                let bytes = transmit.bytes.to_vec();
+                let mut bytes = transmit.bytes.to_vec();
+                if let (Some(shield), BridgePort::Rtp | BridgePort::Rtcp) = (&mut self.shield, transmit.port)
+                {
+                    let clear = match packet_kind(&bytes) {
+                        PacketKind::Rtcp => shield.unprotect_rtcp(&bytes),
+                        _ => shield.unprotect_rtp(&bytes),
+                    };
+                    bytes = clear.expect("the phone can decrypt all that comes").to_vec();
+                }
                 match transmit.port {
                     BridgePort::WebRtc => {
                         match self.user.handle_datagram(self.now, OURS.parse().unwrap(), &bytes) {

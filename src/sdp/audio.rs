@@ -1,15 +1,19 @@
-//! The audio section of a SIP leg: plain RTP, offer and answer (RFC 3264).
+//! The audio section of a SIP leg: offer and answer (RFC 3264), plain or encrypted.
 //!
 //! Phones differ most here, so reading forgives much: static payload types without `rtpmap`, hold
 //! by address 0.0.0.0 as in RFC 2543, several sections, RTCP on its own address.
 
+mod keying;
 mod opus;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use self::keying::{Guard, choose};
+pub use self::keying::{Keying, LocalKeying};
 pub use self::opus::OpusWishes;
 use self::opus::OurOpus;
+use super::protection::{Protection, ProtectionRule};
 use super::session::{Attribute, Connection, Media, Origin, Session};
 pub use crate::codec::AudioCodec;
 use crate::rtp::PayloadType;
@@ -129,8 +133,16 @@ pub enum AudioRefusal {
     NoAudio,
     /// The audio section is refused or removed (port 0).
     Refused,
-    /// Audio, but only encrypted (`RTP/SAVP`, `UDP/TLS/RTP/SAVPF`).
+    /// Audio, but only encrypted (`RTP/SAVP`, `UDP/TLS/RTP/SAVPF`), and that is not wanted.
     Encrypted,
+    /// Plain RTP, where encryption is required.
+    Unencrypted,
+    /// Keys that everybody on the way could read: the signalling is not encrypted (RFC 4568 §8.3).
+    ReadableKeys,
+    /// Encrypted by keys in the description, and no `a=crypto` line that we can do.
+    NoCrypto,
+    /// Encrypted by DTLS, without fingerprint or ICE that we can use.
+    NoDtls,
     /// No codec that we know, or none that we offered.
     NoCommonCodec,
     /// No `c=` line with an IP address of one receiver.
@@ -181,6 +193,8 @@ pub struct LocalAudio {
     pub voip_metrics: bool,
     /// Bits a second of Opus that we ask for.
     pub opus_bitrate: u32,
+    /// How it is protected.
+    pub keying: LocalKeying,
 }
 
 /// What both sides have agreed on, seen from our side.
@@ -212,6 +226,10 @@ pub struct Negotiated {
     pub ptime: Duration,
     /// Both sides want VoIP metrics.
     pub voip_metrics: bool,
+    /// How the packets are protected.
+    pub keying: Keying,
+    /// In which of our ways that was said.
+    pub protection: Protection,
 }
 
 impl RemoteAudio {
@@ -221,12 +239,15 @@ impl RemoteAudio {
     /// [`AudioRefusal`] for what stands in the way.
     pub fn read(sdp: &str) -> Result<Self, AudioRefusal> {
         let session = Session::parse(sdp).map_err(|_| AudioRefusal::NotSdp)?;
-        let index = usable_section(&session)?;
-        Self::of(&session, &session.media[index])
+        let (index, theirs) = choose(&session, ProtectionRule::ANY)?;
+        Self::of(&session, &session.media[index], theirs.is_dtls())
     }
 
-    fn of(session: &Session, media: &Media) -> Result<Self, AudioRefusal> {
-        let ip = session.address(media).filter(|ip| !ip.is_multicast()).ok_or(AudioRefusal::NoAddress)?;
+    /// Where ICE finds the way, the address in the description says nothing.
+    fn of(session: &Session, media: &Media, by_ice: bool) -> Result<Self, AudioRefusal> {
+        let nowhere = by_ice.then(|| Origin::default().address);
+        let ip = session.address(media).filter(|ip| !ip.is_multicast()).or(nowhere);
+        let ip = ip.ok_or(AudioRefusal::NoAddress)?;
         let rtp = SocketAddr::new(ip, media.port);
         let rtcp_mux = media.has("rtcp-mux");
         let next = SocketAddr::new(ip, media.port.saturating_add(1));
@@ -245,7 +266,7 @@ impl RemoteAudio {
             rtp,
             rtcp,
             rtcp_mux,
-            direction: if ip.is_unspecified() { direction.deaf() } else { direction },
+            direction: if ip.is_unspecified() && !by_ice { direction.deaf() } else { direction },
             opus: opus.map_or_else(OpusWishes::default, |(format, _)| OpusWishes::of(media, *format)),
             formats,
             telephone_events: media.payload_types().filter_map(|format| events_of(media, format)).collect(),
@@ -262,20 +283,28 @@ fn our_events(local: &LocalAudio) -> &'static [EventFormat] {
     if local.codecs.contains(&AudioCodec::Opus) { &OUR_EVENTS } else { &OUR_EVENTS[..1] }
 }
 
-/// Our offer.
+/// Our offer of plain RTP.
 #[must_use]
 pub fn write_offer(local: &LocalAudio) -> String {
+    write_offer_as(local, Protection::Clear)
+}
+
+/// Our offer.
+#[must_use]
+pub fn write_offer_as(local: &LocalAudio, protection: Protection) -> String {
+    let (guard, protocol) = Guard::offering(&local.keying, protection);
     let formats: Vec<_> = local.codecs.iter().map(|&codec| (our_type(codec), codec)).collect();
     let ours = Ours {
         formats: &formats,
         events: our_events(local),
         comfort_noise: false,
         direction: Direction::SendRecv,
-        protocol: "RTP/AVP",
-        mux: local.rtp == local.rtcp,
+        protocol,
+        mux: local.rtp == local.rtcp || matches!(guard, Guard::Dtls { .. }),
         voip_metrics: local.voip_metrics,
+        guard,
     };
-    session(local, vec![section(local, &ours)]).to_string()
+    session(local, vec![section(local, &ours)], &ours).to_string()
 }
 
 /// Reads the answer to [`write_offer`] of the same `local`.
@@ -283,10 +312,14 @@ pub fn write_offer(local: &LocalAudio) -> String {
 /// # Errors
 /// [`AudioRefusal`] if the answer refuses the audio or takes nothing that was offered.
 pub fn read_answer(local: &LocalAudio, sdp: &str) -> Result<Negotiated, AudioRefusal> {
-    let remote = RemoteAudio::read(sdp)?;
+    let theirs = Session::parse(sdp).map_err(|_| AudioRefusal::NotSdp)?;
+    let (chosen, protected) = choose(&theirs, local.keying.rule)?;
+    let by_ice = protected.is_dtls();
+    let remote = RemoteAudio::of(&theirs, &theirs.media[chosen], by_ice)?;
+    let keying = protected.agreed(&local.keying)?;
     let offered = |&&(_, codec): &&(PayloadType, AudioCodec)| local.codecs.contains(&codec);
     let &(payload_type, codec) = remote.formats.iter().find(offered).ok_or(AudioRefusal::NoCommonCodec)?;
-    let rtcp_mux = remote.rtcp_mux && local.rtp == local.rtcp;
+    let rtcp_mux = by_ice || remote.rtcp_mux && local.rtp == local.rtcp;
     // An answerer that claims rtcp-mux unasked gets RTCP where it would be without.
     let unmuxed = SocketAddr::new(remote.rtp.ip(), remote.rtp.port().saturating_add(1));
     Ok(Negotiated {
@@ -305,6 +338,8 @@ pub fn read_answer(local: &LocalAudio, sdp: &str) -> Result<Negotiated, AudioRef
         direction: remote.direction.reversed(),
         ptime: remote.ptime,
         voip_metrics: local.voip_metrics && remote.voip_metrics,
+        protection: keying.said_in(&theirs.media[chosen]),
+        keying,
     })
 }
 
@@ -333,8 +368,10 @@ pub fn read_answer_to(local: &LocalAudio, said: &str, sdp: &str) -> Result<Negot
 /// [`AudioRefusal`] if there is nothing to agree on (SIP 488).
 pub fn answer_offer(local: &LocalAudio, offer: &str) -> Result<(String, Negotiated), AudioRefusal> {
     let theirs = Session::parse(offer).map_err(|_| AudioRefusal::NotSdp)?;
-    let chosen = usable_section(&theirs)?;
-    let remote = RemoteAudio::of(&theirs, &theirs.media[chosen])?;
+    let (chosen, protected) = choose(&theirs, local.keying.rule)?;
+    let by_ice = protected.is_dtls();
+    let remote = RemoteAudio::of(&theirs, &theirs.media[chosen], by_ice)?;
+    let keying = protected.answered(&local.keying)?;
     let known = |&&(_, codec): &&(PayloadType, AudioCodec)| local.codecs.contains(&codec);
     let &(payload_type, codec) = remote.formats.iter().find(known).ok_or(AudioRefusal::NoCommonCodec)?;
     let direction = remote.direction.reversed();
@@ -345,29 +382,33 @@ pub fn answer_offer(local: &LocalAudio, offer: &str) -> Result<(String, Negotiat
         comfort_noise: remote.comfort_noise && codec.clock() == 8000,
         direction,
         protocol: &theirs.media[chosen].protocol,
-        mux: remote.rtcp_mux,
+        mux: remote.rtcp_mux || by_ice,
         voip_metrics: local.voip_metrics && remote.voip_metrics,
+        guard: Guard::answering(&local.keying, &keying, &theirs.media[chosen]),
     };
     let sections = theirs
         .media
         .iter()
         .enumerate()
         .map(|(index, media)| if index == chosen { section(local, &ours) } else { media.refused() });
-    let answer = session(local, sections.collect()).to_string();
+    let answer = session(local, sections.collect(), &ours).to_string();
+    let (comfort_noise, voip_metrics) = (ours.comfort_noise, ours.voip_metrics);
     let negotiated = Negotiated {
         codec,
         payload_type,
         receive_payload_type: payload_type,
         telephone_event: events,
         receive_telephone_events: [events, None],
-        comfort_noise: ours.comfort_noise,
+        comfort_noise,
         opus: remote.opus,
         remote_rtp: remote.rtp,
         remote_rtcp: remote.rtcp,
-        rtcp_mux: remote.rtcp_mux,
+        rtcp_mux: remote.rtcp_mux || by_ice,
         direction,
         ptime: remote.ptime,
-        voip_metrics: ours.voip_metrics,
+        voip_metrics,
+        protection: keying.said_in(&theirs.media[chosen]),
+        keying,
     };
     Ok((answer, negotiated))
 }
@@ -381,6 +422,7 @@ struct Ours<'a> {
     protocol: &'a str,
     mux: bool,
     voip_metrics: bool,
+    guard: Guard<'a>,
 }
 
 fn section(local: &LocalAudio, ours: &Ours<'_>) -> Media {
@@ -414,31 +456,15 @@ fn section(local: &LocalAudio, ours: &Ours<'_>) -> Media {
     if ours.voip_metrics {
         media.set("rtcp-xr", "voip-metrics");
     }
-    media.attributes.push(Attribute { name: ours.direction.word().to_owned(), value: None });
+    ours.guard.write(&mut media);
+    media.flag(ours.direction.word());
     media
 }
 
-fn session(local: &LocalAudio, media: Vec<Media>) -> Session {
+fn session(local: &LocalAudio, media: Vec<Media>, ours: &Ours<'_>) -> Session {
     let address = local.rtp.ip();
     let origin = Origin { session_id: local.session_id, version: local.version, address };
-    Session { origin, connection: Some(address), attributes: Vec::new(), media }
-}
-
-/// The first audio section over plain RTP that is in use.
-fn usable_section(session: &Session) -> Result<usize, AudioRefusal> {
-    let mut refusal = AudioRefusal::NoAudio;
-    for (index, media) in session.media.iter().enumerate() {
-        if !media.kind.eq_ignore_ascii_case("audio") {
-            continue;
-        }
-        let plain = ["RTP/AVP", "RTP/AVPF"].iter().any(|name| media.protocol.eq_ignore_ascii_case(name));
-        match (plain, media.port) {
-            (true, 1..) => return Ok(index),
-            (_, 0) => refusal = AudioRefusal::Refused,
-            (false, _) => refusal = AudioRefusal::Encrypted,
-        }
-    }
-    Err(refusal)
+    Session { origin, connection: Some(address), attributes: ours.guard.session_lines(), media }
 }
 
 /// The attribute may stand for the session or for the section, with other formats beside it.

@@ -36,6 +36,7 @@ pub fn agent(now: Now, bytes: &[u8]) {
         display: String::new(),
         algorithm: DigestAlgorithm::Md5,
         ha1: Secret::new(String::new()),
+        srtp: crate::sip::SrtpSetting::default(),
     });
     settings.trunks.push(TrunkPeer::at("pbx", trunk));
     let (mut now, mut agent) = (now, UserAgent::new(settings, Random::from_number(1)));

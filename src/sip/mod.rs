@@ -13,6 +13,7 @@ pub mod framer;
 pub mod fuzz;
 pub mod message;
 pub mod registrar;
+pub mod srtp;
 pub mod transaction;
 pub mod trunk;
 pub mod user_agent;
@@ -23,6 +24,7 @@ pub use digest::DigestAlgorithm;
 pub use flow::{Flow, Transport};
 pub use framer::{Frame, Framer, PONG, StreamFault};
 pub use registrar::SavedBinding;
+pub use srtp::{ReadableKeys, SrtpSetting, SrtpUse};
 pub use transaction::Timers;
 pub use trunk::{TrunkChange, TrunkPeer, TrunkStatus};
 pub use user_agent::{

@@ -2,6 +2,7 @@
 //! WhatsApp's WebRTC side, Prometheus on the figures. `scripts/interop` installs them and runs this.
 
 mod crash_and_drain;
+mod encrypted_phones;
 mod figures_with_prometheus;
 mod overload;
 mod phones_over_streams;

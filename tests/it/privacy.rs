@@ -42,6 +42,7 @@ const MAY_UNCOVER: &[(&str, &str)] = &[
     ("src/whatsapp/", "writes Graph's JSON and reads the webhooks'"),
     ("src/sip/", "writes From, To and the Request-URI, and compares digests"),
     ("src/media/srtp.rs", "hands the keys to SRTP"),
+    ("src/sdp/crypto.rs", "writes the keys into a session description"),
     ("src/media/dtls.rs", "takes the keys from DTLS"),
     ("src/policy/", "finds the country of a number"),
     ("src/dialplan.rs", "turns digits into users and users into callers"),

@@ -21,7 +21,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rtp", &[]),
     ("codec", &["rtp"]),
     ("sdp", &["rtp", "codec"]),
-    ("sip", &[]),
+    // which of several offers a place is sent
+    ("sip", &["sdp"]),
     ("whatsapp", &[]),
     // domain: what the product decides; `call` and `media` meet in io::signalling only
     ("dialplan", &[]),
@@ -89,7 +90,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("audio_codec", &["src/codec/g722.rs"]),
     ("axum", &["src/io/admin.rs", "src/io/bans.rs", "src/io/webhook/", "src/simulator/"]),
     ("axum_server", &["src/io/webhook/", "src/io/listeners.rs"]),
-    ("base64", &["src/media/", "src/simulator/"]),
+    ("base64", &["src/sdp/crypto.rs", "src/media/", "src/simulator/"]),
     ("bytes", &["src/media/", "src/io/", "src/simulator/"]),
     ("clap", &["src/io/cli/", "src/simulator/cli.rs"]),
     ("dimpl", &["src/media/dtls.rs"]),

@@ -177,6 +177,9 @@ impl HangupCause {
                 MediaRefusal::NoPorts,
                 MediaRefusal::MetaOffer,
                 MediaRefusal::PhoneOffer,
+                MediaRefusal::PhoneUnencrypted,
+                MediaRefusal::PhoneReadableKeys,
+                MediaRefusal::PhoneEncryption,
                 MediaRefusal::Unavailable,
             ]
             .map(Self::MediaRefused),

@@ -112,6 +112,12 @@ const fn media_refused(refusal: MediaRefusal) -> Verdict {
             "Report it with the masked session description of the log.";
         R::PhoneOffer => "phone_media_refused", Phone, 488, "No common codec", 88,
             "Enable PCMU or PCMA on the phone.";
+        R::PhoneUnencrypted => "phone_unencrypted", Policy, 488, "SRTP required", 88,
+            "Switch SRTP on in the phone, or relax its `srtp` here.";
+        R::PhoneReadableKeys => "phone_keys_readable", Policy, 488, "SRTP needs TLS", 88,
+            "Let the phone use SIP over TLS, or set `srtp_keys_in_clear`.";
+        R::PhoneEncryption => "phone_encryption", Phone, 488, "SRTP mismatch", 88,
+            "Compare the phone's SRTP suites with ours, and its `srtp` here.";
         R::Unavailable => "media_down", Us, 503, "Gateway busy", 41, "A media worker is gone: restart; report it.";
     }
 }

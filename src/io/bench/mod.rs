@@ -177,7 +177,7 @@ impl Rig {
     fn wait_opened(&mut self, call: CallId) -> io::Result<(String, String)> {
         loop {
             match self.next_report()? {
-                (told, Report::Opened { meta_sdp, phone_sdp }) if told == call => {
+                (told, Report::Opened { meta_sdp, phone_sdp, .. }) if told == call => {
                     return Ok((meta_sdp, phone_sdp));
                 }
                 (told, Report::Refused(why)) if told == call => {

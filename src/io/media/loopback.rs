@@ -151,7 +151,7 @@ impl Ends {
 fn a_call_runs_on_real_sockets_and_leaves_nothing_behind() {
     let (engine, mut reports) = engine(MediaSettings::new(realm(0..=0), realm(0..=0)));
     engine.open(CALL, OpenSpec::new(MetaSide::Offer, PhoneSide::Offer));
-    let Some((CALL, Report::Opened { meta_sdp, phone_sdp })) = reports.blocking_recv() else { panic!() };
+    let Some((CALL, Report::Opened { meta_sdp, phone_sdp, .. })) = reports.blocking_recv() else { panic!() };
     assert_eq!(engine.figures().calls, [1]);
     let (mut ends, answer, phone_answer) = Ends::meet(&meta_sdp, &phone_sdp);
     engine.order(CALL, Order::ApplyMetaAnswer { sdp: answer });

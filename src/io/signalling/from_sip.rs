@@ -63,6 +63,11 @@ impl Switchboard {
             | Event::ReofferRefused { leg, .. }
             | Event::Expired { leg } => {
                 let known = self.by_leg.get(&leg).copied();
+                if let Some((id, _)) = known
+                    && matches!(event, Event::Answered { .. } | Event::Ringing { sdp: Some(_), .. })
+                {
+                    self.tell_rule(id, leg);
+                }
                 if let Some((id, fork)) = known
                     && let Some(input) = translate::from_sip(fork, event)
                 {

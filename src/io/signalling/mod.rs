@@ -11,6 +11,7 @@ mod graveyard;
 mod lane;
 mod numbers;
 mod outputs;
+mod protection;
 mod quality;
 mod recording;
 mod registrations;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use counting::Figures;
 pub use numbers::BusinessNumber;
+pub use protection::{Browsers, ways};
 pub use quality::MetricPeers;
 pub(super) use recording::keep_recordings;
 pub use switchboard::{Parts, Switchboard};

@@ -5,14 +5,14 @@ use std::time::Instant;
 use super::lane::Write;
 use super::switchboard::{Live, Switchboard};
 use super::{Reply, now, translate};
-use crate::call::{ActionKind, Fork, HangupCause, Input, Offer, Output};
+use crate::call::{ActionKind, Fork, ForkFailure, HangupCause, Input, Offer, Output};
 use crate::codec::EncoderSettings;
 use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
 use crate::media::{Order, Repeat, Side, Stage, Timing};
 use crate::policy::{Attempt, Decision, Denial, DenialReason, Permission};
 use crate::sip::trunk::CallFacts;
-use crate::sip::{CallerIdentity, Invite, Refusal};
+use crate::sip::{CallerIdentity, Invite, InviteRefusal, Refusal};
 use crate::time::{Now, Wall};
 use crate::whatsapp::Action;
 
@@ -159,6 +159,7 @@ impl Switchboard {
         let complexity = self.parts.media.judge().complexity().min(self.parts.encoder.complexity);
         spec.encoder = EncoderSettings { complexity, ..self.parts.encoder };
         spec.hold_audio.clone_from(&self.parts.sounds.hold);
+        self.protect(id, &mut spec);
         self.parts.media.open(id, spec);
     }
 
@@ -183,18 +184,27 @@ impl Switchboard {
         let caller = CallerIdentity { number: dialable(&record.user), display };
         let invite = Invite { target, caller, facts: self.facts(live), sdp, headers: Vec::new() };
         // A trunk that is known to be down would cost the two seconds after which silence is believed.
-        match usable.then(|| self.parts.agent.invite(now, invite)) {
+        let offers = live.offers.clone();
+        match usable.then(|| self.parts.agent.invite_as(now, invite, offers)) {
             Some(Ok(leg)) => {
                 self.by_leg.insert(leg, (id, fork));
                 if let Some(live) = self.calls.get_mut(&id) {
                     live.legs.insert(fork, leg);
                 }
             }
-            Some(Err(_)) | None => {
-                let failed = Input::PhoneFailed(fork, crate::call::ForkFailure::Unreachable);
-                let _ = self.replies_in.send((id, Reply::Input(failed)));
+            Some(Err(InviteRefusal::ReadableKeys)) => {
+                tracing::warn!(
+                    call = %id,
+                    "not rung: srtp = \"required\", and SIP on the way there is not encrypted"
+                );
+                self.not_rung(id, fork, ForkFailure::Status(488));
             }
+            Some(Err(_)) | None => self.not_rung(id, fork, ForkFailure::Unreachable),
         }
+    }
+
+    fn not_rung(&self, id: CallId, fork: Fork, failure: ForkFailure) {
+        let _ = self.replies_in.send((id, Reply::Input(Input::PhoneFailed(fork, failure))));
     }
 
     /// What trunks may be told of a call.

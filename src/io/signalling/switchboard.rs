@@ -29,6 +29,7 @@ use crate::media::Report;
 use crate::metrics::label::{OfPart, Part};
 use crate::metrics::{Registry, table};
 use crate::random::Random;
+use crate::sdp::protection::Protection;
 use crate::sip::{Flow, UserAgent};
 use crate::time::Now;
 
@@ -65,6 +66,8 @@ pub struct Parts {
     pub timings: Timings,
     /// What phones are offered, best first.
     pub codecs: Vec<AudioCodec>,
+    /// In which ways phones that are called are offered protection, the commonest first.
+    pub ways: Vec<Protection>,
     /// How Opus is encoded.
     pub encoder: EncoderSettings,
     /// What is played into calls.
@@ -85,6 +88,8 @@ pub(super) struct Live {
     pub(super) deadline: Option<Instant>,
     /// What the call button or the link carried.
     pub(super) payload: Option<Masked<String>>,
+    /// Our offer to the next phones, in each of the ways.
+    pub(super) offers: Vec<(Protection, String)>,
 }
 
 /// The one owner of signalling state.
@@ -298,7 +303,16 @@ impl Switchboard {
             user = %record.user,
             "call begins"
         );
-        let live = Live { call, number, lane, legs: BTreeMap::new(), inbox, deadline: None, payload: None };
+        let live = Live {
+            call,
+            number,
+            lane,
+            legs: BTreeMap::new(),
+            inbox,
+            deadline: None,
+            payload: None,
+            offers: Vec::new(),
+        };
         self.calls.insert(id, live);
         self.touched.insert(id);
         id
@@ -323,6 +337,7 @@ impl Switchboard {
         if let Report::Closed(summary) = &report {
             self.count_quality(summary);
         }
+        self.keep_offers(id, &report);
         let Some(input) = translate::from_media(report) else {
             return tracing::debug!(call = %id, "the peer closed DTLS");
         };

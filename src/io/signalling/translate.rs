@@ -6,6 +6,7 @@ use crate::call::{
 };
 use crate::media::dtls::DtlsFailure;
 use crate::media::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
+use crate::sdp::audio::AudioRefusal;
 use crate::sip::{self, Event, Reason, Refusal};
 use crate::time::{Now, Wall};
 
@@ -13,7 +14,7 @@ use crate::time::{Now, Wall};
 #[must_use]
 pub fn from_media(report: Report) -> Option<Input> {
     Some(match report {
-        Report::Opened { meta_sdp, phone_sdp } => Input::MediaOpened { meta_sdp, phone_sdp },
+        Report::Opened { meta_sdp, phone_sdp, .. } => Input::MediaOpened { meta_sdp, phone_sdp },
         Report::Refused(refusal) => Input::MediaRefused(media_refusal(refusal)),
         Report::IceConnected => Input::IceConnected,
         Report::DtlsUp => Input::DtlsUp,
@@ -30,7 +31,7 @@ pub fn from_media(report: Report) -> Option<Input> {
         Report::PhoneAnswerRefused(_) => Input::PhoneAnswerRefused,
         Report::PhoneReofferAnswered { sdp } => Input::PhoneReofferAnswered(sdp),
         Report::PhoneReofferRefused(_) => Input::PhoneReofferRefused,
-        Report::NextOffered { sdp } => Input::NextPhoneOffered(sdp),
+        Report::NextOffered { sdp, .. } => Input::NextPhoneOffered(sdp),
         Report::NextAnswered { .. } => return None,
         Report::NextRefused(_) => Input::NextPhoneRefused,
         Report::Closed(summary) => {
@@ -139,6 +140,11 @@ const fn media_refusal(refusal: OpenRefusal) -> MediaRefusal {
     match refusal {
         OpenRefusal::NoPorts => MediaRefusal::NoPorts,
         OpenRefusal::Meta(_) => MediaRefusal::MetaOffer,
+        OpenRefusal::Phone(AudioRefusal::Unencrypted) => MediaRefusal::PhoneUnencrypted,
+        OpenRefusal::Phone(AudioRefusal::ReadableKeys) => MediaRefusal::PhoneReadableKeys,
+        OpenRefusal::Phone(AudioRefusal::Encrypted | AudioRefusal::NoCrypto | AudioRefusal::NoDtls) => {
+            MediaRefusal::PhoneEncryption
+        }
         OpenRefusal::Phone(_) => MediaRefusal::PhoneOffer,
         OpenRefusal::NoResources | OpenRefusal::Stopping => MediaRefusal::Unavailable,
     }

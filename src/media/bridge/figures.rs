@@ -18,7 +18,12 @@ impl Bridge {
         self.meta_reports.fill(&mut to_meta, OPUS);
         to_phone.rate();
         to_meta.rate();
-        Summary { codecs: self.codecs.clone(), to_phone, to_meta }
+        let mut codecs = self.codecs.clone();
+        if let Some(protection) = self.phone.protection() {
+            codecs.push_str("; phone by ");
+            codecs.push_str(protection);
+        }
+        Summary { codecs, to_phone, to_meta }
     }
 
     /// The counters so far, to the phone and to the user: cheap enough for every second.

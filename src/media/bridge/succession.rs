@@ -21,20 +21,22 @@ impl Succession {
 
 impl Bridge {
     fn successor(&mut self) -> RtpLeg {
-        self.phone.successor(self.succession.random.next_u64() >> 2)
+        self.phone.successor(self.succession.random.next_u64() >> 2, self.rule)
     }
 
     pub(super) fn offer_to_next(&mut self) {
         let mut next = self.successor();
-        let sdp = next.offer();
+        let offers = next.offers(&self.ways);
         self.succession.next = Some(next);
-        self.reports.push_back(Report::NextOffered { sdp });
+        let sdp = offers.first().map(|(_, sdp)| sdp.clone()).unwrap_or_default();
+        self.reports.push_back(Report::NextOffered { sdp, offers });
     }
 
     pub(super) fn take_next(&mut self, now: Now, answer: &str) {
         // What is refused is dropped with its leg: the next attempt makes its own.
         let Some(mut next) = self.succession.next.take() else { return };
-        match next.apply(answer) {
+        next.set_rule(self.rule);
+        match next.apply(now.mono, answer) {
             Ok(()) => self.switch(now, next),
             Err(refusal) => self.reports.push_back(Report::NextRefused(refusal)),
         }
@@ -42,7 +44,7 @@ impl Bridge {
 
     pub(super) fn answer_next(&mut self, now: Now, offer: &str) {
         let mut next = self.successor();
-        match next.answer(offer) {
+        match next.answer(now.mono, offer) {
             Ok(sdp) => {
                 self.switch(now, next);
                 self.reports.push_back(Report::NextAnswered { sdp });

@@ -383,5 +383,8 @@ fn a_leg_prints_no_key_and_no_password() {
     allow(&network, &mut one, &mut two);
     network.run(&mut one, &mut two, millis(1000));
     let printed = format!("{:?} {:?}", one.leg, one.leg.ice);
-    assert!(one.leg.profile().is_some() && !printed.contains(&one.leg.description.pwd), "{printed}");
+    assert!(
+        one.leg.profile().is_some() && !printed.contains(&one.leg.description.transport.pwd),
+        "{printed}"
+    );
 }

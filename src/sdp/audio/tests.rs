@@ -8,6 +8,7 @@ fn local() -> LocalAudio {
         rtcp: "192.0.2.10:30001".parse().unwrap(),
         codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
         opus_bitrate: 20_000,
+        keying: LocalKeying::default(),
         voip_metrics: false,
     }
 }
@@ -174,7 +175,7 @@ fn what_makes_an_audio_section_unusable_is_named() {
     assert_eq!(refusal("IP4 192.0.2.9", ""), AudioRefusal::NoAudio);
     assert_eq!(refusal("IP4 192.0.2.9", "m=video 1 RTP/AVP 0\r\n"), AudioRefusal::NoAudio);
     assert_eq!(refusal("IP4 192.0.2.9", "m=audio 0 RTP/AVP 0\r\n"), AudioRefusal::Refused);
-    assert_eq!(refusal("IP4 192.0.2.9", "m=audio 9 RTP/SAVP 0\r\n"), AudioRefusal::Encrypted);
+    assert_eq!(refusal("IP4 192.0.2.9", "m=audio 9 RTP/SAVP 0\r\n"), AudioRefusal::ReadableKeys);
     assert_eq!(refusal("IP4 192.0.2.9", "m=audio 9 RTP/AVP 18\r\n"), AudioRefusal::NoCommonCodec);
     assert_eq!(refusal("IP4 pbx.example", "m=audio 9 RTP/AVP 0\r\n"), AudioRefusal::NoAddress);
     assert_eq!(refusal("IP4 224.2.1.1/127", "m=audio 9 RTP/AVP 0\r\n"), AudioRefusal::NoAddress);

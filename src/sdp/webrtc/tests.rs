@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use super::*;
 
 /// The shape of 2026 (reference §12.1), with IPv6 first by priority and a padded password.
@@ -29,13 +31,15 @@ fn local() -> LocalWebRtc {
     fingerprint[31] = 0x09;
     LocalWebRtc {
         session_id: 5501,
-        ufrag: "Gw4t".to_owned(),
-        pwd: "R3placeWith22orMoreChars".to_owned(),
-        fingerprint,
-        candidates: vec!["198.51.100.20:40122".parse().unwrap(), "[2001:db8::9]:40122".parse().unwrap()],
+        transport: LocalTransport {
+            ufrag: "Gw4t".to_owned(),
+            pwd: "R3placeWith22orMoreChars".to_owned(),
+            fingerprint,
+            candidates: vec!["198.51.100.20:40122".parse().unwrap(), "[2001:db8::9]:40122".parse().unwrap()],
+            fingerprint_case: FingerprintCase::Lower,
+        },
         ssrc: Ssrc(773_311),
         cname: "gw".to_owned(),
-        fingerprint_case: FingerprintCase::Lower,
     }
 }
 
@@ -53,13 +57,16 @@ fn expected_fingerprint() -> [u8; 32] {
 fn metas_offer_of_2026_is_read_with_its_padded_password_and_ipv6_first() {
     let remote = read_webrtc(NEW).unwrap();
     assert_eq!(
-        (remote.ufrag.as_str(), remote.pwd.as_str()),
+        (remote.transport.ufrag.as_str(), remote.transport.pwd.as_str()),
         ("Qx7TnLr2Vb9KsD4w", "9dX1s+0Zk2Yw7aQmUo3e1A==")
     );
-    assert_eq!(remote.fingerprint, expected_fingerprint());
-    assert_eq!((remote.setup, remote.ice_lite, remote.mid.as_str()), (Setup::ActPass, true, "audio"));
+    assert_eq!(remote.transport.fingerprint, expected_fingerprint());
+    assert_eq!(
+        (remote.transport.setup, remote.transport.ice_lite, remote.mid.as_str()),
+        (Setup::ActPass, true, "audio")
+    );
     let ipv6 = address("[2001:db8:f312:131:face:b00c:0:1]:3480");
-    assert_eq!(remote.candidates, [ipv6, address("203.0.113.49:3480")]);
+    assert_eq!(remote.transport.candidates, [ipv6, address("203.0.113.49:3480")]);
     assert_eq!((remote.opus, remote.telephone_event), (PayloadType(111), Some((PayloadType(126), 8000))));
     assert_eq!((remote.max_average_bitrate, remote.max_playback_rate), (Some(20_000), Some(16_000)));
     assert_eq!((remote.in_band_fec, remote.ssrc), (true, Some(Ssrc(1_047_000_001))));
@@ -68,9 +75,12 @@ fn metas_offer_of_2026_is_read_with_its_padded_password_and_ipv6_first() {
 #[test]
 fn metas_answer_of_2024_is_read_with_its_own_numbers_and_role() {
     let remote = read_webrtc(OLD).unwrap();
-    assert_eq!((remote.ufrag.as_str(), remote.pwd.as_str()), ("6O0H", "TYCbtfOrBMPpfxFRgSbnuuTI"));
-    assert_eq!(remote.fingerprint, expected_fingerprint());
-    assert_eq!((remote.setup, remote.mid.as_str()), (Setup::Active, "0"));
+    assert_eq!(
+        (remote.transport.ufrag.as_str(), remote.transport.pwd.as_str()),
+        ("6O0H", "TYCbtfOrBMPpfxFRgSbnuuTI")
+    );
+    assert_eq!(remote.transport.fingerprint, expected_fingerprint());
+    assert_eq!((remote.transport.setup, remote.mid.as_str()), (Setup::Active, "0"));
     assert_eq!((remote.opus, remote.telephone_event), (PayloadType(96), Some((PayloadType(126), 8000))));
     assert_eq!((remote.max_average_bitrate, remote.ssrc), (None, Some(Ssrc(7))));
 }
@@ -98,7 +108,7 @@ fn an_answer_echoes_mid_and_payload_types_and_takes_the_role_that_is_left() {
     let answer = write_answer(&local(), &read_webrtc(OLD).unwrap());
     let back = read_webrtc(&answer).unwrap();
     assert_eq!((back.opus, back.telephone_event), (PayloadType(96), Some((PayloadType(126), 8000))));
-    assert_eq!((back.mid.as_str(), back.setup), ("0", Setup::Passive));
+    assert_eq!((back.mid.as_str(), back.transport.setup), ("0", Setup::Passive));
     assert!(!answer.contains("transport-cc") && !answer.contains("extmap") && !answer.contains("trickle"));
     assert_eq!(answer.matches("a=fingerprint:").count(), 1);
 
@@ -111,11 +121,16 @@ fn an_answer_echoes_mid_and_payload_types_and_takes_the_role_that_is_left() {
 
 #[test]
 fn an_offer_leaves_the_role_open_and_can_spell_the_hash_in_capitals() {
-    let offer = write_offer(&LocalWebRtc { fingerprint_case: FingerprintCase::Upper, ..local() });
+    let mut upper = local();
+    upper.transport.fingerprint_case = FingerprintCase::Upper;
+    let offer = write_offer(&upper);
     assert!(offer.contains("a=setup:actpass\r\n") && offer.contains("a=fingerprint:SHA-256 AB:"));
     let back = read_webrtc(&offer).unwrap();
-    assert_eq!((back.setup, back.fingerprint, back.ice_lite), (Setup::ActPass, local().fingerprint, false));
-    assert_eq!((back.candidates, back.mid.as_str()), (local().candidates, "audio"));
+    assert_eq!(
+        (back.transport.setup, back.transport.fingerprint, back.transport.ice_lite),
+        (Setup::ActPass, local().transport.fingerprint, false)
+    );
+    assert_eq!((back.transport.candidates, back.mid.as_str()), (local().transport.candidates, "audio"));
     assert_eq!((back.opus, back.telephone_event), (PayloadType(111), Some((PayloadType(126), 8000))));
     assert_eq!(write_offer(&local()), write_offer(&local()), "the same values print the same text");
 }
@@ -152,7 +167,7 @@ fn several_fingerprints_are_read_by_the_sha_256_one_and_session_lines_count_too(
         &format!("a=fingerprint:sha-512 00:11\r\n{line}\r\na=ice-lite"),
         1,
     );
-    assert_eq!(read_webrtc(&moved).unwrap().fingerprint, expected_fingerprint());
+    assert_eq!(read_webrtc(&moved).unwrap().transport.fingerprint, expected_fingerprint());
 }
 
 #[test]
@@ -161,10 +176,10 @@ fn candidates_that_cannot_be_reached_over_udp_are_passed_over() {
     text.push_str("a=candidate:1 1 tcp 9 203.0.113.1 9 typ host tcptype active\r\na=candidate:1 1 udp 9 x.local 9 typ host\r\n");
     text.push_str("a=candidate:1 1 udp 9 0.0.0.0 9 typ host\r\na=candidate:garbage\r\n");
     let ipv6 = address("[2001:db8:f312:131:face:b00c:0:1]:3480");
-    assert_eq!(read_webrtc(&text).unwrap().candidates, [ipv6]);
+    assert_eq!(read_webrtc(&text).unwrap().transport.candidates, [ipv6]);
 
     let bare: String = NEW.split_inclusive('\n').filter(|line| !line.starts_with("a=candidate")).collect();
-    assert_eq!(read_webrtc(&bare).unwrap().candidates, [address("203.0.113.49:3480")]);
+    assert_eq!(read_webrtc(&bare).unwrap().transport.candidates, [address("203.0.113.49:3480")]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod servers;
 use std::net::{IpAddr, SocketAddr};
 
 use super::flow::Transport;
+use super::srtp::SrtpSetting;
 use crate::id::TrunkName;
 
 pub use challenge::{Login, Tried};
@@ -56,6 +57,8 @@ pub struct TrunkPeer {
     pub presentation: Presentation,
     /// How it is told what a call is about.
     pub fact_headers: FactHeaders,
+    /// How its sound is protected.
+    pub srtp: SrtpSetting,
 }
 
 impl TrunkPeer {
@@ -75,6 +78,7 @@ impl TrunkPeer {
             numbering: Numbering::default(),
             presentation: Presentation::default(),
             fact_headers: FactHeaders::default(),
+            srtp: SrtpSetting::default(),
         }
     }
 

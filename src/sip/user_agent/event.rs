@@ -61,6 +61,8 @@ pub enum InviteRefusal {
     TrunkFull,
     /// Every server of the trunk is down.
     TrunkDown,
+    /// It must be encrypted, and the keys would stand in signalling that others can read.
+    ReadableKeys,
 }
 
 /// How a call that was tried came to nothing.

@@ -41,6 +41,10 @@ impl UserAgent {
         if left.is_empty() {
             return Err(InviteRefusal::TrunkDown);
         }
+        let peer = &self.settings.trunks[trunk];
+        if wish.offer_to(peer.srtp, peer.transport).is_none() {
+            return Err(InviteRefusal::ReadableKeys);
+        }
         self.enter_trunk(now, trunk)?;
         let leg = self.next_leg();
         let (call_id, local_tag) = (self.random.hex(16), self.random.hex(8));
@@ -95,7 +99,11 @@ impl UserAgent {
         };
         let trunk = next.trunk;
         let target = self.trunk_target(trunk, &next.number, server);
-        let request = self.build_invite(&next.wish, &target, (&ids.0, &ids.1), cseq);
+        let srtp = self.settings.trunks[trunk].srtp;
+        let Some(sdp) = next.wish.offer_to(srtp, target.flow.transport).map(str::to_owned) else {
+            return false;
+        };
+        let request = self.build_invite(&next.wish, &target, (&ids.0, &ids.1), (cseq, sdp));
         let branch = self.new_branch();
         let owner = Owner::Invite(Fork::new(leg, false));
         let key = self.send_as(now, target.flow, request, owner, branch, Some(trunk));

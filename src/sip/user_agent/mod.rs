@@ -12,6 +12,7 @@ mod inbound;
 mod incoming;
 mod leg;
 mod outbound;
+mod protection;
 mod refer;
 mod register;
 mod reliable;
@@ -28,7 +29,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::id::{LegId, PhoneName};
-use crate::masked::mask_digits;
+use crate::masked::{mask_digits, mask_keys};
 use crate::random::Random;
 use crate::time::Now;
 
@@ -411,5 +412,5 @@ impl UserAgent {
 
 fn trace(what: &str, flow: Flow, bytes: &[u8]) {
     let transport = flow.transport.as_str();
-    tracing::trace!(transport, remote = %flow.remote, "{what}\n{}", mask_digits(&String::from_utf8_lossy(bytes)));
+    tracing::trace!(transport, remote = %flow.remote, "{what}\n{}", mask_digits(&mask_keys(&String::from_utf8_lossy(bytes))));
 }

@@ -1,6 +1,7 @@
 //! Calls we make: INVITE to every binding of a phone or to a trunk, until one answers (RFC 3261 §13.2).
 
 use crate::id::{Endpoint, LegId, PhoneName};
+use crate::sdp::protection::Protection;
 use crate::time::Now;
 
 use super::super::dialog::Dialog;
@@ -37,8 +38,28 @@ pub(super) struct Target {
 pub(super) struct Wish {
     pub(super) caller: CallerIdentity,
     pub(super) facts: CallFacts,
-    body: Vec<u8>,
+    pub(super) sdp: String,
+    /// The same offer in several ways; empty: there is only the one.
+    pub(super) offers: Vec<(Protection, String)>,
     headers: Vec<(Name, String)>,
+}
+
+impl Wish {
+    /// What is to be said to `invite`'s target.
+    pub(super) fn of(invite: Invite, offers: Vec<(Protection, String)>) -> (Endpoint, Self) {
+        // What the protocol itself needs is not for the caller to write.
+        let free =
+            |name: &Name| matches!(name, Name::Other(text) if is_token(text)) || *name == Name::Subject;
+        let headers = invite.headers.into_iter().map(|(name, value)| (Name::parse(&name), value));
+        let wish = Self {
+            caller: invite.caller,
+            facts: invite.facts,
+            sdp: invite.sdp,
+            offers,
+            headers: headers.filter(|(name, _)| free(name)).collect(),
+        };
+        (invite.target, wish)
+    }
 }
 
 impl UserAgent {
@@ -47,24 +68,19 @@ impl UserAgent {
     /// # Errors
     /// See [`InviteRefusal`]; nothing is sent then.
     pub fn invite(&mut self, now: Now, invite: Invite) -> Result<LegId, InviteRefusal> {
+        self.invite_as(now, invite, Vec::new())
+    }
+
+    pub(super) fn invite_wish(
+        &mut self,
+        now: Now,
+        target: Endpoint,
+        wish: Wish,
+    ) -> Result<LegId, InviteRefusal> {
         if self.legs.len() >= self.settings.max_legs {
             return Err(InviteRefusal::Overloaded);
         }
-        // What the protocol itself needs is not for the caller to write.
-        let free =
-            |name: &Name| matches!(name, Name::Other(text) if is_token(text)) || *name == Name::Subject;
-        let wish = Wish {
-            caller: invite.caller,
-            facts: invite.facts,
-            body: invite.sdp.into_bytes(),
-            headers: invite
-                .headers
-                .into_iter()
-                .map(|(name, value)| (Name::parse(&name), value))
-                .filter(|(name, _)| free(name))
-                .collect(),
-        };
-        match invite.target {
+        match target {
             Endpoint::Phone(name) => self.invite_phone(now, &name, &wish),
             Endpoint::Trunk(name, number) => self.invite_trunk(now, &name, number, wish),
         }
@@ -90,11 +106,22 @@ impl UserAgent {
         if targets.is_empty() {
             return Err(InviteRefusal::NotRegistered);
         }
+        let srtp = self.srtp_of(Some(name), None);
+        let offered: Vec<(Target, String)> = targets
+            .into_iter()
+            .filter_map(|target| {
+                let sdp = wish.offer_to(srtp, target.flow.transport)?.to_owned();
+                Some((target, sdp))
+            })
+            .collect();
+        if offered.is_empty() {
+            return Err(InviteRefusal::ReadableKeys);
+        }
         let leg = self.next_leg();
         let (call_id, local_tag) = (self.random.hex(16), self.random.hex(8));
         let mut open = Vec::new();
-        for target in targets {
-            let request = self.build_invite(wish, &target, (&call_id, &local_tag), 1);
+        for (target, sdp) in offered {
+            let request = self.build_invite(wish, &target, (&call_id, &local_tag), (1, sdp));
             let fork = Fork::new(leg, target.pinned);
             open.push(self.send_request(now, target.flow, request, Owner::Invite(fork)));
         }
@@ -112,7 +139,7 @@ impl UserAgent {
         wish: &Wish,
         target: &Target,
         (call_id, tag): (&str, &str),
-        number_of_request: u32,
+        (number_of_request, sdp): (u32, String),
     ) -> Request {
         let mut headers = Headers::new();
         let identity = match &target.trunk {
@@ -136,7 +163,7 @@ impl UserAgent {
             headers.push(name.clone(), value.clone());
         }
         headers.push(Name::ContentType, "application/sdp");
-        Request { method: Method::Invite, uri: target.uri.clone(), headers, body: wish.body.clone() }
+        Request { method: Method::Invite, uri: target.uri.clone(), headers, body: sdp.into_bytes() }
     }
 
     /// Takes an unanswered call back; nothing happens if it is answered or over.
@@ -215,12 +242,14 @@ impl UserAgent {
     }
 
     fn hear_provisional(&mut self, now: Now, key: &ClientKey, response: &Response) {
-        let Some(super::Sent { owner: Owner::Invite(fork), .. }) = self.sent.get_mut(key) else { return };
+        let Some(sent) = self.sent.get_mut(key) else { return };
+        let Owner::Invite(fork) = &mut sent.owner else { return };
         let leg = fork.leg;
         if let Cancel::Wanted(reason) = &fork.cancel {
             let reason = reason.clone();
             return self.cancel_fork(now, key, reason);
         }
+        let transport = sent.flow.transport;
         let sdp = sdp_of(&response.headers, &response.body);
         if sdp.is_some() {
             fork.early.clone_from(&sdp);
@@ -231,7 +260,7 @@ impl UserAgent {
         self.schedule.set(&Timer::Leg(leg), None);
         if told {
             // Early media of several phones at once would be a choir.
-            let sdp = sdp.filter(|_| forks == 1);
+            let sdp = sdp.filter(|sdp| forks == 1 && self.admits(leg, transport, sdp));
             self.events.push_back(Event::Ringing { leg, sdp, status: response.status });
         }
     }
@@ -277,6 +306,11 @@ impl UserAgent {
             _ => false,
         };
         match sdp {
+            Some(sdp) if wanted && !self.admits(leg, flow.transport, &sdp) => {
+                let reason = Reason { protocol: "SIP", cause: 488, text: "SRTP is required".to_owned() };
+                self.bye(now, &mut dialog, Some(reason));
+                self.fork_ended(now, leg, key, LegFailure::Status(488));
+            }
             Some(sdp) if wanted => {
                 let mut up = Up::new(dialog, CallIdOf::Us, &response.headers);
                 (up.said, up.heard) = (Some(said), Some(sdp.clone()));

@@ -10,6 +10,7 @@ use super::super::defence::DefenceSettings;
 use super::super::digest::DigestAlgorithm;
 use super::super::flow::{Flow, Transport};
 use super::super::registrar::Limits;
+use super::super::srtp::SrtpSetting;
 use super::super::transaction::Timers;
 use super::super::trunk::TrunkPeer;
 
@@ -24,6 +25,8 @@ pub struct PhoneAccount {
     pub algorithm: DigestAlgorithm,
     /// Hash of `name:realm:password` by that algorithm, lower-case hexadecimal.
     pub ha1: Secret<String>,
+    /// How its sound is protected.
+    pub srtp: SrtpSetting,
 }
 
 impl PhoneAccount {

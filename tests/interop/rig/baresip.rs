@@ -33,6 +33,8 @@ pub(crate) struct PhoneSettings<'a> {
     pub(crate) codec: &'a str,
     /// The pitch of its voice.
     pub(crate) hz: f64,
+    /// `srtp`, `srtp-mand`, `dtls_srtp`, or nothing.
+    pub(crate) encryption: &'a str,
 }
 
 /// A running baresip.
@@ -62,20 +64,26 @@ impl Phone {
         let config = format!(
             "poll_method epoll\nsip_listen 127.0.0.1:{sip}\nnet_interface 127.0.0.1\n\
              audio_source aufile,{voice}\naudio_player aubridge,null\naudio_alert aubridge,null\n\
-             rtp_ports {rtp}\nmodule_path /usr/lib/baresip/modules\nmodule {module}.so\nmodule aufile.so\n\
+             rtp_ports {rtp}\nmodule_path /usr/lib/baresip/modules\nmodule {module}.so\n{encryption}module aufile.so\n\
              module aubridge.so\nmodule sndfile.so\nmodule_tmp account.so\nmodule_app menu.so\n\
              module_app ctrl_tcp.so\nmodule_app rtcpsummary.so\nctrl_tcp_listen 127.0.0.1:{control}\nsnd_path {folder}\n",
             voice = voice.display(),
+            encryption = modules(settings.encryption),
             folder = folder.display(),
         );
         let mode = if settings.on_ring == OnRing::Answer { "auto" } else { "manual" };
         let account = format!(
             "<sip:{name}@{registrar};transport={transport}>;auth_user={name};auth_pass={password};regint=60\
-             ;audio_codecs={account_codec};answermode={mode}\n",
+             ;audio_codecs={account_codec};answermode={mode}{encryption}\n",
             name = settings.name,
             registrar = settings.registrar,
             transport = settings.transport,
             password = settings.password,
+            encryption = match settings.encryption {
+                "" => String::new(),
+                "dtls_srtp" => ";mediaenc=dtls_srtp;medianat=ice".to_owned(),
+                word => format!(";mediaenc={word}"),
+            },
         );
         std::fs::write(folder.join("config"), config).expect("the test's folder can be written");
         std::fs::write(folder.join("accounts"), account).expect("the test's folder can be written");
@@ -184,4 +192,13 @@ fn netstring(bytes: &[u8]) -> Option<(String, Vec<u8>)> {
     let message = bytes.get(colon + 1..colon + 1 + length)?;
     let rest = bytes.get(colon + 2 + length..)?;
     Some((String::from_utf8_lossy(message).into_owned(), rest.to_vec()))
+}
+
+/// What baresip loads for an encryption.
+fn modules(encryption: &str) -> &'static str {
+    match encryption {
+        "" => "",
+        "dtls_srtp" => "module dtls_srtp.so\nmodule ice.so\n",
+        _ => "module srtp.so\n",
+    }
 }

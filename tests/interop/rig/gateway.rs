@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) trunk: &'static str,
     /// How the trunk's servers are watched.
     pub(crate) probe: &'static str,
+    /// More lines for both phones.
+    pub(crate) phone: &'static str,
     /// Lines of the `[recording]` section.
     pub(crate) recording: &'static str,
     /// Whether aiortc stands in for Meta, instead of the product's simulator.
@@ -54,6 +56,7 @@ impl Default for Setup {
             calls: "",
             number: "",
             recording: "",
+            phone: "",
             aiortc: false,
         }
     }
@@ -185,7 +188,7 @@ ring = [{ring}]
 dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
 {number}
 "#,
-            phones = phones(&self.folder),
+            phones = phones(&self.folder, setup.phone),
             admin = self.admin,
             webhook = self.webhook,
             sip = self.sip,
@@ -206,11 +209,13 @@ dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
 }
 
 /// The sections of both phones.
-fn phones(folder: &Path) -> String {
+fn phones(folder: &Path, more: &str) -> String {
     let phone = |(name, display)| {
         let file = folder.join(format!("phone-{name}"));
         let file = file.display();
-        format!("[[phone]]\nname = \"{name}\"\ndisplay = \"{display}\"\nha1 = {{ file = \"{file}\" }}\n")
+        format!(
+            "[[phone]]\nname = \"{name}\"\ndisplay = \"{display}\"\nha1 = {{ file = \"{file}\" }}\n{more}\n"
+        )
     };
     [("1001", "Front desk"), ("1002", "Back office")].map(phone).concat()
 }

@@ -59,27 +59,55 @@ impl World {
 
     /// A phone 1001 that has just begun to register.
     pub(crate) fn phone_with(&mut self, on_ring: OnRing, codec: &str, password: &str) -> Phone {
-        self.start_phone(on_ring, codec, password, "udp")
+        self.start_phone(on_ring, codec, password, "udp", "")
     }
 
     /// A registered phone 1002 with a voice of its own.
     pub(crate) fn other_phone(&mut self, on_ring: OnRing, codec: &str) -> Phone {
         let (registrar, transport, hz) = (self.layout.sip.as_str(), "udp", sound::OTHER_HZ);
-        let settings =
-            PhoneSettings { name: "1002", password: PASSWORD, registrar, transport, on_ring, codec, hz };
+        let settings = PhoneSettings {
+            name: "1002",
+            password: PASSWORD,
+            registrar,
+            transport,
+            on_ring,
+            codec,
+            hz,
+            encryption: "",
+        };
         Phone::start(self.folder.path(), &mut self.ports, &settings).registered()
     }
 
     /// A registered phone 1001 over `udp`, `tcp` or `tls`.
     pub(crate) fn phone_over(&mut self, transport: &str, on_ring: OnRing) -> Phone {
-        self.start_phone(on_ring, "PCMU", PASSWORD, transport).registered()
+        self.start_phone(on_ring, "PCMU", PASSWORD, transport, "").registered()
     }
 
-    fn start_phone(&mut self, on_ring: OnRing, codec: &str, password: &str, transport: &str) -> Phone {
+    /// The same with encrypted sound: `srtp`, `srtp-mand` or `dtls_srtp`.
+    pub(crate) fn encrypted_phone(&mut self, transport: &str, on_ring: OnRing, encryption: &str) -> Phone {
+        self.start_phone(on_ring, "PCMU", PASSWORD, transport, encryption).registered()
+    }
+
+    fn start_phone(
+        &mut self,
+        on_ring: OnRing,
+        codec: &str,
+        password: &str,
+        transport: &str,
+        encryption: &str,
+    ) -> Phone {
         let registrar = self.registrar(transport).to_owned();
         let hz = sound::PHONE_HZ;
-        let settings =
-            PhoneSettings { name: "1001", password, registrar: &registrar, transport, on_ring, codec, hz };
+        let settings = PhoneSettings {
+            name: "1001",
+            password,
+            registrar: &registrar,
+            transport,
+            on_ring,
+            codec,
+            hz,
+            encryption,
+        };
         Phone::start(self.folder.path(), &mut self.ports, &settings)
     }
 

@@ -83,6 +83,7 @@ impl Gateway {
                 display: String::new(),
                 algorithm: DigestAlgorithm::Md5,
                 ha1: Secret::new(DigestAlgorithm::Md5.ha1(name, DOMAIN, PASSWORD)),
+                srtp: cordboard::sip::SrtpSetting::default(),
             });
         }
         Self {

@@ -6,6 +6,7 @@ mod changing;
 mod defended;
 mod in_call;
 mod lossy;
+mod protected;
 mod referring;
 mod registering;
 mod reliably;
@@ -100,6 +101,7 @@ pub(super) fn settings() -> Settings {
             display: String::new(),
             algorithm,
             ha1: Secret::new(algorithm.ha1(name, "gw.example.com", "s3cret")),
+            srtp: crate::sip::SrtpSetting::default(),
         });
     }
     settings.trunks.push(TrunkPeer::at("pbx", TRUNK.parse().unwrap()));

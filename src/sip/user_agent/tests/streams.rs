@@ -4,10 +4,10 @@ use super::*;
 use crate::sip::user_agent::Listener;
 
 const TCP: &str = "192.0.2.1:5060";
-const TLS: &str = "192.0.2.1:5061";
+pub(super) const TLS: &str = "192.0.2.1:5061";
 const URI: &str = "sip:gw.example.com";
 
-fn streams() -> Settings {
+pub(super) fn streams() -> Settings {
     let mut settings = settings();
     for (transport, address) in
         [(Transport::Tcp, TCP), (Transport::Tls, TLS), (Transport::Wss, "192.0.2.1:443")]
@@ -18,7 +18,7 @@ fn streams() -> Settings {
     settings
 }
 
-fn on(transport: Transport, local: &str, remote: &str) -> Flow {
+pub(super) fn on(transport: Transport, local: &str, remote: &str) -> Flow {
     Flow { transport, local: local.parse().unwrap(), remote: remote.parse().unwrap() }
 }
 
@@ -27,7 +27,7 @@ fn tcp(remote: &str) -> Flow {
 }
 
 impl Rig {
-    fn send_on(&mut self, flow: Flow, text: &str) {
+    pub(super) fn send_on(&mut self, flow: Flow, text: &str) {
         self.ua.handle_message(self.now, flow, text.as_bytes());
     }
 
@@ -44,7 +44,7 @@ impl Rig {
     }
 
     /// Registers phone 1001 on `flow`, as the same device each time.
-    fn register_on(&mut self, flow: Flow, number: u32) {
+    pub(super) fn register_on(&mut self, flow: Flow, number: u32) {
         let scheme = flow.transport.in_via();
         let message = |rig: &mut Self, number: u32, lines: &str| {
             let port = flow.remote.port();
