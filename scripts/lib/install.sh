@@ -4,12 +4,15 @@
 
 CORDBOARD_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 PYTHON_TOOLS="$CORDBOARD_ROOT/.tools/python"
+NODE_TOOLS="$CORDBOARD_ROOT/.tools/node"
 
 # The Python packages of the tests, pinned. aiortc plays WhatsApp's side, pesq judges the sound, sipvicious attacks.
 PYTHON_PACKAGES=(aiortc==1.16.0 numpy==2.3.5 sipvicious==0.3.8)
 # pesq comes as source and wants these at build time; numpy's version is that of the line above.
 PESQ_BUILD_PACKAGES=(setuptools==80.9.0 wheel==0.45.1 cython==3.2.1)
 PESQ_PACKAGE=pesq==0.0.4
+# The browser phone of the tests; Debian's Chromium runs it.
+NODE_PACKAGES=(jssip@3.13.8)
 NEXTEST_VERSION=0.9.143
 CARGO_FUZZ_VERSION=0.13.2
 
@@ -69,6 +72,21 @@ need_python_tools() {
     local pip=("$PYTHON_TOOLS/bin/python" -m pip --quiet --disable-pip-version-check install)
     "${pip[@]}" "${PYTHON_PACKAGES[@]}" "${PESQ_BUILD_PACKAGES[@]}" >&2
     "${pip[@]}" --no-build-isolation "$PESQ_PACKAGE" >&2
+    printf '%s' "$wanted" >"$stamp"
+}
+
+# JsSIP in `.tools/node`, and Chromium; npm only fetches, nothing of what it fetches is run at installation.
+need_browser_tools() {
+    local stamp="$NODE_TOOLS/.installed" wanted="${NODE_PACKAGES[*]}"
+    need_apt chromium
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+        return 0
+    fi
+    command -v npm >/dev/null || need_apt npm
+    say "installing browser tools: $wanted"
+    rm -rf "$NODE_TOOLS"
+    mkdir -p "$NODE_TOOLS"
+    npm install --prefix "$NODE_TOOLS" --no-save --ignore-scripts --no-audit --no-fund --loglevel error "${NODE_PACKAGES[@]}" >&2
     printf '%s' "$wanted" >"$stamp"
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct PhoneSettings<'a> {
     pub(crate) codec: &'a str,
     /// The pitch of its voice.
     pub(crate) hz: f64,
-    /// `srtp`, `srtp-mand`, `dtls_srtp`, or nothing.
+    /// `srtp`, `srtp-mand`, or nothing.
     pub(crate) encryption: &'a str,
 }
 
@@ -68,7 +68,7 @@ impl Phone {
              module aubridge.so\nmodule sndfile.so\nmodule_tmp account.so\nmodule_app menu.so\n\
              module_app ctrl_tcp.so\nmodule_app rtcpsummary.so\nctrl_tcp_listen 127.0.0.1:{control}\nsnd_path {folder}\n",
             voice = voice.display(),
-            encryption = modules(settings.encryption),
+            encryption = if settings.encryption.is_empty() { "" } else { "module srtp.so\n" },
             folder = folder.display(),
         );
         let mode = if settings.on_ring == OnRing::Answer { "auto" } else { "manual" };
@@ -81,7 +81,6 @@ impl Phone {
             password = settings.password,
             encryption = match settings.encryption {
                 "" => String::new(),
-                "dtls_srtp" => ";mediaenc=dtls_srtp;medianat=ice".to_owned(),
                 word => format!(";mediaenc={word}"),
             },
         );
@@ -192,13 +191,4 @@ fn netstring(bytes: &[u8]) -> Option<(String, Vec<u8>)> {
     let message = bytes.get(colon + 1..colon + 1 + length)?;
     let rest = bytes.get(colon + 2 + length..)?;
     Some((String::from_utf8_lossy(message).into_owned(), rest.to_vec()))
-}
-
-/// What baresip loads for an encryption.
-fn modules(encryption: &str) -> &'static str {
-    match encryption {
-        "" => "",
-        "dtls_srtp" => "module dtls_srtp.so\nmodule ice.so\n",
-        _ => "module srtp.so\n",
-    }
 }

@@ -73,6 +73,8 @@ pub(crate) struct Layout {
     pub(crate) sips: String,
     /// WebSocket.
     pub(crate) ws: String,
+    /// WebSocket inside TLS.
+    pub(crate) wss: String,
     pub(crate) trunk: String,
     /// Another server of the same trunk.
     pub(crate) second: String,
@@ -102,6 +104,7 @@ impl Layout {
             sip: format!("127.0.0.1:{}", ports.take(1)),
             sips: format!("127.0.0.1:{}", ports.take(1)),
             ws: format!("127.0.0.1:{}", ports.take(1)),
+            wss: format!("127.0.0.1:{}", ports.take(1)),
             trunk: format!("{TRUNK_IP}:{}", ports.take(1)),
             second: format!("{SECOND_IP}:{}", ports.take(1)),
             outside: ports.range(16),
@@ -149,6 +152,7 @@ advertised = "{sip}"
 tcp = "{sip}"
 tls = "{sips}"
 ws = "{ws}"
+wss = "{wss}"
 certificate = "{folder}/sip-certificate.pem"
 key = "{folder}/sip-key.pem"
 domain = "127.0.0.1"
@@ -197,6 +201,7 @@ dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
             probe = setup.probe,
             sips = self.sips,
             ws = self.ws,
+            wss = self.wss,
             outside = self.outside,
             inside = self.inside,
             ring = setup.ring,

@@ -1,6 +1,7 @@
 //! The rig: real programs around the real gateway, each test with its own folder, ports and processes.
 
 pub(crate) mod baresip;
+pub(crate) mod browser;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod ports;
@@ -83,7 +84,7 @@ impl World {
         self.start_phone(on_ring, "PCMU", PASSWORD, transport, "").registered()
     }
 
-    /// The same with encrypted sound: `srtp`, `srtp-mand` or `dtls_srtp`.
+    /// The same with encrypted sound: `srtp` or `srtp-mand`.
     pub(crate) fn encrypted_phone(&mut self, transport: &str, on_ring: OnRing, encryption: &str) -> Phone {
         self.start_phone(on_ring, "PCMU", PASSWORD, transport, encryption).registered()
     }

@@ -84,9 +84,12 @@ impl Simulator {
         list.as_array().cloned().unwrap_or_default()
     }
 
-    /// Waits for the first call that the business places.
+    /// Waits for the first call that the business places, to this user.
     pub(crate) fn wait_call(&self, user: &str) -> MetaCall<'_> {
-        let id = wait_for("a call reaches Meta", PATIENCE, || self.calls().first().map(id_of));
+        let placed = |call: &Value| call["direction"] == "BUSINESS_INITIATED";
+        let id = wait_for("a call reaches Meta", PATIENCE, || {
+            self.calls().iter().find(|call| placed(call)).map(id_of)
+        });
         MetaCall { meta: self, id, heard: self.folder.join(format!("user-{user}-heard.wav")) }
     }
 
