@@ -344,8 +344,13 @@ fn presence_tells_whether_the_phone_is_there_and_talks() {
     assert!(body(&told(&mut rig)).contains("<basic>open</basic>"));
     rig.wait(2000);
     rig.call(Endpoint::Phone("1002".into()));
+    let invite = rig.one();
     rig.wait(0);
     assert!(body(&told(&mut rig)).contains("on-the-phone"));
-    rig.wait(298_000);
+    rig.wait(2000);
+    rig.send(OTHER, &invite.answer(486, "p2", "", ""));
+    rig.wait(0);
+    assert!(!body(&told(&mut rig)).contains("on-the-phone"));
+    rig.wait(296_000);
     assert!(body(&told(&mut rig)).contains("<basic>closed</basic>"));
 }
