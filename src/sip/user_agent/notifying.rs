@@ -164,7 +164,7 @@ impl UserAgent {
         }
         let account = format!("sip:{}@{}", escape_user(phone.as_str()), self.settings.domain);
         let body = message_summary::print(self.messages_of(phone), &account);
-        self.push_notify(now, phone, "message-summary", Some((Package::Messages.media_type(), body)));
+        self.push_notify(now, phone, "message-summary", Some((Package::Messages.media_type(), &body)));
     }
 
     /// Asks a phone to look for a new configuration (`check-sync`, which most phones answer with a restart once they
@@ -179,7 +179,7 @@ impl UserAgent {
         now: Now,
         phone: &PhoneName,
         event: &str,
-        body: Option<(&'static str, String)>,
+        body: Option<(&'static str, &str)>,
     ) -> usize {
         let aor = format!("<sip:{}@{}>", escape_user(phone.as_str()), self.settings.domain);
         let places = self.places_of(now.mono, phone);
@@ -199,9 +199,9 @@ impl UserAgent {
             let contact = self.contact(place.flow, &notify.uri);
             let state = "terminated;reason=noresource".to_owned();
             self.fill_notify(&mut notify, contact, event.to_owned(), state);
-            if let Some((kind, text)) = &body {
-                notify.headers.push(Name::ContentType, *kind);
-                notify.body = text.clone().into_bytes();
+            if let Some((kind, text)) = body {
+                notify.headers.push(Name::ContentType, kind);
+                notify.body = text.as_bytes().to_vec();
             }
             self.figures.notifies += 1;
             self.send_request(now, place.flow, notify, Owner::Nobody);

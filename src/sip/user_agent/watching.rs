@@ -195,7 +195,7 @@ impl UserAgent {
         }
         let limits = &self.settings.watching;
         let asked = headers.get(&Name::Expires).map(str::trim);
-        let asked = asked.and_then(|text| parse_number::<u32>(text)).map(|it| Duration::from_secs(it.into()));
+        let asked = asked.and_then(parse_number::<u32>).map(|it| Duration::from_secs(it.into()));
         let life = asked.unwrap_or(limits.max);
         if !life.is_zero() && life < limits.min {
             let least = limits.min.as_secs().to_string();
