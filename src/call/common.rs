@@ -108,6 +108,8 @@ pub(super) struct Common {
     reserved: bool,
     granted: bool,
     connected: bool,
+    /// Meta may have this call: it was asked for it and did not refuse.
+    pub(super) placed: bool,
 }
 
 impl Common {
@@ -132,6 +134,7 @@ impl Common {
             reserved: false,
             granted: false,
             connected: false,
+            placed: false,
         };
         let row = Box::new(common.record.clone());
         common.push(Output::OpenRecord(row));
@@ -252,6 +255,14 @@ impl Common {
         }
     }
 
+    /// The user's phone rings: whoever does not take it now has missed a call.
+    pub(super) fn note_rang(&mut self, now: Now) {
+        if self.record.rang.is_none() && self.granted {
+            self.push(Output::MarkRang(now.wall));
+        }
+        self.record.rang.get_or_insert(now.wall);
+    }
+
     /// The user picked up: the place under the caps is taken for 24 hours.
     pub(super) fn mark_connected(&mut self, at: Wall) {
         if self.reserved && !self.connected {
@@ -318,7 +329,12 @@ impl Common {
                 }
             }
             Input::GraphDone(kind) => self.graph_ended(kind),
+            // The phone gave up while the user's began to ring: it is a missed call there.
+            Input::UserRang => self.note_rang(now),
             Input::GraphFailed(kind, failure) => {
+                if kind == ActionKind::Connect && matches!(failure, Failure::Refused { .. }) {
+                    self.placed = false;
+                }
                 if kind == ActionKind::Connect || matches!(failure, Failure::Refused { .. }) {
                     // Refused: Meta has no such call, or no longer; nothing more will come.
                     self.terminated = true;
@@ -411,7 +427,7 @@ impl Common {
         if self.reserved && !self.connected && self.record.wa_call.is_none() {
             // Meta never had this call, so nobody can have picked it up.
             self.reserved = false;
-            self.push(Output::Release);
+            self.push(if self.placed { Output::Release } else { Output::Withdraw });
         }
         self.record.stages_json = Some(self.stages_json());
         let record = Box::new(self.record.clone());

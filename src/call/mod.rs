@@ -35,6 +35,7 @@ pub use record::{CallDirection, CallRecord};
 pub use ring_plan::{Overflow, RingOrder, RingPlan, RingStep};
 pub use transfer::TransferTarget;
 
+use crate::id::Endpoint;
 use crate::time::Now;
 /// One call between a WhatsApp user and a phone.
 #[derive(Debug)]
@@ -86,6 +87,20 @@ impl Call {
     ) -> Self {
         let mut common = Common::new(record, times, MetaSide::Untouched);
         let flow = Flow::FromPhone(FromPhone::begin(&mut common, offer, answer_on));
+        Self { common, flow, transfers: Transfers::default() }
+    }
+
+    /// Somebody at `target` waits for a user: the phone there is rung first, and the user when it is answered.
+    #[must_use]
+    pub fn from_desk(
+        mut record: CallRecord,
+        times: CallTimes,
+        target: Endpoint,
+        answer_on: AnswerOn,
+    ) -> Self {
+        record.endpoint = Some(target.clone());
+        let common = Common::new(record, times, MetaSide::Untouched);
+        let flow = Flow::FromPhone(FromPhone::ring_first(target, answer_on));
         Self { common, flow, transfers: Transfers::default() }
     }
 

@@ -66,8 +66,12 @@ pub enum Output {
     MarkConnected(Wall),
     /// Meta's own start time, which wins over ours.
     CorrectStart(Wall),
+    /// The user's phone rings: a call that is not taken now counts in the unanswered run.
+    MarkRang(Wall),
     /// The user did not pick up: give the place back.
     Release,
+    /// Meta never had this call: give the place back, as if nobody had dialled.
+    Withdraw,
 
     /// Open ports and session descriptions on both sides.
     OpenMedia {
@@ -98,6 +102,10 @@ pub enum Output {
     Play(Sound),
     /// Let the user hear the phone again.
     StopPlaying,
+    /// Let the phone hear something, over and over.
+    PlayToPhone(Sound),
+    /// Let the phone hear the user again.
+    StopPlayingToPhone,
     /// Close the ports.
     CloseMedia,
 
@@ -155,7 +163,9 @@ impl Output {
             Self::Reserve => "reserve",
             Self::MarkConnected(_) => "mark connected",
             Self::CorrectStart(_) => "correct start",
+            Self::MarkRang(_) => "mark rang",
             Self::Release => "release",
+            Self::Withdraw => "withdraw",
             Self::OpenMedia { .. } => "open media",
             Self::ApplyMetaAnswer(_) => "apply meta's answer",
             Self::StartDtls => "start dtls",
@@ -170,6 +180,8 @@ impl Output {
             Self::DropNextPhone => "drop next phone",
             Self::Play(_) => "play",
             Self::StopPlaying => "stop playing",
+            Self::PlayToPhone(_) => "play to phone",
+            Self::StopPlayingToPhone => "stop playing to phone",
             Self::CloseMedia => "close media",
             Self::Post(_) => "post",
             Self::Invite { .. } => "invite",

@@ -8,7 +8,6 @@ use super::reader::Reader;
 use super::ring_plan;
 use super::sections::Draft;
 use crate::id::{Endpoint, PhoneName, TrunkName};
-use crate::policy::BusinessCountry;
 
 /// Compares everything with everything.
 pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
@@ -240,8 +239,11 @@ fn advice(reader: &mut Reader<'_>, draft: &Draft) {
                 "max = 100".to_owned(),
             );
         }
-        let country = number.display_number.as_ref().map(|it| BusinessCountry::of(it.digits()));
-        if let (Some(BusinessCountry::Unserved), Some(Some(_))) = (country, &number.dial) {
+        let countries = draft.policy.as_ref().map(|it| &it.countries);
+        let blocked = number.display_number.as_ref().zip(countries).map(|(it, table)| table.of(it.digits()));
+        // What is over at some day is a matter of the clock, and there is none here.
+        let for_good = blocked.is_some_and(|it| it.0.iter().any(|(_, until)| until.is_none()));
+        if let (true, Some(Some(_))) = (for_good, &number.dial) {
             let problem = "Meta offers no business-initiated calls for numbers of this country".to_owned();
             let remedy = "remove dial; users can still call this number".to_owned();
             reader.warn_at(&format!("number[{}].dial.prefix", index + 1), problem, remedy);

@@ -9,6 +9,7 @@ mod defence;
 mod fault;
 mod lamps;
 mod peers;
+mod policy;
 mod reader;
 mod recording;
 mod ring_plan;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::fault::{ConfigFaults, Fault};
+pub use self::policy::{AskConfig, GuardsConfig, NumberPolicy, PolicyConfig, TemplateConfig};
 pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
 pub use self::ring_plan::{OVERFLOW_KEPT, RingOrder, RingPlanConfig, RingStepConfig};
@@ -60,6 +62,8 @@ pub struct Config {
     pub media: MediaConfig,
     /// Limits that hold for every call.
     pub calls: CallsConfig,
+    /// Data about Meta's rules.
+    pub policy: PolicyConfig,
     /// Whether and how calls are recorded.
     pub recording: RecordingConfig,
     /// What is played into calls.
@@ -333,6 +337,10 @@ pub struct NumberConfig {
     pub max_initiations: u32,
     /// Beginnings of users' numbers, with country code, that are never called.
     pub never_call: Vec<String>,
+    /// Where the house stops before Meta does.
+    pub guards: GuardsConfig,
+    /// How users are asked for permission.
+    pub ask: AskConfig,
     /// Whether its calls are recorded where `[recording]` is enabled.
     pub record: bool,
     /// How phones call users through this number; `None` if they cannot.
@@ -386,6 +394,29 @@ pub struct Records {
     pub store: StoreConfig,
     /// The business numbers, as the administrator and as Graph call them.
     pub numbers: Vec<(NumberLabel, PhoneNumberId)>,
+    /// What decides about their calls, in the same order; `None` where something in it is wrong.
+    pub policies: Vec<Option<NumberPolicy>>,
+    /// Data about Meta's rules.
+    pub policy: PolicyConfig,
+    /// A reservation against a cap lapses after so long.
+    pub reservation_life: Duration,
+}
+
+impl NumberConfig {
+    /// What decides about its calls.
+    #[must_use]
+    pub fn policy(&self) -> NumberPolicy {
+        NumberPolicy {
+            display_number: self.display_number.clone(),
+            cap_per_number: self.cap_per_number,
+            cap_per_pair: self.cap_per_pair,
+            max_concurrent: self.max_concurrent,
+            max_initiations: self.max_initiations,
+            never_call: self.never_call.clone(),
+            guards: self.guards,
+            ask: self.ask.clone(),
+        }
+    }
 }
 
 impl Config {
@@ -432,13 +463,21 @@ impl Records {
         let Reading { draft, mut faults, .. } = read(text, path, surroundings);
         let needed = |key: &str| {
             let of_number = key.ends_with(".label") || key.ends_with(".phone_number_id") || key == "number";
-            key == "syntax" || key.starts_with("store") || of_number
+            let data = ["store", "policy", "calls"].iter().any(|it| key.starts_with(it));
+            key == "syntax" || data || of_number
         };
         faults.retain(|fault| needed(&fault.key));
         let complete = || {
             let draft = draft?;
+            let policies = draft.numbers.iter().map(|it| it.policy.clone()).collect();
             let numbers = draft.numbers.into_iter().map(|it| Some((it.label?, it.phone_number_id?)));
-            Some(Self { numbers: numbers.collect::<Option<_>>()?, store: draft.store? })
+            Some(Self {
+                numbers: numbers.collect::<Option<_>>()?,
+                store: draft.store?,
+                policies,
+                policy: draft.policy?,
+                reservation_life: draft.calls?.reservation_life,
+            })
         };
         match complete() {
             Some(records) if faults.is_empty() => Ok(records),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::lamps;
+use super::policy::{NumberPolicy, ask, guards};
 use super::reader::Section;
 use super::ring_plan::{PlanDraft, RingPlanConfig, plan};
 use super::setting::{Setting, words};
@@ -129,6 +130,7 @@ pub(super) struct NumberDraft {
     pub(super) display_number: Option<Msisdn>,
     pub(super) plan: PlanDraft,
     pub(super) cap_per_pair: Option<CapConfig>,
+    pub(super) policy: Option<NumberPolicy>,
     pub(super) dial: Option<Option<DialConfig>>,
     /// All but who rings, which takes the groups to be known.
     pub(super) config: Option<NumberConfig>,
@@ -204,8 +206,22 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
     let max_initiations = section.or("max_initiations", 10_000);
     let never_call = section.list::<Digits>("never_call", Some(Vec::new()), "[\"88\", \"979\"]");
     let never_call = never_call.map(|list| list.into_iter().map(|it| it.0).collect::<Vec<_>>());
+    let guards = section.part("guards", guards);
+    let ask = section.part("ask", ask);
     let record = section.or("record", true);
     let dial = if section.has("dial") { section.part("dial", dial).map(Some) } else { Some(None) };
+    let policy = (|| {
+        Some(NumberPolicy {
+            display_number: display_number.clone()?,
+            cap_per_number: cap_per_number?,
+            cap_per_pair: cap_per_pair?,
+            max_concurrent: max_concurrent?,
+            max_initiations: max_initiations?,
+            never_call: never_call.clone()?,
+            guards: guards?,
+            ask: ask.clone()?,
+        })
+    })();
     let config = (|| {
         Some(NumberConfig {
             label: NumberLabel::clone(label.as_ref()?),
@@ -220,11 +236,13 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
             max_concurrent: max_concurrent?,
             max_initiations: max_initiations?,
             never_call: never_call?,
+            guards: guards?,
+            ask: ask?,
             record: record?,
             dial: dial.clone()?,
         })
     })();
-    NumberDraft { label, phone_number_id, display_number, plan, cap_per_pair, dial, config }
+    NumberDraft { label, phone_number_id, display_number, plan, cap_per_pair, policy, dial, config }
 }
 
 fn cap(section: &mut Section<'_, '_, '_>) -> Option<CapConfig> {

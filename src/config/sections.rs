@@ -8,6 +8,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::peers::{Digits, NumberDraft, PhoneDraft, number, phone};
+use super::policy::{PolicyConfig, policy};
 use super::reader::{Reader, Section};
 use super::recording::{RecordingConfig, recording};
 use super::ring_plan::{GroupDraft, group};
@@ -49,6 +50,7 @@ pub(super) struct Draft {
     pub(super) sip: Option<SipConfig>,
     pub(super) media: Option<MediaConfig>,
     pub(super) calls: Option<CallsConfig>,
+    pub(super) policy: Option<PolicyConfig>,
     pub(super) recording: Option<RecordingConfig>,
     pub(super) sounds: Option<SoundsConfig>,
     pub(super) log: Option<LogConfig>,
@@ -85,6 +87,7 @@ impl Draft {
             sip: self.sip?,
             media: self.media?,
             calls: self.calls?,
+            policy: self.policy?,
             recording: self.recording?,
             sounds: self.sounds?,
             log: self.log?,
@@ -107,6 +110,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Draft {
     draft.sip = root.part("sip", |it| sip(it, &mut draft.listens));
     draft.media = root.part("media", |it| media(it, &mut draft.listens));
     draft.calls = root.part("calls", calls);
+    draft.policy = root.part("policy", policy);
     draft.recording = root.part("recording", recording);
     draft.sounds = root.part("sounds", sounds);
     draft.log = root.part("log", log);

@@ -27,7 +27,7 @@ use crate::masked::Secret;
 use crate::media::CapacityLimits;
 use crate::media::Timing;
 use crate::metrics::Registry;
-use crate::policy::{BusinessCountry, Cap, Rules};
+use crate::policy::{Cap, Rules};
 use crate::random::Random;
 use crate::sdp::protection::Protection;
 use crate::sip::UserAgent;
@@ -265,7 +265,7 @@ fn timings(config: &Config) -> Timings {
     }
 }
 
-fn graph_settings(config: &Config) -> GraphSettings {
+pub(super) fn graph_settings(config: &Config) -> GraphSettings {
     GraphSettings {
         base: config.graph.base.clone(),
         version: config.graph.version.clone(),
@@ -313,7 +313,6 @@ fn times(config: &Config) -> CallTimes {
 }
 
 fn numbers(config: &Config) -> Vec<BusinessNumber> {
-    let cap = |cap: &config::CapConfig| cap.enabled.then_some(Cap { max: cap.max, window: cap.window });
     let number = |number: &config::NumberConfig| BusinessNumber {
         label: number.label.clone(),
         id: number.phone_number_id.clone(),
@@ -329,17 +328,27 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
             config::AnswerOn::Speech => call::AnswerOn::Speech,
         },
         record: number.record,
-        rules: Rules {
-            per_number: cap(&number.cap_per_number),
-            per_pair: cap(&number.cap_per_pair),
-            initiations: Some(Cap { max: number.max_initiations, window: DAY }),
-            concurrent: Some(number.max_concurrent),
-            reservation_life: config.calls.reservation_life,
-            business: BusinessCountry::of(number.display_number.digits()),
-            barred_prefixes: number.never_call.clone(),
-        },
+        rules: rules(&number.policy(), &config.policy, config.calls.reservation_life),
+        ask: number.ask.clone(),
     };
     config.numbers.iter().map(number).collect()
+}
+
+/// The rules of one business number.
+pub(super) fn rules(number: &config::NumberPolicy, policy: &config::PolicyConfig, life: Duration) -> Rules {
+    let cap = |cap: &config::CapConfig| cap.enabled.then_some(Cap { max: cap.max, window: cap.window });
+    Rules {
+        per_number: cap(&number.cap_per_number),
+        per_pair: cap(&number.cap_per_pair),
+        initiations: Some(Cap { max: number.max_initiations, window: DAY }),
+        concurrent: Some(number.max_concurrent),
+        reservation_life: life,
+        country: policy.countries.of(number.display_number.digits()),
+        barred_prefixes: number.never_call.clone(),
+        unanswered_stop: number.guards.unanswered_stop,
+        warn_at: number.guards.warn_at,
+        ..Rules::default()
+    }
 }
 
 fn ring_plan(plan: &config::RingPlanConfig) -> call::RingPlan {

@@ -27,6 +27,7 @@ use crate::metrics::label::{
 };
 use crate::metrics::table::{self, Distribution};
 use crate::metrics::{Registry, Scrape};
+use crate::policy::PickUp;
 use crate::sip::defence::{Dropped, Ground};
 use crate::sip::trunk::{RegistrationState, ServerState};
 use crate::sip::{DefenceFigures, TrunkStatus};
@@ -370,6 +371,29 @@ const fn operation(operation: Operation) -> StoreOperation {
     }
 }
 
+/// How Meta sees the number, as far as it can be known here.
+async fn guard_figures(scrape: &mut Scrape, store: &Store, number: &NumberConfig) {
+    let labels = OfNumber { number: number.label.clone() };
+    let (id, at) = (&number.phone_number_id, super::signalling::now().wall);
+    let ratio = |rate: PickUp| f64::from(rate.answered) / f64::from(rate.calls);
+    if let Ok(restrictions) = store.restrictions(id, at).await {
+        let restricted = restrictions.iter().any(|it| it.kind.starts_with("RESTRICTED"));
+        scrape.gauge(&table::RESTRICTED, &labels, f64::from(u8::from(restricted)));
+    }
+    let day = store.pick_up(id, at - DAY, at).await.unwrap_or_default();
+    let week = store.pick_up(id, at - DAY * 8, at - DAY).await.unwrap_or_default();
+    for (metric, rate) in [(&table::PICKUP, day), (&table::PICKUP_BEFORE, week)] {
+        if rate.calls > 0 {
+            scrape.gauge(metric, &labels, ratio(rate));
+        }
+    }
+    let low = number.guards.pickup.is_due(day);
+    scrape.gauge(&table::PICKUP_LOW, &labels, f64::from(u8::from(low)));
+}
+
+/// The span of the pick-up rate.
+const DAY: Duration = Duration::from_secs(86_400);
+
 async fn store_figures(scrape: &mut Scrape, sources: &Sources) {
     let figures = sources.store.figures();
     for (kind, times) in Operation::ALL.into_iter().zip(&figures.times) {
@@ -389,7 +413,9 @@ async fn store_figures(scrape: &mut Scrape, sources: &Sources) {
         {
             scrape.gauge(&table::CAP_USED, &labels, f64::from(used.connected));
             scrape.gauge(&table::RESERVATIONS, &labels, f64::from(used.reserved));
+            scrape.gauge(&table::INITIATIONS, &labels, f64::from(used.started));
         }
+        guard_figures(scrape, &sources.store, number).await;
         scrape.gauge(&table::CAP_LIMIT, &labels, f64::from(number.cap_per_number.max));
     }
 }

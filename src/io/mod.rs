@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod asking;
 pub mod bans;
 pub mod bench;
 pub mod chart;

@@ -212,6 +212,13 @@ closed! {
         /// Anything else.
         Other = "other",
     }
+    /// What Meta told of the account.
+    Severity {
+        /// A warning.
+        Warning = "warning",
+        /// A restriction.
+        Restriction = "restriction",
+    }
     /// Where a panic was caught.
     Part {
         /// In one call's decisions.
@@ -281,6 +288,32 @@ labels! {
         number: NumberLabel,
         /// The label of the policy's reason.
         reason: Word,
+    }
+    /// A difference between Meta's account of a permission and ours.
+    Drifted {
+        /// The business number.
+        number: NumberLabel,
+        /// Which way.
+        kind: Word,
+    }
+    /// A cap of a business number.
+    CapOf {
+        /// The business number.
+        number: NumberLabel,
+        /// Its name.
+        cap: Word,
+    }
+    /// A permission request.
+    Requested {
+        /// The business number.
+        number: NumberLabel,
+        /// What became of it.
+        outcome: Word,
+    }
+    /// A kind of notice of Meta's.
+    OfSeverity {
+        /// How bad it is.
+        severity: Severity,
     }
     /// A webhook.
     OfWebhook {

@@ -6,9 +6,9 @@
 use std::marker::PhantomData;
 
 use super::label::{
-    Build, CallEnd, Denied, GraphRequest, Labels, LegWay, NumberDirection, OfAction, OfKind, OfLeg,
-    OfListener, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm, OfServer, OfStage, OfTrunk,
-    OfWay, OfWebhook, OfWorker, Space,
+    Build, CallEnd, CapOf, Denied, Drifted, GraphRequest, Labels, LegWay, NumberDirection, OfAction, OfKind,
+    OfLeg, OfListener, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm, OfServer, OfSeverity,
+    OfStage, OfTrunk, OfWay, OfWebhook, OfWorker, Requested, Space,
 };
 
 /// How a metric is counted and printed.
@@ -112,6 +112,18 @@ table! {
     DENIALS: Counter<Denied> = "cordboard_call_denials", "Business-initiated calls refused before dialling";
     CAP_USED: Gauge<OfNumber> = "cordboard_cap_used", "Connected business-initiated calls in the window of cap_per_number";
     CAP_LIMIT: Gauge<OfNumber> = "cordboard_cap_limit", "The cap_per_number of the configuration";
+    CAP_WARNINGS: Counter<CapOf> = "cordboard_cap_warnings", "Calls that brought a cap to its warning mark";
+    INITIATIONS: Gauge<OfNumber> = "cordboard_initiations_used", "Business-initiated calls begun in the last 24 hours";
+    DRIFT: Counter<Drifted> = "cordboard_permission_drift",
+        "Times that Meta's account of a permission or a limit differed from ours, and won";
+    REQUESTS: Counter<Requested> = "cordboard_permission_requests", "Permission requests by what became of them";
+    ACCOUNT_NOTICES: Counter<OfSeverity> = "cordboard_account_notices", "Warnings and restrictions of Meta's for bad quality";
+    RESTRICTED: Gauge<OfNumber> = "cordboard_restricted", "Whether Meta restricts the number's calls to users";
+    PICKUP: Gauge<OfNumber> = "cordboard_pickup_ratio",
+        "Share of the users' calls of the last 24 hours that were picked up; absent without calls";
+    PICKUP_BEFORE: Gauge<OfNumber> = "cordboard_pickup_ratio_week",
+        "The same of the seven days before: the trend";
+    PICKUP_LOW: Gauge<OfNumber> = "cordboard_pickup_low", "Whether the share is below the bar of the configuration";
     RESERVATIONS: Gauge<OfNumber> = "cordboard_cap_reserved", "Places of the cap held by calls that are not answered yet";
 
     WEBHOOKS: Total<OfWebhook> = "cordboard_webhooks", "Webhook requests by what became of them";

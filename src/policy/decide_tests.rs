@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::super::facts::InFlight;
 use super::*;
 use crate::id::CallId;
+use crate::policy::{Restriction, Unavailable};
 use crate::user::{Msisdn, UserId};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -33,7 +34,11 @@ fn reason(rules: &Rules, facts: &Facts, ms: i64) -> Option<Denial> {
 }
 
 fn denied(reason: DenialReason, until: Option<i64>) -> Option<Denial> {
-    Some(Denial { reason, until: until.map(Wall) })
+    Some(Denial { reason, until: until.map(Wall), stands: Stands::Fact })
+}
+
+fn held(reason: DenialReason) -> Option<Denial> {
+    Some(Denial { reason, until: None, stands: Stands::Reservation })
 }
 
 #[test]
@@ -53,7 +58,7 @@ fn a_temporary_permission_is_over_at_its_very_end() {
 }
 
 #[test]
-fn the_101st_call_is_possible_exactly_24_h_after_the_first_connected() {
+fn b8_the_101st_call_is_possible_exactly_24_h_after_the_first_connected() {
     // Calls 10 minutes apart: the first at 5 s past the epoch.
     let connected: Vec<Wall> = (0..100).rev().map(|n| Wall(5000 + n * 600_000)).collect();
     let facts = Facts { connected_number: connected, ..permitted() };
@@ -75,7 +80,7 @@ fn reservations_in_flight_take_places_until_they_lapse_or_as_long_as_their_call_
         in_flight: vec![InFlight { reserved: Wall(0), same_user: false, record_open }],
         ..permitted()
     };
-    let full = denied(DenialReason::NumberCap, None);
+    let full = held(DenialReason::NumberCap);
     assert_eq!(reason(&rules, &flying(false), life - 1), full);
     assert_eq!(reason(&rules, &flying(false), life), None);
     assert_eq!(reason(&rules, &flying(true), life), full);
@@ -87,7 +92,8 @@ fn one_user_has_one_call_at_a_time() {
     let up = Facts { up: 1, up_with_user: 1, ..permitted() };
     assert_eq!(reason(&Rules::default(), &up, 0), busy);
     let mut flying = InFlight { reserved: Wall(0), same_user: true, record_open: false };
-    assert_eq!(reason(&Rules::default(), &Facts { in_flight: vec![flying], ..permitted() }, 0), busy);
+    let dialling = held(DenialReason::OneCallPerPair);
+    assert_eq!(reason(&Rules::default(), &Facts { in_flight: vec![flying], ..permitted() }, 0), dialling);
     flying.same_user = false;
     assert_eq!(reason(&Rules::default(), &Facts { in_flight: vec![flying], ..permitted() }, 0), None);
 }
@@ -98,7 +104,8 @@ fn calls_at_once_are_those_up_and_those_in_flight() {
     let other = InFlight { reserved: Wall(0), same_user: false, record_open: false };
     let facts = |up| Facts { up, in_flight: vec![other], ..permitted() };
     assert_eq!(reason(&rules, &facts(1), 0), None);
-    assert_eq!(reason(&rules, &facts(2), 0), denied(DenialReason::Concurrent, None));
+    assert_eq!(reason(&rules, &facts(2), 0), held(DenialReason::Concurrent));
+    assert_eq!(reason(&rules, &facts(3), 0), denied(DenialReason::Concurrent, None));
     assert_eq!(reason(&Rules { concurrent: None, ..rules }, &facts(u32::MAX), 0), None);
 }
 
@@ -132,13 +139,64 @@ fn a_cap_of_none_forbids_and_a_rule_switched_off_allows() {
 
 #[test]
 fn an_unserved_country_and_a_barred_prefix_come_before_everything() {
-    let blocked = denied(DenialReason::CountryBlocked, None);
-    let rules = Rules { business: BusinessCountry::Unserved, ..Rules::default() };
-    assert_eq!(reason(&rules, &Facts::default(), 0), blocked);
+    let rules = Rules { country: Unavailable::always(), ..Rules::default() };
+    assert_eq!(reason(&rules, &Facts::default(), 0), denied(DenialReason::CountryBlocked, None));
     let rules = Rules { barred_prefixes: vec![String::new(), "5521".into()], ..Rules::default() };
-    assert_eq!(reason(&rules, &permitted(), 0), blocked);
+    assert_eq!(reason(&rules, &permitted(), 0), denied(DenialReason::Barred, None));
     let rules = Rules { barred_prefixes: vec![String::new(), "44".into()], ..Rules::default() };
     assert_eq!(reason(&rules, &permitted(), 0), None);
+}
+
+#[test]
+fn a_restriction_of_metas_forbids_until_it_ends() {
+    let until = |until: Option<i64>| Facts {
+        restriction: Some(Restriction { until: until.map(Wall) }),
+        ..permitted()
+    };
+    let rules = Rules::default();
+    assert_eq!(reason(&rules, &until(Some(9)), 8), denied(DenialReason::Restricted, Some(9)));
+    assert_eq!(reason(&rules, &until(Some(9)), 9), None);
+    assert_eq!(reason(&rules, &until(None), i64::MAX), denied(DenialReason::Restricted, None));
+}
+
+#[test]
+fn what_meta_said_of_the_pairs_limit_counts_more_than_our_own_account() {
+    let facts = Facts { meta_hold: Some(Wall(9)), ..permitted() };
+    assert_eq!(reason(&Rules::default(), &facts, 8), denied(DenialReason::PairCap, Some(9)));
+    assert_eq!(reason(&Rules::default(), &facts, 9), None);
+}
+
+#[test]
+fn three_unanswered_in_a_row_need_somebody_who_decides() {
+    let facts = |unanswered, overridden| Facts { unanswered, overridden, ..permitted() };
+    let rules = Rules::default();
+    assert_eq!(reason(&rules, &facts(2, false), 0), None);
+    assert_eq!(reason(&rules, &facts(3, false), 0), denied(DenialReason::Unanswered, None));
+    assert_eq!(reason(&rules, &facts(3, true), 0), None);
+    assert_eq!(reason(&Rules { unanswered_stop: None, ..rules }, &facts(9, false), 0), None);
+}
+
+#[test]
+fn outside_hours_a_call_waits_and_learns_until_when() {
+    let rules = Rules { hours: Hours::Held { opens: Some(Wall(77)) }, ..Rules::default() };
+    assert_eq!(reason(&rules, &permitted(), 0), denied(DenialReason::OutsideHours, Some(77)));
+    // What Meta would say comes first: it does not end when the shop opens.
+    assert_eq!(reason(&rules, &Facts::default(), 0), denied(DenialReason::NoPermission, None));
+}
+
+#[test]
+fn a_cap_warns_once_on_its_way_up_before_the_wall_is_hit() {
+    let cap = Some(Cap { max: 10, window: DAY });
+    let rules = Rules { per_number: cap, per_pair: None, concurrent: None, ..Rules::default() };
+    let warned = |connected: usize| {
+        let facts = Facts { connected_number: vec![Wall(0); connected], ..permitted() };
+        match decide(&rules, &facts, &attempt(), at(1)) {
+            Decision::Allow(grant) => grant.warnings,
+            Decision::Deny(denial) => panic!("{denial:?}"),
+        }
+    };
+    assert_eq!(warned(7), [CapWarning { cap: CapName::Number, used: 8, max: 10 }]);
+    assert!(warned(6).is_empty() && warned(8).is_empty());
 }
 
 /// Times near the edges of a window of `window` ms, so that equality happens often.
@@ -213,7 +271,8 @@ proptest! {
         prop_assert_eq!(reason(&all, &facts, now).is_none(), each);
         let live = open || now - reserved < 10;
         if (live && same_user) || facts.up_with_user > 0 {
-            prop_assert_eq!(reason(&all, &facts, now), denied(DenialReason::OneCallPerPair, None));
+            let denial = reason(&all, &facts, now).expect("refused");
+            prop_assert_eq!(denial.reason, DenialReason::OneCallPerPair);
         }
     }
 }

@@ -35,6 +35,15 @@ pub struct Facts {
     pub up: u32,
     /// Those of them that are with this user.
     pub up_with_user: u32,
+    /// Calls to this user that rang and were not taken, since the last that was, or since Meta took the
+    /// permission for them.
+    pub unanswered: u32,
+    /// Whether somebody has decided, with a reason, to go on after the last of them.
+    pub overridden: bool,
+    /// Until when Meta said that the pair's limit is reached (138012, `limit_expiration_time`).
+    pub meta_hold: Option<Wall>,
+    /// Meta's restriction of the number's business-initiated calls.
+    pub restriction: Option<Restriction>,
 }
 
 impl Default for Facts {
@@ -47,7 +56,26 @@ impl Default for Facts {
             in_flight: Vec::new(),
             up: 0,
             up_with_user: 0,
+            unanswered: 0,
+            overridden: false,
+            meta_hold: None,
+            restriction: None,
         }
+    }
+}
+
+/// A restriction that Meta laid upon a number (reference §16.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restriction {
+    /// When it ends, if Meta said so.
+    pub until: Option<Wall>,
+}
+
+impl Restriction {
+    /// Whether it holds at `now`.
+    #[must_use]
+    pub fn holds(self, now: Wall) -> bool {
+        self.until.is_none_or(|it| now < it)
     }
 }
 

@@ -1,16 +1,24 @@
 //! Who may call whom, and how often: rules and facts in, one decision out; no clock, no store.
 //!
-//! Every cap and permission is decided by [`decide()`] and nowhere else. The store reads the facts,
-//! calls it and writes the reservation in one transaction, which makes it exact under concurrency.
+//! Every cap and permission is decided by [`decide()`] and nowhere else, every permission request by
+//! [`decide_request()`]. The store reads the facts, calls them and writes the reservation in one
+//! transaction, which makes them exact under concurrency.
 
 mod country;
 mod decide;
 mod facts;
 mod permission;
+mod pickup;
+mod request;
 mod rules;
 
-pub use country::BusinessCountry;
-pub use decide::{Decision, Denial, DenialReason, Grant, decide};
-pub use facts::{Attempt, Facts, InFlight};
-pub use permission::{LedgerEntry, Permission, fold};
-pub use rules::{Cap, Rules};
+pub use country::{CountryRow, CountryTable, Unavailable};
+pub use decide::{CapName, CapWarning, Decision, Denial, DenialReason, Grant, Maker, Stands, decide};
+pub use facts::{Attempt, Facts, InFlight, Restriction};
+pub use permission::{LedgerEntry, LedgerSource, Permission, fold};
+pub use pickup::{PickUp, PickUpAlarm, Trend};
+pub use request::{
+    Ask, AskDenial, AskFacts, AskReason, PermissionRequest, RequestKind, RequestState, decide_request,
+    last_request_state,
+};
+pub use rules::{Cap, Hours, RequestRules, Rules};

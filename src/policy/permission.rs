@@ -15,8 +15,10 @@ pub enum Permission {
     },
     /// Until revoked.
     Permanent,
-    /// Declined or revoked.
+    /// Declined: the user was asked and said no.
     Declined,
+    /// Taken back, by the user or, after four unanswered calls, by Meta.
+    Revoked,
 }
 
 impl Permission {
@@ -28,6 +30,7 @@ impl Permission {
             Self::Temporary { .. } => "temporary",
             Self::Permanent => "permanent",
             Self::Declined => "declined",
+            Self::Revoked => "revoked",
         }
     }
 
@@ -39,6 +42,7 @@ impl Permission {
             ("temporary", Some(until)) => Some(Self::Temporary { until }),
             ("permanent", _) => Some(Self::Permanent),
             ("declined", _) => Some(Self::Declined),
+            ("revoked", _) => Some(Self::Revoked),
             _ => None,
         }
     }
@@ -48,17 +52,29 @@ impl Permission {
     pub const fn until(self) -> Option<Wall> {
         match self {
             Self::Temporary { until } => Some(until),
-            Self::None | Self::Permanent | Self::Declined => None,
+            Self::None | Self::Permanent | Self::Declined | Self::Revoked => None,
+        }
+    }
+
+    /// Whether a call may be made at `now` as far as the user's word goes.
+    #[must_use]
+    pub fn holds(self, now: Wall) -> bool {
+        match self {
+            Self::Permanent => true,
+            Self::Temporary { until } => now < until,
+            Self::None | Self::Declined | Self::Revoked => false,
         }
     }
 }
 
+/// What a reply says; a `reject` that no request asked for takes back what there was.
 impl From<&PermissionReply> for Permission {
     fn from(reply: &PermissionReply) -> Self {
-        match reply.response {
-            PermissionResponse::Granted { until: Some(until) } => Self::Temporary { until },
-            PermissionResponse::Granted { until: None } => Self::Permanent,
-            PermissionResponse::Declined => Self::Declined,
+        match (reply.response, LedgerSource::from(reply)) {
+            (PermissionResponse::Granted { until: Some(until) }, _) => Self::Temporary { until },
+            (PermissionResponse::Granted { until: None }, _) => Self::Permanent,
+            (PermissionResponse::Declined, LedgerSource::Request) => Self::Declined,
+            (PermissionResponse::Declined, _) => Self::Revoked,
         }
     }
 }
@@ -74,6 +90,74 @@ impl From<&LivePermission> for Permission {
     }
 }
 
+/// By which way a line came into the ledger (reference §16.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerSource {
+    /// The user answered a request.
+    Request,
+    /// The user's own call, with callback permission switched on.
+    UserCall,
+    /// The user opened the business profile.
+    Profile,
+    /// A rule of Meta's: four unanswered calls in a row.
+    Automatic,
+    /// Meta's answer to `call_permissions`.
+    Live,
+    /// Meta's refusal of a call (138006).
+    Refusal,
+    /// The administrator.
+    Operator,
+}
+
+impl LedgerSource {
+    /// Every way.
+    pub const ALL: [Self; 7] = [
+        Self::Request,
+        Self::UserCall,
+        Self::Profile,
+        Self::Automatic,
+        Self::Live,
+        Self::Refusal,
+        Self::Operator,
+    ];
+
+    /// The word in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::UserCall => "user_call",
+            Self::Profile => "profile",
+            Self::Automatic => "automatic",
+            Self::Live => "live",
+            Self::Refusal => "refusal",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// Reads the word back. Lines of older versions say `user_action`, and `automatic` of grants too;
+    /// what nobody knows counts as the user's word.
+    #[must_use]
+    pub fn parse(word: &str, permission: Permission) -> Self {
+        let granted = matches!(permission, Permission::Temporary { .. } | Permission::Permanent);
+        match word {
+            "automatic" if granted => Self::UserCall,
+            _ => Self::ALL.into_iter().find(|it| it.as_str() == word).unwrap_or(Self::Request),
+        }
+    }
+}
+
+impl From<&PermissionReply> for LedgerSource {
+    fn from(reply: &PermissionReply) -> Self {
+        match (reply.source, reply.response, &reply.context) {
+            (ReplySource::Automatic, PermissionResponse::Granted { .. }, _) => Self::UserCall,
+            (ReplySource::Automatic, PermissionResponse::Declined, _) => Self::Automatic,
+            (ReplySource::UserAction, _, Some(_)) => Self::Request,
+            (ReplySource::UserAction, _, None) => Self::Profile,
+        }
+    }
+}
+
 /// One line of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerEntry {
@@ -81,8 +165,8 @@ pub struct LedgerEntry {
     pub at: Wall,
     /// What was said.
     pub permission: Permission,
-    /// Who said it: the user, or a rule of Meta's.
-    pub source: ReplySource,
+    /// By which way.
+    pub source: LedgerSource,
 }
 
 /// What holds after all that was said, given in the order of arrival.
@@ -94,13 +178,13 @@ pub fn fold(entries: &[LedgerEntry]) -> Permission {
     let mut ordered: Vec<&LedgerEntry> = entries.iter().collect();
     ordered.sort_by_key(|it| it.at);
     ordered.into_iter().fold(Permission::None, |held, entry| match (held, entry.permission, entry.source) {
-        (Permission::Permanent, Permission::Temporary { .. }, ReplySource::Automatic) => {
+        (Permission::Permanent, Permission::Temporary { .. }, LedgerSource::UserCall) => {
             Permission::Permanent
         }
         (
             Permission::Temporary { until: old },
             Permission::Temporary { until: new },
-            ReplySource::Automatic,
+            LedgerSource::UserCall,
         ) => Permission::Temporary { until: old.max(new) },
         (_, said, _) => said,
     })
@@ -111,11 +195,11 @@ mod tests {
     use super::*;
 
     fn said(at: i64, permission: Permission) -> LedgerEntry {
-        LedgerEntry { at: Wall(at), permission, source: ReplySource::UserAction }
+        LedgerEntry { at: Wall(at), permission, source: LedgerSource::Request }
     }
 
-    fn automatic(at: i64, permission: Permission) -> LedgerEntry {
-        LedgerEntry { source: ReplySource::Automatic, ..said(at, permission) }
+    fn by_call(at: i64, permission: Permission) -> LedgerEntry {
+        LedgerEntry { source: LedgerSource::UserCall, ..said(at, permission) }
     }
 
     const WEEK: Permission = Permission::Temporary { until: Wall(900) };
@@ -135,23 +219,35 @@ mod tests {
     #[test]
     fn the_permission_of_a_users_call_never_shortens_what_there_is() {
         let short = Permission::Temporary { until: Wall(500) };
-        assert_eq!(fold(&[said(1, Permission::Permanent), automatic(2, WEEK)]), Permission::Permanent);
-        assert_eq!(fold(&[said(1, WEEK), automatic(2, short)]), WEEK);
-        assert_eq!(fold(&[said(1, short), automatic(2, WEEK)]), WEEK);
-        assert_eq!(fold(&[said(1, Permission::Declined), automatic(2, WEEK)]), WEEK);
+        assert_eq!(fold(&[said(1, Permission::Permanent), by_call(2, WEEK)]), Permission::Permanent);
+        assert_eq!(fold(&[said(1, WEEK), by_call(2, short)]), WEEK);
+        assert_eq!(fold(&[said(1, short), by_call(2, WEEK)]), WEEK);
+        assert_eq!(fold(&[said(1, Permission::Declined), by_call(2, WEEK)]), WEEK);
     }
 
     #[test]
     fn four_unanswered_calls_end_even_a_permanent_permission() {
-        let entries = [said(1, Permission::Permanent), automatic(2, Permission::Declined)];
-        assert_eq!(fold(&entries), Permission::Declined);
+        let automatic = LedgerEntry { source: LedgerSource::Automatic, ..said(2, Permission::Revoked) };
+        assert_eq!(fold(&[said(1, Permission::Permanent), automatic]), Permission::Revoked);
     }
 
     #[test]
     fn a_word_reads_back_and_a_temporary_one_needs_its_end() {
-        for permission in [Permission::None, WEEK, Permission::Permanent, Permission::Declined] {
+        let all = [Permission::None, WEEK, Permission::Permanent, Permission::Declined, Permission::Revoked];
+        for permission in all {
             assert_eq!(Permission::parse(permission.as_str(), permission.until()), Some(permission));
         }
         assert_eq!(Permission::parse("temporary", None), None);
+        for source in LedgerSource::ALL {
+            assert_eq!(LedgerSource::parse(source.as_str(), Permission::Revoked), source);
+        }
+        assert_eq!(LedgerSource::parse("user_action", WEEK), LedgerSource::Request);
+        assert_eq!(LedgerSource::parse("automatic", WEEK), LedgerSource::UserCall);
+    }
+
+    #[test]
+    fn a_permission_holds_until_its_end_and_not_at_it() {
+        assert!(WEEK.holds(Wall(899)) && !WEEK.holds(Wall(900)));
+        assert!(Permission::Permanent.holds(Wall(i64::MAX)) && !Permission::Revoked.holds(Wall(0)));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::country::BusinessCountry;
+use super::country::Unavailable;
+use crate::time::Wall;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -20,7 +21,7 @@ pub struct Cap {
 /// The defaults are Meta's limits (reference §8), and the per-number cap of 100 on top.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Connected calls of the business number.
+    /// Connected calls of the business number: a rule of the house (reference §16.4).
     pub per_number: Option<Cap>,
     /// Connected calls of the business number with one user.
     pub per_pair: Option<Cap>,
@@ -33,10 +34,19 @@ pub struct Rules {
     /// It guards against a crash only and must be longer than any phone rings: a call with an open
     /// record keeps its place anyway.
     pub reservation_life: Duration,
-    /// Whether Meta offers business-initiated calls in the business number's country.
-    pub business: BusinessCountry,
+    /// When Meta offers no business-initiated calls in the business number's country.
+    pub country: Unavailable,
     /// Beginnings of users' numbers (E.164 digits) that are never called: the administrator's choice.
     pub barred_prefixes: Vec<String>,
+    /// After so many unanswered calls in a row no further one is made before somebody decides: Meta
+    /// takes the permission after four (reference §16.5). A rule of the house.
+    pub unanswered_stop: Option<u32>,
+    /// Whether calls wait for business hours, and what the clock says. A rule of the house.
+    pub hours: Hours,
+    /// At this percentage of a cap a warning is due; over 100 there is none.
+    pub warn_at: u32,
+    /// How often one user may be asked for permission.
+    pub requests: RequestRules,
 }
 
 impl Default for Rules {
@@ -47,8 +57,40 @@ impl Default for Rules {
             initiations: Some(Cap { max: 10_000, window: DAY }),
             concurrent: Some(1000),
             reservation_life: Duration::from_secs(180),
-            business: BusinessCountry::Served,
+            country: Unavailable::default(),
             barred_prefixes: Vec::new(),
+            unanswered_stop: Some(3),
+            hours: Hours::Unheld,
+            warn_at: 80,
+            requests: RequestRules::default(),
         }
+    }
+}
+
+/// What business hours mean for a call to a user; who knows the calendar says it at each attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hours {
+    /// It is open, or calls do not wait for hours.
+    #[default]
+    Unheld,
+    /// It is closed and calls wait.
+    Held {
+        /// When it opens, if that is known.
+        opens: Option<Wall>,
+    },
+}
+
+/// How often one user may be asked (reference §16.3): both limits count from the last connected call on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestRules {
+    /// The short window: one in 24 hours.
+    pub short: Cap,
+    /// The long window: two in 7 days.
+    pub long: Cap,
+}
+
+impl Default for RequestRules {
+    fn default() -> Self {
+        Self { short: Cap { max: 1, window: DAY }, long: Cap { max: 2, window: DAY * 7 } }
     }
 }

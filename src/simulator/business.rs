@@ -46,7 +46,7 @@ pub(super) enum Done {
 
 /// Prefixes of business numbers for which business-initiated calling is not available (reference §16.1). Numbers
 /// of the fictional range +1 555 are left out: test set-ups use them.
-const NOT_AVAILABLE: [&str; 4] = ["1", "20", "84", "234"];
+pub(super) const NOT_AVAILABLE: [&str; 4] = ["1", "20", "84", "234"];
 
 impl Request {
     fn sdp(&self, kind: &str) -> Result<&str, GraphError> {

@@ -425,6 +425,18 @@ pub(super) struct Reply {
     pub(super) context: Option<String>,
 }
 
+/// A text message of the user's.
+pub(super) fn text_value(number: &Number, user: &User, id: &str, at: Wall) -> Value {
+    let mut message = json!({ "from_user_id": user.scoped, "id": id, "timestamp": at.secs().to_string(),
+        "type": "text", "text": { "body": "hello" } });
+    if let Some(phone) = &user.phone {
+        message["from"] = json!(phone);
+    }
+    let mut value = envelope(number);
+    value["messages"] = json!([message]);
+    value
+}
+
 /// The value of a permission reply on the field `messages`.
 pub(super) fn reply_value(number: &Number, user: &User, id: &str, reply: &Reply, at: Wall) -> Value {
     let source = if reply.automatic { "automatic" } else { "user_action" };

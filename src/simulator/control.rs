@@ -36,6 +36,8 @@ pub(super) fn routes(meta: Meta) -> Router {
         .route("/sim/users", get(users))
         .route("/sim/users/{id}", get(user).post(set_user))
         .route("/sim/users/{id}/permission-reply", post(permission_reply))
+        .route("/sim/users/{id}/message", post(user_writes))
+        .route("/sim/messages", get(messages))
         .route("/sim/numbers/{id}", post(set_number))
         .route("/sim/limits", get(limits).post(set_limits))
         .route("/sim/faults", get(faults).post(set_faults))
@@ -300,10 +302,50 @@ async fn permission_reply(Shared(meta): Shared<Meta>, Path(id): Path<String>, bo
 struct NumberChange {
     calling: Option<bool>,
     callback_permission: Option<bool>,
+    paused_for_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Writing {
+    number: String,
+}
+
+/// The user writes something: the window opens and the webhook goes out.
+async fn user_writes(Shared(meta): Shared<Meta>, Path(id): Path<String>, body: Bytes) -> Answer {
+    let writing: Writing = read(&body)?;
+    let (phone, scoped) = whom(&id);
+    let at = now().wall;
+    let change = meta.with(|state| {
+        let number = state.numbers.get(&writing.number).cloned();
+        let number = number.ok_or_else(|| {
+            Problem::new(404, "no such business number", "use a phone_number_id of --number")
+        })?;
+        let user = state.user(phone, scoped).clone();
+        let pair = (number.id.clone(), user.key().to_owned());
+        state.ledger.open_window(&pair, at);
+        Ok(meta.text_change(state, &number, &user, at))
+    })?;
+    meta.0.delivery.post(change);
+    Ok(Json(json!({ "done": true })))
+}
+
+/// What the business wrote to users.
+async fn messages(Shared(meta): Shared<Meta>) -> Json<Value> {
+    Json(json!({ "messages": meta.with(|state| state.messages.clone()) }))
 }
 
 async fn set_number(Shared(meta): Shared<Meta>, Path(id): Path<String>, body: Bytes) -> Answer {
     let change: NumberChange = read(&body)?;
+    let at = now().wall;
+    if let Some(millis) = change.paused_for_ms {
+        let until = at + std::time::Duration::from_millis(millis);
+        let change = meta.with(|state| {
+            state.ledger.pause(&id, until);
+            meta.pause_change(&id, until)
+        });
+        meta.0.delivery.post(change);
+    }
     meta.with(|state| {
         let number = state.numbers.get_mut(&id);
         let number = number.ok_or_else(|| {

@@ -1,5 +1,4 @@
-//! The Graph API as far as calling goes: `/{version}/{PHONE_NUMBER_ID}/calls`, `/call_permissions`, `/messages`
-//! (permission requests only).
+//! The Graph API as far as calling goes: `/{version}/{PHONE_NUMBER_ID}/calls`, `/call_permissions`, `/messages`.
 
 use std::time::Duration;
 
@@ -14,8 +13,7 @@ use serde_json::{Value, json};
 
 use super::business::{Done, Request};
 use super::graph_error::GraphError;
-use super::media::now;
-use super::meta::{Meta, padded};
+use super::meta::Meta;
 
 /// The routes.
 pub(super) fn routes(meta: Meta) -> Router {
@@ -95,29 +93,9 @@ async fn messages(
 ) -> Response {
     let work = async {
         admit(&meta, &version, &number, &headers)?;
-        let request: Value = read(&body)?;
-        if request["interactive"]["type"].as_str() != Some("call_permission_request") {
-            return Err(GraphError::parameter("the stand-in takes call_permission_request messages only"));
-        }
-        let (to, recipient) = (request["to"].as_str(), request["recipient"].as_str());
-        if to.is_none() && recipient.is_none() {
-            return Err(GraphError::parameter("to or recipient is required"));
-        }
-        meta.with(|state| {
-            let user = state.user(to, recipient).clone();
-            let pair = (number.clone(), user.key().to_owned());
-            state
-                .ledger
-                .request(&pair, now().wall)
-                .map_err(|code| GraphError::new(code, "no call permission request is possible now"))?;
-            let id = format!("wamid.{}", padded(&mut state.random, 19));
-            Ok(json!({ "messaging_product": "whatsapp",
-                "contacts": [ { "input": to.or(recipient), "wa_id": user.phone, "user_id": user.scoped } ],
-                "messages": [ { "id": id } ] }))
-        })
+        meta.message(&number, &read::<Value>(&body)?)
     };
-    let answer = work.await;
-    reply(&meta, answer)
+    misbehave(&meta, "messages", work).await
 }
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, GraphError> {

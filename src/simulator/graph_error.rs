@@ -19,11 +19,13 @@ pub(super) struct GraphError {
 }
 
 /// HTTP status and message of a code.
-const CODES: [(u32, u16, &str); 24] = [
+const CODES: [(u32, u16, &str); 26] = [
     (100, 400, "Invalid parameter"),
     (190, 401, "Invalid OAuth 2.0 Access Token"),
     (613, 429, "Calls to this API have exceeded the rate limit"),
     (131_030, 400, "Recipient phone number not in allowed list"),
+    (131_047, 400, "Re-engagement message"),
+    (132_001, 404, "Template name does not exist in the translation"),
     (131_044, 400, "Business eligibility payment issue"),
     (131_055, 400, "Method not allowed: the number uses SIP"),
     (138_000, 401, "Calling not enabled"),
@@ -90,6 +92,7 @@ impl From<Refusal> for GraphError {
                 Self::new(138_003, "there is a call between this number and this user already")
             }
             Refusal::Initiations => Self::new(138_005, "the number has started too many calls in 24 hours"),
+            Refusal::Paused => Self::new(138_014, "calling is paused for low quality"),
             Refusal::NoPermission => Self::new(138_006, "the user has not approved calls from this number"),
             Refusal::PairLimit(until) => Self::new(
                 138_012,

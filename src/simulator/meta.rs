@@ -106,6 +106,8 @@ pub(super) struct State {
     pub(super) calls: BTreeMap<String, Call>,
     /// The rules' memory.
     pub(super) ledger: Ledger,
+    /// What was sent to users, oldest first.
+    pub(super) messages: Vec<Value>,
     /// Misbehaviour of the Graph.
     pub(super) faults: GraphFaults,
     /// For ids and keys.
@@ -176,6 +178,7 @@ impl Meta {
             users: BTreeMap::new(),
             calls: BTreeMap::new(),
             ledger: Ledger::default(),
+            messages: Vec::new(),
             faults: GraphFaults::default(),
             random,
             order: Vec::new(),
@@ -390,6 +393,7 @@ impl Meta {
             let what = "the number takes no calls (switched off, or its concurrency limit is reached); no webhook is sent";
             return Err(Problem::new(409, what, "see POST /sim/numbers and POST /sim/limits"));
         }
+        state.ledger.open_window(&pair, now().wall);
         let setup = match placing.dtls_role {
             None => "actpass",
             Some(DtlsChoice::Client) => "active",
@@ -523,7 +527,7 @@ impl Meta {
                 changes.push(self.reply_change(state, &number, &user, &reply));
             }
             if direction == Direction::User && number.callback_permission {
-                let until = state.ledger.permit_for_a_week(&pair, at);
+                let until = state.ledger.permit_by_call(&pair, at);
                 let reply = Reply { granted: Some(Some(until)), automatic: true, context: Some(call_id) };
                 changes.push(self.reply_change(state, &number, &user, &reply));
             }

@@ -5,8 +5,8 @@
 //! items 1 to 11). Its ICE, DTLS and rules share no code with the gateway's. All calls share one UDP socket and are
 //! told apart by the remote address, as Meta's relays do.
 //!
-//! The Graph side is `POST /{version}/{PHONE_NUMBER_ID}/calls`, `GET …/call_permissions` and, for permission requests
-//! only, `POST …/messages`. The control side is JSON too; an error is `{"error":{"what":…,"do":…}}`. Times are Unix
+//! The Graph side is `POST /{version}/{PHONE_NUMBER_ID}/calls`, `GET …/call_permissions` and, for permission
+//! requests, templates and call buttons, `POST …/messages`. The control side is JSON too; an error is `{"error":{"what":…,"do":…}}`. Times are Unix
 //! milliseconds where the name ends in `_ms` and nothing else is said.
 //!
 //! | request | body | effect or answer |
@@ -21,7 +21,9 @@
 //! | `POST /sim/users/{digits or scoped id}` | `permission` `"none"`/`"temporary"`/`"permanent"` (for all numbers, or `number`), `callable`, `ring_after_ms` (after `connect`; `null`: never rings), `answer_after_ms` (after ringing; `null`: only by `/answer`), `reject`, `accepted` `"normal"`/`"late"` (3 s)/`"never"`/`{"delay_ms":n}`, `speak`, `record`, `dtls_role` (default: either), `name`, `username` | how this user behaves when called; what is absent stays, `null` takes away |
 //! | `GET /sim/users`, `GET /sim/users/{…}` | | the same with permissions, connected calls, unanswered run |
 //! | `POST /sim/users/{…}/permission-reply` | `number`, `response` `"accept"`/`"reject"`, `permanent`, `context` | the user grants or takes a permission: rule and webhook |
-//! | `POST /sim/numbers/{id}` | `calling`, `callback_permission` | switches of a business number |
+//! | `POST /sim/users/{…}/message` | `number` | the user writes: webhook, and the conversation window is open for 24 h |
+//! | `GET /sim/messages` | | what the business wrote to users |
+//! | `POST /sim/numbers/{id}` | `calling`, `callback_permission`, `paused_for_ms` | switches of a business number; a pause for bad quality, with its webhook |
 //! | `GET`, `POST /sim/limits` | `pair_calls`, `initiations`, `concurrent`, `unanswered_notice`, `unanswered_revoke`, `queries` | the numbers of Meta's rules; absent means Meta's own |
 //! | `GET`, `POST /sim/faults` | `graph_delay_ms`, `graph_error` `{action, code, http, times}`, `graph_drop` (`true`, a count, or `{action, processed, times}`), `connect_webhook_first`, `webhook_duplicate`, `webhook_reorder`, `webhook_drop`, `webhook_bad_signature` (each `true` or a count), `webhook_delay_ms`, `webhook_batch_ms` | replaces all faults; `{}` takes all back |
 //! | `GET /sim/violations` | | every rule that the business broke |
@@ -52,6 +54,7 @@ mod graph;
 mod graph_error;
 mod line;
 mod media;
+mod messages;
 mod meta;
 mod offer;
 mod recorder;

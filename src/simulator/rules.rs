@@ -78,6 +78,8 @@ pub(super) enum Refusal {
     NoPermission,
     /// 138012; the pair may call again at this time.
     PairLimit(Wall),
+    /// 138014.
+    Paused,
 }
 
 /// What an unanswered call led to.
@@ -102,6 +104,8 @@ struct Pair {
     active: u32,
     notices: u32,
     requests: VecDeque<Wall>,
+    /// Until when the user may be written to without a template.
+    window: Option<Wall>,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +113,8 @@ struct Number {
     initiations: VecDeque<Wall>,
     active: usize,
     queries: VecDeque<Wall>,
+    /// Too many users complained: no calls and no requests until then.
+    paused: Option<Wall>,
 }
 
 /// What a pair's rules look like, for `GET /sim/users/{id}` and `call_permissions`.
@@ -166,6 +172,39 @@ impl Ledger {
         until
     }
 
+    /// The user's own call grants for 7 days and never shortens what there is; gives the end of what it granted.
+    pub(super) fn permit_by_call(&mut self, pair: &PairKey, now: Wall) -> Wall {
+        let until = now + WEEK;
+        let entry = self.pair(pair);
+        entry.permission = match entry.permission {
+            Permission::Permanent => Permission::Permanent,
+            Permission::Temporary(end) => Permission::Temporary(end.max(until)),
+            Permission::None => Permission::Temporary(until),
+        };
+        until
+    }
+
+    /// The user wrote or called, or took a call.
+    pub(super) fn open_window(&mut self, pair: &PairKey, now: Wall) {
+        let until = now + DAY;
+        let window = &mut self.pair(pair).window;
+        *window = (*window).max(Some(until));
+    }
+
+    /// Whether the user may be written to without a template.
+    pub(super) fn window_is_open(&mut self, pair: &PairKey, now: Wall) -> bool {
+        self.pair(pair).window.is_some_and(|until| now < until)
+    }
+
+    /// Too many users complained: the number neither calls nor asks until then.
+    pub(super) fn pause(&mut self, number: &str, until: Wall) {
+        self.numbers.entry(number.to_owned()).or_default().paused = Some(until);
+    }
+
+    fn is_paused(&self, number: &str, now: Wall) -> bool {
+        self.numbers.get(number).and_then(|it| it.paused).is_some_and(|until| now < until)
+    }
+
     /// The permission that holds now.
     pub(super) fn permission(&self, pair: &PairKey, now: Wall) -> Permission {
         match self.pairs.get(pair).map(|pair| pair.permission).unwrap_or_default() {
@@ -178,6 +217,9 @@ impl Ledger {
     pub(super) fn connect(&mut self, pair: &PairKey, now: Wall) -> Result<(), Refusal> {
         let limits = self.limits;
         let permission = self.permission(pair, now);
+        if self.is_paused(&pair.0, now) {
+            return Err(Refusal::Paused);
+        }
         let number = self.numbers.entry(pair.0.clone()).or_default();
         forget(&mut number.initiations, now, DAY);
         if number.initiations.len() >= limits.initiations {
@@ -229,6 +271,7 @@ impl Ledger {
     pub(super) fn connected(&mut self, pair: &PairKey, now: Wall, counts: bool) {
         let pair = self.pair(pair);
         pair.requests.clear();
+        pair.window = pair.window.max(Some(now + DAY));
         if counts {
             pair.connected.push_back(now);
             pair.unanswered = 0;
@@ -264,8 +307,11 @@ impl Ledger {
         true
     }
 
-    /// A permission request message; `Err` is the code that refuses it (138009, 138017).
+    /// A permission request message; `Err` is the code that refuses it (138009, 138014, 138017).
     pub(super) fn request(&mut self, pair: &PairKey, now: Wall) -> Result<(), u32> {
+        if self.is_paused(&pair.0, now) {
+            return Err(138_014);
+        }
         if self.permission(pair, now) == Permission::Permanent {
             return Err(138_017);
         }
@@ -404,6 +450,22 @@ mod tests {
         assert_eq!(ledger.request(&pair(), T0 + DAY * 2), Ok(()));
         ledger.permit(&pair(), Permission::Permanent);
         assert_eq!(ledger.request(&pair(), T0 + DAY * 9), Err(138_017));
+    }
+
+    #[test]
+    fn a_pause_forbids_calls_and_requests_and_a_users_call_opens_the_window_and_shortens_nothing() {
+        let mut ledger = permitted();
+        ledger.pause("108911223344556", T0 + DAY);
+        assert_eq!(call(&mut ledger, T0), Err(Refusal::Paused));
+        assert_eq!(ledger.request(&pair(), T0), Err(138_014));
+        assert_eq!(call(&mut ledger, T0 + DAY), Ok(()));
+        ledger.permit_by_call(&pair(), T0);
+        assert_eq!(ledger.permission(&pair(), T0), Permission::Permanent);
+        let other = ("1".to_owned(), "4930555".to_owned());
+        assert!(!ledger.window_is_open(&other, T0));
+        ledger.open_window(&other, T0);
+        assert!(ledger.window_is_open(&other, Wall((T0 + DAY).millis() - 1)));
+        assert!(!ledger.window_is_open(&other, T0 + DAY));
     }
 
     #[test]

@@ -73,6 +73,8 @@ meanings! {
     NotOnAllowList = 131_030, "not_on_allow_list";
     /// No valid payment method.
     PaymentMissing = 131_044, "payment_missing";
+    /// More than 24 hours since the user last wrote: only a template may be sent.
+    WindowShut = 131_047, "window_shut";
     /// The number is in SIP mode; Graph calls are not allowed.
     NumberInSipMode = 131_055, "number_in_sip_mode";
     /// Template name or language does not exist.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::account::AccountNotice;
 use super::error::Meaning;
 use crate::id::{PhoneNumberId, WaCallId};
 use crate::masked::Masked;
@@ -16,6 +17,10 @@ pub enum Event {
     Call(CallEvent),
     /// A user granted, declined or lost a permission (field `messages`, reference §9.11).
     Permission(PermissionReply),
+    /// A user wrote something; what it says is not read (field `messages`).
+    Wrote(UserMessage),
+    /// Meta warns of the account's quality, or restricts it (reference §9.13).
+    Account(AccountNotice),
     /// Anything else: the webhook field, and behind a slash what it was.
     Other {
         /// `messages`, `account_update/ACCOUNT_RESTRICTION`, `calls/call_created`, …
@@ -125,6 +130,19 @@ pub struct Termination {
     pub errors: Vec<Meaning>,
 }
 
+/// A message of a user, as far as calls are concerned: it opens the conversation window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserMessage {
+    /// Id of the message (`wamid.…`), not empty.
+    pub id: String,
+    /// The business number that it was written to.
+    pub number: PhoneNumberId,
+    /// Who wrote.
+    pub user: UserId,
+    /// When.
+    pub at: Wall,
+}
+
 /// A user's word about being called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PermissionReply {
@@ -196,6 +214,8 @@ impl Event {
                 Some(format!("permission {} {user} {} {word}", reply.number, reply.at.millis()))
             }
             Self::Permission(reply) => Some(format!("permission {} {}", reply.number, reply.id)),
+            Self::Wrote(message) => Some(format!("message {} {}", message.number, message.id)),
+            Self::Account(notice) => Some(notice.key()),
             Self::Other { .. } => None,
         }
     }

@@ -6,23 +6,30 @@
 //! | [`webhook`] | signed body to events |
 //! | [`mod@print`] | an event back to a webhook body, the form in which the store keeps it |
 //! | [`action`] | the five actions of `POST /calls` |
+//! | [`message`] | permission requests, call buttons and call links |
+//! | [`account`] | Meta's warnings and restrictions |
 //! | [`permission`] | the answer of `GET /call_permissions` |
 //! | [`error`] | Graph's codes and their meanings, and how a request may end |
 
+pub mod account;
 pub mod action;
 pub mod error;
 pub mod event;
 pub mod fuzz;
+pub mod message;
 pub mod permission;
 pub mod print;
 pub mod webhook;
 
 mod json;
 
+pub use account::{AccountNotice, Notice};
 pub use action::{Action, Reply};
 pub use error::{Failure, Meaning, Refusal};
 pub use event::{
     CallEvent, CallEventKind, Event, Outcome, PermissionReply, PermissionResponse, ReplySource, Termination,
+    UserMessage,
 };
+pub use message::{Message, MessageFault, MessageKind, call_link, message_id};
 pub use permission::{LivePermission, LiveStatus};
 pub use webhook::{Batch, Flaw, Signature, WebhookError};

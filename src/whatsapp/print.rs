@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::event::{
-    CallEvent, CallEventKind, Event, Outcome, PermissionReply, PermissionResponse, Termination,
+    CallEvent, CallEventKind, Event, Outcome, PermissionReply, PermissionResponse, Termination, UserMessage,
 };
 use crate::time::Wall;
 use crate::user::{Bsuid, Msisdn, UserId};
@@ -13,14 +13,20 @@ use crate::user::{Bsuid, Msisdn, UserId};
 /// A body with exactly this event in it, as Meta would write it.
 #[must_use]
 pub fn print(event: &Event) -> String {
+    let mut entry = json!({});
     let (field, value) = match event {
         Event::Call(call) => ("calls", print_call(call)),
         Event::Permission(reply) => ("messages", print_reply(reply)),
+        Event::Wrote(message) => ("messages", print_message(message)),
+        Event::Account(notice) => {
+            let (of_account, field, value) = notice.print();
+            entry = of_account;
+            (field, value)
+        }
         Event::Other { field } => (field.as_str(), json!({})),
     };
-    json!({ "object": "whatsapp_business_account",
-            "entry": [{ "changes": [{ "field": field, "value": value }] }] })
-    .to_string()
+    entry["changes"] = json!([{ "field": field, "value": value }]);
+    json!({ "object": "whatsapp_business_account", "entry": [entry] }).to_string()
 }
 
 fn print_call(event: &CallEvent) -> Value {
@@ -115,8 +121,18 @@ fn print_reply(reply: &PermissionReply) -> Value {
             "metadata": { "phone_number_id": reply.number.as_str() }, "messages": [message] })
 }
 
+fn print_message(told: &UserMessage) -> Value {
+    let mut message = Map::new();
+    put(&mut message, "id", Some(told.id.clone()));
+    put_user(&mut message, Some(&told.user), "from", "from_user_id");
+    message.insert("timestamp".into(), stamp(told.at));
+    message.insert("type".into(), "text".into());
+    json!({ "messaging_product": "whatsapp",
+            "metadata": { "phone_number_id": told.number.as_str() }, "messages": [message] })
+}
+
 /// Whole seconds as Meta writes them; what has a fraction keeps it, in milliseconds.
-fn stamp(at: Wall) -> Value {
+pub(super) fn stamp(at: Wall) -> Value {
     let number = if at.millis() % 1000 == 0 { at.secs() } else { at.millis() };
     number.to_string().into()
 }
@@ -139,7 +155,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::webhook::parse;
-    use super::super::{Meaning, ReplySource};
+    use super::super::{AccountNotice, Meaning, Notice, ReplySource};
     use super::*;
     use crate::masked::Masked;
 
@@ -215,7 +231,19 @@ mod tests {
                 Event::Permission(PermissionReply { id, number, user, at, response, source, context })
             },
         );
-        prop_oneof![4 => calls, 2 => replies, 1 => "account_[a-z]{3,9}".prop_map(|field| Event::Other { field })]
+        let ids = ("wamid\\.[A-Z]{6}", "[0-9]{10,16}", users(), times());
+        let messages = ids.prop_map(|(id, number, user, at)| {
+            Event::Wrote(UserMessage { id, number: number.into(), user, at })
+        });
+        let notice = ("[A-Z][A-Z_]{3,20}", prop::option::of(times()), prop::option::of("[a-z]{3,9}"));
+        let notice = notice.prop_map(|(kind, until, reason)| Notice { kind, until, reason });
+        let number = prop::option::of("[0-9]{10,16}");
+        let accounts = ("[0-9]{0,9}", number, times(), prop::collection::vec(notice, 1..3)).prop_map(
+            |(account, number, at, notices)| {
+                Event::Account(AccountNotice { account, number: number.map(Into::into), at, notices })
+            },
+        );
+        prop_oneof![4 => calls, 2 => replies, 1 => messages, 1 => accounts, 1 => "account_[a-z]{3,9}".prop_map(|field| Event::Other { field })]
     }
 
     proptest! {

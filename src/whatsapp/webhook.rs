@@ -6,9 +6,11 @@
 use aws_lc_rs::hmac;
 use serde_json::Value;
 
+use super::account::AccountNotice;
 use super::error::meanings;
 use super::event::{
     CallEvent, CallEventKind, Event, Outcome, PermissionReply, PermissionResponse, ReplySource, Termination,
+    UserMessage,
 };
 use super::json::{items, seconds, text, time, truth, user};
 use crate::id::{PhoneNumberId, WaCallId};
@@ -119,8 +121,10 @@ pub fn parse(body: &[u8], received: Wall) -> Result<Batch, WebhookError> {
     let root: Value = serde_json::from_slice(body).map_err(|_| WebhookError::NotJson)?;
     let mut batch = Batch::default();
     if let Some(entries) = root.get("entry").and_then(Value::as_array) {
-        for change in entries.iter().flat_map(|it| items(&it["changes"])) {
-            batch.read_change(change, received);
+        for entry in entries {
+            for change in items(&entry["changes"]) {
+                batch.read_change(entry, change, received);
+            }
         }
         return Ok(batch);
     }
@@ -129,7 +133,7 @@ pub fn parse(body: &[u8], received: Wall) -> Result<Batch, WebhookError> {
     if change.get("field").is_none() {
         return Err(WebhookError::NotEnvelope);
     }
-    batch.read_change(change, received);
+    batch.read_change(&Value::Null, change, received);
     Ok(batch)
 }
 
@@ -144,7 +148,7 @@ struct Context<'a> {
 }
 
 impl Batch {
-    fn read_change(&mut self, change: &Value, received: Wall) {
+    fn read_change(&mut self, entry: &Value, change: &Value, received: Wall) {
         let Some(field) = text(&change["field"]) else {
             self.flaws.push(Flaw::NotObject);
             return;
@@ -158,10 +162,15 @@ impl Batch {
             business: text(&metadata["display_phone_number"]).map(|it| digits(&it)),
             received,
         };
+        let account = || AccountNotice::read(entry, value, received).map(Event::Account);
         match field.as_str() {
             "calls" | "messages" => self.read_items(&context),
-            "account_update" => self.events.push(context.other(text(&value["event"]))),
-            "account_settings_update" => self.events.push(context.other(text(&value["type"]))),
+            "account_update" => {
+                self.events.push(account().unwrap_or_else(|| context.other(text(&value["event"]))));
+            }
+            "account_settings_update" => {
+                self.events.push(account().unwrap_or_else(|| context.other(text(&value["type"]))));
+            }
             _ => self.events.push(context.other(None)),
         }
     }
@@ -307,7 +316,14 @@ impl Context<'_> {
         }
         let reply = &message["interactive"]["call_permission_reply"];
         if !reply.is_object() {
-            return Ok(self.other(None));
+            let wrote = (text(&message["id"]), self.number.clone(), self.with_contact(caller(message)).0);
+            return Ok(match wrote {
+                (Some(id), Some(number), Some(user)) => {
+                    Event::Wrote(UserMessage { id, number, user, at: self.at(message) })
+                }
+                // Nobody can tell whose window it opens.
+                _ => self.other(None),
+            });
         }
         let at = self.at(message);
         let response = match text(&reply["response"]).unwrap_or_default().to_ascii_lowercase().as_str() {

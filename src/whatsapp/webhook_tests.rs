@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::user::Bsuid;
+use crate::whatsapp::Notice;
 use crate::whatsapp::error::Meaning;
 
 const RECEIVED: Wall = Wall(1_791_900_300_500);
@@ -201,9 +202,23 @@ fn a_reply_that_names_the_user_in_contacts_only_is_understood() {
 
 #[test]
 fn what_is_no_call_and_no_permission_is_named() {
-    assert_eq!(others("message_text_and_status"), ["messages/status message", "messages"]);
+    match batch("message_text_and_status").events.as_slice() {
+        [Event::Other { field }, Event::Wrote(message)] => {
+            assert_eq!(field, "messages/status message");
+            assert_eq!((message.id.as_str(), message.at), ("wamid.T", Wall::from_secs(1_791_899_000)));
+        }
+        other => panic!("{other:?}"),
+    }
     assert_eq!(others("account_settings_update"), ["account_settings_update/phone_number_settings"]);
-    assert_eq!(others("account_update_restriction"), ["account_update/ACCOUNT_RESTRICTION"]);
+    match batch("account_update_restriction").events.as_slice() {
+        [Event::Account(notice)] => {
+            assert_eq!((notice.account.as_str(), &notice.number), ("204500667788990", &None));
+            let until = Some(Wall::from_secs(1_792_503_800));
+            let kind = "RESTRICTED_BUSINESS_INITIATED_CALLING".to_owned();
+            assert_eq!(notice.notices, [Notice { kind, until, reason: None }]);
+        }
+        other => panic!("{other:?}"),
+    }
     assert_eq!(others("call_created_sip_mode"), ["calls/call_created"]);
     assert_eq!(others("call_recording_available"), ["calls/call_recording_available"]);
     assert_eq!(others("errors_without_calls"), ["calls/error 131044"]);
@@ -218,6 +233,8 @@ fn a_broken_item_does_not_take_its_neighbours_with_it() {
         .map(|it| match it {
             Event::Call(event) => event.kind.word(),
             Event::Permission(_) => "permission",
+            Event::Wrote(_) => "wrote",
+            Event::Account(_) => "account",
             Event::Other { .. } => "other",
         })
         .collect();

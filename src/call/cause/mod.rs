@@ -3,10 +3,14 @@
 //! Each [`HangupCause`] has one [`Verdict`]: what the phone is told, what the records and metrics
 //! say, and what an operator should do. A test prints the table into the README.
 
+mod announcement;
+mod sip_mode;
 mod table;
 
+pub use announcement::{Announcement, Problem};
+
 use crate::call::input::{MediaFailure, MediaRefusal};
-use crate::policy::DenialReason;
+use crate::policy::{AskReason, DenialReason};
 use crate::whatsapp::Meaning;
 
 /// Why a call ended.
@@ -46,6 +50,10 @@ pub enum HangupCause {
     Crossed,
     /// A rule forbids the call.
     Denied(DenialReason),
+    /// The phone asked for a permission request: it is sent, and the phone rings when the user accepts.
+    Asked,
+    /// A rule forbids the permission request.
+    AskDenied(AskReason),
     /// The dialled digits lead nowhere.
     NotDialable,
     /// The phone may not use this business number.
@@ -155,6 +163,7 @@ impl HangupCause {
             Self::SessionExpired,
             Self::TransferFailed,
             Self::Crossed,
+            Self::Asked,
             Self::NotDialable,
             Self::NotAllowed,
             Self::Emergency,
@@ -171,6 +180,7 @@ impl HangupCause {
             Self::Panic,
         ];
         all.extend(DenialReason::ALL.iter().map(|reason| Self::Denied(*reason)));
+        all.extend(AskReason::ALL.map(Self::AskDenied));
         all.extend(Meaning::ALL.iter().map(|meaning| Self::Meta(*meaning)));
         all.extend(
             [
@@ -198,11 +208,12 @@ impl HangupCause {
     }
 }
 
-/// The table as Markdown, for the README.
+/// The table as Markdown, for the README. The API's problem type is `/problems/` and the label.
 #[must_use]
 pub fn markdown() -> String {
     let mut out = String::from(
-        "| label | whose doing | SIP | phrase | Q.850 | what to do |\n| --- | --- | --- | --- | --- | --- |\n",
+        "| label | whose doing | SIP | phrase | Q.850 | HTTP | announcement | what to do |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for cause in HangupCause::all() {
         let Verdict { label, fault, sip, phrase, q850, advice } = cause.verdict();
@@ -211,7 +222,11 @@ pub fn markdown() -> String {
             _ => String::new(),
         };
         let fault = fault.as_str();
-        let row = format!("| `{label}`{code} | {fault} | {sip} | {phrase} | {q850} | {advice} |\n");
+        let said = cause.announcement();
+        let (http, key) = (said.http(), said.key());
+        let row = format!(
+            "| `{label}`{code} | {fault} | {sip} | {phrase} | {q850} | {http} | `{key}` | {advice} |\n"
+        );
         out.push_str(&row);
     }
     out
@@ -223,13 +238,16 @@ mod tests {
 
     #[test]
     fn rule_9_denials_never_look_like_a_dead_line_and_outages_always_do() {
-        for reason in DenialReason::ALL {
+        for reason in DenialReason::ALL.iter().copied() {
             let verdict = HangupCause::Denied(reason).verdict();
             match reason {
                 DenialReason::StoreDown | DenialReason::Concurrent => assert_eq!(verdict.sip, 503),
                 DenialReason::OneCallPerPair => assert_eq!((verdict.sip, verdict.q850), (486, 17)),
                 _ => assert_eq!((verdict.sip, verdict.q850), (403, 21), "{reason:?}"),
             }
+        }
+        for reason in AskReason::ALL {
+            assert_eq!(HangupCause::AskDenied(reason).verdict().sip, 403);
         }
         for cause in [
             HangupCause::GraphTimedOut,
@@ -238,6 +256,37 @@ mod tests {
             HangupCause::Overloaded,
         ] {
             assert_eq!(cause.verdict().sip, 503);
+        }
+    }
+
+    /// The calling codes of the reference's table §7.2, and those of the messages that ask for permission.
+    const REFERENCE: &[i64] = &[
+        100, 613, 131_009, 131_026, 131_030, 131_044, 131_055, 132_001, 138_000, 138_001, 138_002, 138_003,
+        138_004, 138_005, 138_006, 138_007, 138_008, 138_009, 138_011, 138_012, 138_013, 138_014, 138_015,
+        138_017, 138_018, 138_019, 138_020, 138_021, 138_022, 138_023, 138_024, 138_025,
+    ];
+
+    #[test]
+    fn every_code_of_the_reference_has_a_row_and_every_row_all_its_columns() {
+        for code in REFERENCE {
+            let cause = HangupCause::Meta(Meaning::from_code(*code));
+            assert_ne!(cause.verdict().label, "meta_unknown", "{code} has no row");
+        }
+        for cause in HangupCause::all() {
+            let (verdict, problem) = (cause.verdict(), cause.problem());
+            assert_eq!((problem.kind, problem.title), (verdict.label, verdict.phrase));
+            assert!((200..600).contains(&problem.status), "{cause:?}");
+            assert!(!cause.announcement().key().is_empty() && !verdict.advice.is_empty(), "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn one_label_means_one_thing() {
+        let mut rows = std::collections::BTreeMap::new();
+        for cause in HangupCause::all() {
+            let verdict = cause.verdict();
+            let known = rows.entry(verdict.label).or_insert(verdict);
+            assert_eq!(*known, verdict, "{cause:?}");
         }
     }
 

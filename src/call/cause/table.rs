@@ -5,7 +5,7 @@
 
 use super::{Fault, HangupCause, Verdict};
 use crate::call::input::{MediaFailure, MediaRefusal};
-use crate::policy::DenialReason;
+use crate::policy::{AskReason, DenialReason};
 use crate::whatsapp::Meaning;
 use Fault::{Meta, Phone, Policy, Us, User};
 
@@ -76,7 +76,10 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "The phone's ACK never came: check NAT and firewall.";
         C::PhoneFailed => "phone_failed", Phone, 480, "Phone error", 41,
             "Look at the phone's or PBX's status in the log.";
+        C::Asked => "asked", Policy, 603, "Request sent", 21,
+            "Wait: the phone rings when the user accepts.";
         C::Denied(reason) => (denied(reason));
+        C::AskDenied(reason) => (asking(reason));
         C::Meta(meaning) => (meta(meaning));
         C::MediaRefused(refusal) => (media_refused(refusal));
         C::MediaFailed(failure) => (media_failed(failure));
@@ -90,6 +93,8 @@ const fn denied(reason: DenialReason) -> Verdict {
             "Send the user a call permission request first.";
         D::PermissionExpired => "permission_expired", Policy, 403, "Permission over", 21,
             "The seven days are over: ask the user again.";
+        D::PermissionRevoked => "permission_revoked", Policy, 403, "Permission taken", 21,
+            "The user, or Meta after 4 misses, took it back: ask again.";
         D::NumberCap => "number_cap", Policy, 403, "Daily limit", 21,
             "The number's cap per 24 h is reached; `cap_per_number`.";
         D::PairCap => "pair_cap", Policy, 403, "User limit", 21, "Meta allows no more calls to this user in 24 h.";
@@ -100,7 +105,28 @@ const fn denied(reason: DenialReason) -> Verdict {
             "Meta's 10,000 attempts per 24 h are used up.";
         D::CountryBlocked => "country_blocked", Policy, 403, "Country blocked", 21,
             "Meta offers no outbound calls for numbers of this country.";
+        D::Restricted => "restricted", Policy, 403, "Calling paused", 21,
+            "Meta paused calls for bad feedback: see `cordboard rules`.";
+        D::Barred => "barred", Policy, 403, "Number barred", 21, "The number is in `never_call`.";
+        D::Unanswered => "unanswered_streak", Policy, 403, "Missed 3 times", 21,
+            "One more may cost the permission: `cordboard permission override`.";
+        D::OutsideHours => "outside_hours", Policy, 403, "Closed now", 21, "Calls wait for business hours.";
         D::StoreDown => "store_down", Us, 503, "Database down", 41, "Check the disk and the store's file.";
+    }
+}
+
+const fn asking(reason: AskReason) -> Verdict {
+    use AskReason as A;
+    table! { reason;
+        A::Needless => "ask_needless", Policy, 403, "Already allowed", 21, "The permission is permanent: just call.";
+        A::ShortLimit => "ask_day_limit", Policy, 403, "Asked today", 21, "One request in 24 h; a call frees it.";
+        A::LongLimit => "ask_week_limit", Policy, 403, "Asked twice", 21, "Two requests in 7 days; a call frees them.";
+        A::Restricted => "ask_restricted", Policy, 403, "Calling paused", 21,
+            "Meta paused calls and requests: see `cordboard rules`.";
+        A::CountryBlocked => "ask_country", Policy, 403, "Country blocked", 21,
+            "Meta offers no outbound calls for numbers of this country.";
+        A::NoTemplate => "ask_no_template", Policy, 403, "No open chat", 21,
+            "Name an approved template in `ask`, or wait for a message.";
     }
 }
 
@@ -169,6 +195,8 @@ const fn meta(meaning: Meaning) -> Verdict {
             "Check outbound UDP and `advertised`.";
         M::NoConversation => "meta_no_conversation", Policy, 403, "No conversation", 21,
             "Exchange messages first, then ask for permission.";
+        M::WindowShut => "meta_window_shut", Policy, 403, "No open chat", 21,
+            "24 h since the user wrote: name an approved template.";
         M::PermissionRequestLimit => "meta_request_limit", Policy, 403, "Asked too often", 21,
             "One request in 24 h and two in 7 days.";
         M::PermanentPermissionExists => "meta_permission_exists", Policy, 403, "Already allowed", 21,

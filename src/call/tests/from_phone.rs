@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::{Denial, DenialReason};
+use crate::policy::{Denial, DenialReason, Stands};
 use crate::whatsapp::{Failure, Meaning};
 
 /// A dial attempt that policy allowed and whose `connect` is under way.
@@ -20,7 +20,7 @@ fn ringing(answer_on: AnswerOn) -> Scene {
         .hears(Input::UserAnswerReceived("meta's answer".into()))
         .does(&["apply meta's answer", "start dtls"]);
     scene.hears(Input::DtlsUp).does(&["gate to comfort"]);
-    scene.hears(Input::UserRang).does(&["ring"]);
+    scene.hears(Input::UserRang).does(&["mark rang", "ring"]);
     scene
 }
 
@@ -88,7 +88,11 @@ fn the_webhook_may_be_faster_than_the_reply_to_connect() {
 fn rule_9_a_denial_is_told_to_the_phone_and_nothing_reaches_meta() {
     let mut scene = Scene::phone_calls(AnswerOn::Accepted);
     scene.hears(Input::RecordOpened).outputs();
-    let denial = Denial { reason: DenialReason::NumberCap, until: Some(Wall::from_secs(1_791_986_400)) };
+    let denial = Denial {
+        reason: DenialReason::NumberCap,
+        until: Some(Wall::from_secs(1_791_986_400)),
+        stands: Stands::Fact,
+    };
     scene.hears(Input::Denied(denial)).does(&["refuse 403", "close record"]);
     scene.ended_as(HangupCause::Denied(DenialReason::NumberCap));
 }
@@ -101,7 +105,7 @@ fn rule_8_a_crossed_call_takes_the_dialling_phone() {
     assert!(scene.call.is_crossing());
     let crossed = scene.call.hand_over(scene.now).expect("the phone still rings");
     scene.does(&["close media"]).ended_as(HangupCause::Crossed);
-    scene.hears(closed()).does(&["release", "close record"]);
+    scene.hears(closed()).does(&["withdraw", "close record"]);
 
     let accept_by = scene.now.wall + Duration::from_secs(24);
     let (plan, pre_accept) = (RingPlan::default(), PreAcceptWhen::AtOnce);
@@ -199,7 +203,7 @@ fn graph_refusals_reach_the_phone_as_verdicts() {
         let mut scene = connecting(AnswerOn::Accepted);
         let refused = Failure::Refused { meaning, http: 400, until: None };
         scene.hears(Input::GraphFailed(ActionKind::Connect, refused)).does(&[sip, "close media"]);
-        scene.hears(closed()).does(&["release", "close record"]);
+        scene.hears(closed()).does(&["withdraw", "close record"]);
     }
 }
 

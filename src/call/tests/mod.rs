@@ -1,9 +1,11 @@
 //! Stories of whole calls: inputs in, exactly these outputs out, on a virtual clock.
 
+mod from_desk;
 mod from_phone;
 mod from_user;
 mod model;
 mod ring_plan;
+mod seed_rules;
 mod transfer;
 
 use std::time::{Duration, Instant};
@@ -163,7 +165,12 @@ fn spell(output: &Output) -> String {
 
 fn grant() -> Input {
     let attempt = Attempt { number: "108911".into(), user: user(), call: CallId(7) };
-    Input::Reserved(Grant { attempt, at: start().wall, lapses: start().wall + Duration::from_secs(180) })
+    Input::Reserved(Grant {
+        attempt,
+        at: start().wall,
+        lapses: start().wall + Duration::from_secs(180),
+        warnings: Vec::new(),
+    })
 }
 
 fn closed() -> Input {

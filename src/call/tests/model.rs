@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::{Denial, DenialReason};
+use crate::policy::{Denial, DenialReason, Stands};
 use crate::random::Random;
 use crate::whatsapp::{Failure, Meaning};
 
@@ -41,7 +41,7 @@ impl Watch {
                 assert!(self.answered_calling_phone <= 1, "seed {seed}: two final answers to one INVITE");
             }
             Output::MarkConnected(_) => self.marks += 1,
-            Output::Release => self.releases += 1,
+            Output::Release | Output::Withdraw => self.releases += 1,
             Output::ApplyPhoneAnswer(_) => self.answered = true,
             Output::Invite { fork, sdp, .. } => {
                 assert!(self.legs_out.insert(*fork), "seed {seed}: two legs of one name");
@@ -95,7 +95,7 @@ fn random_input(random: &mut Random, scene: &Scene) -> Input {
         0 => Input::RecordOpened,
         1 => Input::RecordRefused,
         2 => grant(),
-        3 => Input::Denied(Denial { reason: DenialReason::PairCap, until: None }),
+        3 => Input::Denied(Denial { reason: DenialReason::PairCap, until: None, stands: Stands::Fact }),
         4 => Input::IceConnected,
         5 | 6 => Input::DtlsUp,
         7 => Input::UserSpoke,

@@ -10,6 +10,7 @@ pub mod password;
 pub mod permission;
 pub mod phone;
 pub mod pipe_chain;
+pub mod policy;
 pub mod quality;
 mod records;
 pub mod serve;
@@ -37,6 +38,9 @@ enum Command {
     Password(password::PasswordArgs),
     Calls(calls::CallsArgs),
     Permission(permission::PermissionArgs),
+    Rules(policy::RulesArgs),
+    Button(policy::ButtonArgs),
+    Link(policy::LinkArgs),
     Bans(bans::BansArgs),
     Phone(phone::PhoneArgs),
     Simulate(crate::simulator::cli::SimulateArgs),
@@ -103,6 +107,9 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Password(args) => password::password(&args),
         Command::Calls(args) => records::calls(&args),
         Command::Permission(args) => records::permission(&args),
+        Command::Rules(args) => policy::rules(&args),
+        Command::Button(args) => policy::button(&args),
+        Command::Link(args) => policy::link(&args),
         Command::Bans(args) => bans::bans(&args),
         Command::Phone(args) => phone::phone(&args),
         Command::Simulate(args) => simulate::simulate(args),

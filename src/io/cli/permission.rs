@@ -23,6 +23,20 @@ pub struct PermissionArgs {
 pub enum PermissionAction {
     /// Shows what the ledger says.
     Show(PermissionOf),
+    /// Asks the user for permission. The limits are checked first; inside the conversation window it is a plain
+    /// request, outside of it the template of `[number.ask]`.
+    Request(RequestArgs),
+    /// Decides to call on after unanswered calls; holds for one call, and the reason is kept.
+    Override {
+        /// Whose.
+        #[command(flatten)]
+        of: PermissionOf,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Shows everything that was ever said, by which way.
+    Log(PermissionOf),
     /// Writes into the ledger what is known from elsewhere. Meta keeps its own account and decides in the end.
     Set {
         /// Whose.
@@ -35,6 +49,23 @@ pub enum PermissionAction {
         #[arg(long = "for", value_name = "TIME", value_parser = span)]
         lasts: Option<Duration>,
     },
+}
+
+/// What to ask a user with.
+#[derive(Debug, Args)]
+pub struct RequestArgs {
+    /// Whom.
+    #[command(flatten)]
+    pub of: PermissionOf,
+    /// Why you want to call; by default what `[number.ask]` says. A template has its own words.
+    #[arg(long)]
+    pub text: Option<String>,
+    /// What stands for {{1}}, {{2}}, … in the template; several times for several.
+    #[arg(long = "parameter", value_name = "TEXT")]
+    pub parameters: Vec<String>,
+    /// Who is rung when the user accepts: `phone:1001`.
+    #[arg(long, value_name = "ENDPOINT")]
+    pub ring: Option<String>,
 }
 
 /// Whose permission, towards which business number.
@@ -92,7 +123,7 @@ fn user(text: &str) -> Result<UserId, String> {
 }
 
 /// Reads a span as the command line has it.
-fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     crate::config::read_span(text).ok_or_else(|| "write a time with its unit: 7d, 12h, 30m".to_owned())
 }
 
@@ -129,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_permission_shows_the_time_left_and_covers_the_user() {
+    fn b16_a_permission_shows_the_time_left_and_covers_the_user() {
         let user = user("+5521955500123").expect("valid");
         let now = Wall::from_secs(1_791_900_000);
         let until = State::Temporary.until(None, now);

@@ -9,11 +9,11 @@ use super::{Exit, complain, quality, say};
 use crate::config::Records;
 use crate::id::PhoneNumberId;
 use crate::io::signalling::now;
-use crate::io::store::{CallFilter, Store, StoreError, StoreSettings};
-use crate::policy::Permission;
+use crate::io::store::{CallFilter, PermissionLine, Store, StoreError, StoreSettings};
+use crate::policy::{LedgerSource, Permission};
 
 /// What went wrong with the store, for the administrator.
-struct Trouble(String);
+pub(super) struct Trouble(pub(super) String);
 
 /// `cordboard calls`
 pub(super) fn calls(args: &CallsArgs) -> Exit {
@@ -24,12 +24,27 @@ pub(super) fn calls(args: &CallsArgs) -> Exit {
     })
 }
 
-/// `cordboard permission show|set`
+/// `cordboard permission …`
 pub(super) fn permission(args: &PermissionArgs) -> Exit {
     match &args.action {
-        PermissionAction::Show(of) => with_store(&of.config, async |records, store| {
+        PermissionAction::Show(of) => super::policy::show(of),
+        PermissionAction::Log(of) => with_store(&of.config, async |records, store| {
             let number = number(records, of)?;
-            show(store, number, of).await
+            for PermissionLine { at, permission, source, context } in
+                store.permission_log(number, &of.user).await?
+            {
+                let until = permission.until().map_or(String::new(), |it| format!(" until {it}"));
+                let context = context.unwrap_or_default();
+                say(format_args!("{at}  {}{until}  {}  {context}", permission.as_str(), source.as_str()));
+            }
+            Ok(())
+        }),
+        PermissionAction::Request(request) => super::policy::request(request),
+        PermissionAction::Override { of, reason } => with_store(&of.config, async |records, store| {
+            let number = number(records, of)?;
+            store.override_run(number, &of.user, reason, now().wall).await?;
+            say("noted: one more call may be made");
+            Ok(())
         }),
         PermissionAction::Set { of, state, lasts } => with_store(&of.config, async |records, store| {
             let number = number(records, of)?;
@@ -40,8 +55,10 @@ pub(super) fn permission(args: &PermissionArgs) -> Exit {
                 (State::Declined, _) => Permission::Declined,
                 _ => Permission::None,
             };
-            store.set_permission(number, &of.user, permission, "operator", at).await?;
-            show(store, number, of).await
+            store.set_permission(number, &of.user, permission, LedgerSource::Operator, at).await?;
+            let permission = store.permission(number, &of.user).await?;
+            say(line(&of.user, permission.as_str(), permission.until(), now().wall));
+            Ok(())
         }),
     }
 }
@@ -50,15 +67,17 @@ fn number<'r>(records: &'r Records, of: &PermissionOf) -> Result<&'r PhoneNumber
     find_number(records, of.number.as_deref()).map_err(Trouble)
 }
 
-async fn show(store: &Store, number: &PhoneNumberId, of: &PermissionOf) -> Result<(), Trouble> {
-    let permission = store.permission(number, &of.user).await?;
-    say(line(&of.user, permission.as_str(), permission.until(), now().wall));
-    Ok(())
+/// Opens the store that the configuration names and runs `act` on it.
+pub(super) fn with_store(
+    config: &Path,
+    act: impl AsyncFnOnce(&Records, &Store) -> Result<(), Trouble>,
+) -> Exit {
+    let Some(records) = load_records(config) else { return Exit::Usage };
+    run(&records.store.path, async |store| act(&records, store).await)
 }
 
-/// Opens the store that the configuration names and runs `act` on it.
-fn with_store(config: &Path, act: impl AsyncFnOnce(&Records, &Store) -> Result<(), Trouble>) -> Exit {
-    let Some(records) = load_records(config) else { return Exit::Usage };
+/// Opens the store at `path` and runs `act` on it.
+pub(super) fn run(path: &Path, act: impl AsyncFnOnce(&Store) -> Result<(), Trouble>) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -67,15 +86,15 @@ fn with_store(config: &Path, act: impl AsyncFnOnce(&Records, &Store) -> Result<(
         }
     };
     let outcome = runtime.block_on(async {
-        let store = Store::open(&records.store.path, StoreSettings::default()).await?;
-        let outcome = act(&records, &store).await;
+        let store = Store::open(path, StoreSettings::default()).await?;
+        let outcome = act(&store).await;
         store.close().await;
         outcome
     });
     match outcome {
         Ok(()) => Exit::Done,
         Err(Trouble(text)) => {
-            complain(format_args!("{}: {text}", records.store.path.display()));
+            complain(format_args!("{}: {text}", path.display()));
             Exit::Unavailable
         }
     }

@@ -27,6 +27,7 @@ use crate::whatsapp::{Action, Failure, LivePermission, Meaning, Refusal, Reply};
 
 mod judge;
 mod limiter;
+mod messages;
 
 use judge::{End, Verdict};
 use limiter::{PermissionCache, QueryLimiter};

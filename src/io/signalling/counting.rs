@@ -101,8 +101,11 @@ impl Switchboard {
         let metrics = &self.parts.metrics;
         metrics.count(&table::GRAPH, &GraphRequest { action, outcome });
         metrics.observe(&table::GRAPH_DURATION, &OfAction { action }, took);
-        if let Input::GraphFailed(_, Failure::Refused { meaning, .. }) = input {
+        if let Input::GraphFailed(_, failure @ Failure::Refused { meaning, .. }) = input {
             self.count_meaning(*meaning);
+            if kind == ActionKind::Connect {
+                self.learn_from_refusal(id, failure);
+            }
         }
         if kind == ActionKind::Accept
             && let Some(live) = self.calls.get(&id)

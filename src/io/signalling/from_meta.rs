@@ -1,5 +1,7 @@
 //! Webhook events: to the call they belong to, or into a new call.
 
+use super::Reply;
+use super::asks::Awaited;
 use super::graveyard::Tomb;
 use super::switchboard::Switchboard;
 use crate::call::{
@@ -36,12 +38,36 @@ impl Switchboard {
             Event::Permission(reply) => {
                 // What was asked a moment ago is no longer true.
                 self.parts.graph.forget_permission(&reply.number, &reply.user);
-                let store = self.parts.store.clone();
+                let (store, replies) = (self.parts.store.clone(), self.replies_in.clone());
                 tokio::spawn(async move {
                     let kept = store.note_reply(&reply).await;
+                    if let Ok(Some(ring)) = &kept {
+                        let (number, user, ring) = (reply.number.clone(), reply.user.clone(), ring.clone());
+                        let _ = replies.send((CallId(0), Reply::Awaited(Awaited { number, user, ring })));
+                    }
                     let handled = store.handled(&[inbox]).await;
                     if let Err(error) = kept.and(handled) {
                         tracing::error!(%error, "a permission reply could not be kept");
+                    }
+                });
+            }
+            Event::Wrote(message) => {
+                let store = self.parts.store.clone();
+                tokio::spawn(async move {
+                    let kept = store.open_window(&message.number, &message.user, message.at).await;
+                    let handled = store.handled(&[inbox]).await;
+                    if let Err(error) = kept.and(handled) {
+                        tracing::error!(%error, "when a user wrote could not be kept");
+                    }
+                });
+            }
+            Event::Account(notice) => {
+                let (kept, store) = (self.note_account(notice), self.parts.store.clone());
+                tokio::spawn(async move {
+                    let kept = kept.await;
+                    let handled = store.handled(&[inbox]).await;
+                    if let Err(error) = kept.and(handled) {
+                        tracing::error!(%error, "a notice of Meta's could not be kept");
                     }
                 });
             }
@@ -105,6 +131,11 @@ impl Switchboard {
         match (event.kind, ours) {
             (CallEventKind::Terminated(termination), ours) => {
                 self.terminated_late(event.call, ours, termination);
+            }
+            (CallEventKind::Rang, Some(id)) => {
+                // Over here while it began to ring there: a missed call counts in the unanswered run.
+                self.drop_event("left_over");
+                self.correct(id, move |store| async move { store.rang(id, event.at).await });
             }
             (CallEventKind::Accepted, Some(id)) => {
                 // Over here, picked up there: it counts against the caps.
@@ -170,6 +201,7 @@ impl Switchboard {
             self.mark_handled(inbox);
             return self.drop_event("nobody");
         };
+        self.open_window(number_id, user.clone(), at);
         let crossed = self.take_crossing_phone(now, number, &user);
         let mut record = self.record_of_user_call(now, number, wa_call, user, call.name);
         record.opened = call.arrived;
@@ -198,6 +230,16 @@ impl Switchboard {
         } else if self.is_closing() {
             self.feed(now, id, Input::Ordered(crate::call::Order::Stop));
         }
+    }
+
+    /// A user's call opens the conversation window, taken or not (reference §16.6).
+    fn open_window(&self, number: PhoneNumberId, user: UserId, at: Wall) {
+        let store = self.parts.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.open_window(&number, &user, at).await {
+                tracing::error!(%error, "when a user called could not be kept");
+            }
+        });
     }
 
     /// Whether `event`, left unhandled by the last process, may belong to a call that Meta still holds open

@@ -78,6 +78,9 @@ impl Switchboard {
     }
 
     fn dialled(&mut self, now: Now, dial: Dial, digits: &str) {
+        if !self.is_closing() && self.dialled_to_ask(&dial.endpoint, dial.leg, digits) {
+            return;
+        }
         let cause = if self.is_closing() {
             HangupCause::Stopping
         } else {

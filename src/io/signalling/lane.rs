@@ -19,7 +19,9 @@ pub(super) enum Write {
     Dialog(String),
     Connected(Wall),
     CorrectStart(Wall),
+    Rang(Wall),
     Release,
+    Withdraw,
     Close(Box<CallRecord>),
 }
 
@@ -69,7 +71,9 @@ async fn write_one(
         Write::Dialog(json) => store.save_dialog(call, json).await,
         Write::Connected(at) => store.connected(call, at).await,
         Write::CorrectStart(at) => store.correct_start(call, at).await,
+        Write::Rang(at) => store.rang(call, at).await,
         Write::Release => store.release(call).await,
+        Write::Withdraw => store.withdraw(call).await,
         Write::Close(record) => close(store, &record).await,
     };
     if let Err(error) = outcome {

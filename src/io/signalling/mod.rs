@@ -4,6 +4,7 @@
 //! ask for. Nothing here waits for a disk, DNS or a peer: the store, Graph and the media workers
 //! reply through channels.
 
+mod asks;
 mod counting;
 mod from_meta;
 mod from_sip;
@@ -11,6 +12,7 @@ mod graveyard;
 mod lane;
 mod numbers;
 mod outputs;
+mod permits;
 mod protection;
 mod quality;
 mod recording;
@@ -56,6 +58,10 @@ pub fn now() -> Now {
 pub(super) enum Reply {
     /// For the call, as it is.
     Input(Input),
+    /// A permission request that a phone dialled for ended.
+    Asked(asks::DialledAsk),
+    /// A user has granted what a phone waits for.
+    Awaited(asks::Awaited),
     /// A Graph request ended; how long it took.
     Graph(ActionKind, Duration, Input),
 }

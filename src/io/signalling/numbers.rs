@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::call::{AnswerOn, PreAcceptWhen, RingPlan};
+use crate::config::AskConfig;
 use crate::id::{NumberLabel, PhoneNumberId};
 use crate::masked::Secret;
 use crate::policy::Rules;
@@ -30,6 +31,8 @@ pub struct BusinessNumber {
     pub record: bool,
     /// Its caps.
     pub rules: Rules,
+    /// How users are asked for permission.
+    pub ask: AskConfig,
 }
 
 /// How long Graph took for `accept` lately; its p99 is kept back from the accept window (rule 2).

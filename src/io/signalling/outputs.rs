@@ -4,16 +4,15 @@ use std::time::Instant;
 
 use super::lane::Write;
 use super::switchboard::{Live, Switchboard};
-use super::{Reply, now, translate};
+use super::{Reply, translate};
 use crate::call::{ActionKind, Fork, ForkFailure, HangupCause, Input, Offer, Output};
 use crate::codec::EncoderSettings;
 use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
 use crate::media::{Order, Repeat, Side, Stage, Timing};
-use crate::policy::{Attempt, Decision, Denial, DenialReason, Permission};
 use crate::sip::trunk::CallFacts;
 use crate::sip::{CallerIdentity, Invite, InviteRefusal, Refusal};
-use crate::time::{Now, Wall};
+use crate::time::Now;
 use crate::whatsapp::Action;
 
 impl Switchboard {
@@ -50,10 +49,13 @@ impl Switchboard {
             Output::Reserve => self.reserve(id),
             Output::MarkConnected(at) => self.write(id, Write::Connected(at)),
             Output::CorrectStart(at) => self.write(id, Write::CorrectStart(at)),
+            Output::MarkRang(at) => self.write(id, Write::Rang(at)),
             Output::Release => self.write(id, Write::Release),
+            Output::Withdraw => self.write(id, Write::Withdraw),
             Output::OpenMedia { meta, phone } => self.open_media(id, meta, phone),
             Output::Post(action) => self.post(id, action),
-            Output::Play(sound) => self.play_to_user(id, sound),
+            Output::Play(sound) => self.play(id, Side::Meta, sound),
+            Output::PlayToPhone(sound) => self.play(id, Side::Phone, sound),
             other => match translate::to_media(other) {
                 Ok(order) => {
                     let opens = order == Order::SetStage(Stage::Open);
@@ -97,7 +99,8 @@ impl Switchboard {
             }
             Output::RefusePhone(verdict, until) => {
                 if let Some(leg) = self.leg(id, Fork(0)) {
-                    self.parts.agent.refuse(now, leg, translate::refusal(verdict, until, now));
+                    let refusal = self.refusal(id, verdict, until, now);
+                    self.parts.agent.refuse(now, leg, refusal);
                 }
             }
             Output::AnswerReferral(fork, referral, answer) => {
@@ -255,60 +258,6 @@ impl Switchboard {
                 tracing::warn!(%failure, "a call left over at Meta could not be terminated");
             }
         });
-    }
-
-    /// Reads the permission, live where the ledger has none, and asks the store for a place.
-    fn reserve(&self, id: CallId) {
-        let Some(live) = self.calls.get(&id) else { return };
-        let number = &self.parts.numbers[live.number];
-        let attempt = Attempt { number: number.id.clone(), user: live.call.record().user.clone(), call: id };
-        let (rules, token) = (number.rules.clone(), number.token.clone());
-        let (store, graph, replies) =
-            (self.parts.store.clone(), self.parts.graph.clone(), self.replies_in.clone());
-        tokio::spawn(async move {
-            let known = store.permission(&attempt.number, &attempt.user).await;
-            if known.as_ref().is_ok_and(|permission| !is_live(*permission, now().wall)) {
-                // The ledger may have missed a webhook: Meta's word is the tie-break.
-                match graph.permission(&attempt.number, &token, &attempt.user).await {
-                    // Meta knows of a limit that we do not: its verdict wins (reference §16.4).
-                    Ok(live) if !live.can_start && live.start_limit_until.is_some() => {
-                        let denial = Denial { reason: DenialReason::PairCap, until: live.start_limit_until };
-                        let _ = replies.send((id, Reply::Input(Input::Denied(denial))));
-                        return;
-                    }
-                    Ok(live) => {
-                        let at = now().wall;
-                        let permission = Permission::from(&live);
-                        if is_live(permission, at) {
-                            let kept = store
-                                .set_permission(&attempt.number, &attempt.user, permission, "live", at)
-                                .await;
-                            if let Err(error) = kept {
-                                tracing::error!(call = %id, %error, "a permission could not be kept");
-                            }
-                        }
-                    }
-                    Err(failure) => tracing::warn!(call = %id, %failure, "no live permission query"),
-                }
-            }
-            let input = match store.reserve(&rules, &attempt, now()).await {
-                Ok(Decision::Allow(grant)) => Input::Reserved(grant),
-                Ok(Decision::Deny(denial)) => Input::Denied(denial),
-                Err(error) => {
-                    tracing::error!(call = %id, %error, "no reservation without the store");
-                    Input::ReservationFailed
-                }
-            };
-            let _ = replies.send((id, Reply::Input(input)));
-        });
-    }
-}
-
-fn is_live(permission: Permission, at: Wall) -> bool {
-    match permission {
-        Permission::Permanent => true,
-        Permission::Temporary { until } => at < until,
-        Permission::None | Permission::Declined => false,
     }
 }
 

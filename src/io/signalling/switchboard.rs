@@ -346,6 +346,8 @@ impl Switchboard {
 
     pub(super) fn handle_reply(&mut self, now: Now, id: CallId, reply: Reply) {
         let input = match reply {
+            Reply::Asked(ask) => return self.asked(now, ask),
+            Reply::Awaited(awaited) => return self.ring_desk(now, awaited),
             Reply::Input(input) => input,
             Reply::Graph(kind, took, input) => {
                 self.note_graph(id, kind, took, &input);

@@ -13,6 +13,9 @@ use crate::whatsapp::{Event, print, webhook};
 /// So many old rows go in one transaction, that nobody waits long behind it.
 const FORGET_STEP: u32 = 2000;
 
+/// Calls that rang are kept for a year beyond that: an unanswered run has no end of its own.
+const RUN_MEMORY: i64 = 365 * 86_400_000;
+
 /// The place of an event in the inbox; grows with time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InboxId(pub i64);
@@ -131,7 +134,8 @@ impl Write for Receive {
             let user = match &item.event {
                 Event::Call(call) => call.user.as_ref(),
                 Event::Permission(reply) => Some(&reply.user),
-                Event::Other { .. } => None,
+                Event::Wrote(message) => Some(&message.user),
+                Event::Account(_) | Event::Other { .. } => None,
             };
             if let Some(user) = user {
                 users::remember(db, user).await?;
@@ -174,10 +178,12 @@ impl Write for Forget {
         let reservations = sqlx::query(
             "DELETE FROM reservation WHERE call IN
              (SELECT r.call FROM reservation r WHERE r.reserved < ?1 AND IFNULL(r.connected, 0) < ?1
+                AND (r.rang IS NULL OR r.reserved < ?1 - ?3)
                 AND NOT EXISTS (SELECT 1 FROM call c WHERE c.id = r.call AND c.ended IS NULL) LIMIT ?2)",
         )
         .bind(self.0.millis())
         .bind(FORGET_STEP)
+        .bind(RUN_MEMORY)
         .execute(&mut *db)
         .await?;
         Ok(inbox.rows_affected() + reservations.rows_affected())

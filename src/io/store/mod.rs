@@ -12,6 +12,8 @@
 //! | `recordings` | what was recorded of which call |
 //! | `reservations` | caps: facts, decision and reservation in one transaction |
 //! | `permissions` | the ledger of what users said |
+//! | `requests` | permission requests and their limits |
+//! | `guards` | unanswered runs, Meta's holds and restrictions, the conversation window |
 //! | `bindings` | where phones are registered |
 
 use std::ops::Range;
@@ -26,17 +28,21 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection};
 
 mod bindings;
+mod guards;
 mod inbox;
 mod permissions;
 mod recordings;
 mod records;
+mod requests;
 mod reservations;
 mod users;
 mod writer;
 
+pub use guards::{Hold, RestrictionLine, Run};
 pub use inbox::InboxId;
-pub use permissions::PermissionLine;
+pub use permissions::{Drift, PermissionLine};
 pub use records::{CallFilter, Closed};
+pub use requests::{RequestId, RequestLine};
 pub use reservations::CapUse;
 pub use writer::{Operation, StoreFigures};
 

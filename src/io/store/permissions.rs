@@ -5,15 +5,12 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::users::{self, Ids};
 use super::writer::Write;
-use super::{Store, StoreError};
+use super::{Store, StoreError, requests};
 use crate::id::PhoneNumberId;
-use crate::policy::{LedgerEntry, Permission, fold};
+use crate::policy::{LedgerEntry, LedgerSource, Permission, fold};
 use crate::time::Wall;
 use crate::user::UserId;
 use crate::whatsapp::{PermissionReply, ReplySource};
-
-/// The source of lines that repeat what Meta reports live; they are written only if they change anything.
-const LIVE: &str = "live";
 
 /// One line of the ledger, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +19,8 @@ pub struct PermissionLine {
     pub at: Wall,
     /// What was said.
     pub permission: Permission,
-    /// `user_action`, `automatic`, `live`, `operator`, …
-    pub source: String,
+    /// By which way.
+    pub source: LedgerSource,
     /// Id of the message or call it belongs to.
     pub context: Option<String>,
 }
@@ -52,9 +49,9 @@ impl Store {
         Ok(lines(&mut db, number, &ids).await?)
     }
 
-    /// Adds a line by hand (`operator`) or from Meta's live answer (`live`).
+    /// Adds a line by hand or from Meta's live answer; gives whether that changed what holds.
     ///
-    /// A live answer that says what already holds is not written.
+    /// What Meta answered (`Live`, `Refusal`) is not written if it holds already.
     ///
     /// # Errors
     /// As every write.
@@ -63,27 +60,31 @@ impl Store {
         number: &PhoneNumberId,
         user: &UserId,
         permission: Permission,
-        source: &str,
+        source: LedgerSource,
         at: Wall,
-    ) -> Result<(), StoreError> {
-        let line = PermissionLine { at, permission, source: source.to_owned(), context: None };
+    ) -> Result<Drift, StoreError> {
+        let line = PermissionLine { at, permission, source, context: None };
         self.0.writer.submit(AddLine { number: number.clone(), user: user.clone(), line }).await
     }
 
-    /// Adds what a user's reply says. Doing so twice changes nothing.
+    /// Adds what a user's reply says, and marks the request it answers. Doing so twice changes nothing.
+    ///
+    /// Gives who waits to be rung now that the user has granted, if somebody does; only once.
     ///
     /// # Errors
     /// As every write.
-    pub async fn note_reply(&self, reply: &PermissionReply) -> Result<(), StoreError> {
-        let line = PermissionLine {
-            at: reply.at,
-            permission: reply.into(),
-            source: reply.source.as_str().to_owned(),
-            context: reply.context.clone(),
-        };
-        let write = AddLine { number: reply.number.clone(), user: reply.user.clone(), line };
-        self.0.writer.submit(write).await
+    pub async fn note_reply(&self, reply: &PermissionReply) -> Result<Option<String>, StoreError> {
+        self.0.writer.submit(AddReply(reply.clone())).await
     }
+}
+
+/// Whether a line changed what holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drift {
+    /// What it says held already.
+    Same,
+    /// The ledger held something else.
+    Corrected,
 }
 
 impl PermissionLine {
@@ -91,17 +92,13 @@ impl PermissionLine {
         let (kind, until): (String, Option<i64>) = (row.try_get("kind")?, row.try_get("until")?);
         // A word that nobody knows permits nothing.
         let permission = Permission::parse(&kind, until.map(Wall)).unwrap_or(Permission::None);
-        let at = Wall(row.try_get("at")?);
-        Ok(Self { at, permission, source: row.try_get("source")?, context: row.try_get("context")? })
+        let source: String = row.try_get("source")?;
+        let source = LedgerSource::parse(&source, permission);
+        Ok(Self { at: Wall(row.try_get("at")?), permission, source, context: row.try_get("context")? })
     }
 
     fn entry(&self) -> LedgerEntry {
-        let automatic = self.source == ReplySource::Automatic.as_str();
-        LedgerEntry {
-            at: self.at,
-            permission: self.permission,
-            source: if automatic { ReplySource::Automatic } else { ReplySource::UserAction },
-        }
+        LedgerEntry { at: self.at, permission: self.permission, source: self.source }
     }
 }
 
@@ -122,14 +119,22 @@ async fn lines(
     rows.iter().map(PermissionLine::read).collect()
 }
 
-/// What holds now, read inside a transaction.
-pub(super) async fn current(
+/// What the ledger says of a pair, read inside a transaction.
+pub(super) struct Held {
+    pub(super) permission: Permission,
+    /// When Meta last took the permission for unanswered calls.
+    pub(super) run_ended: Option<Wall>,
+}
+
+pub(super) async fn held(
     db: &mut SqliteConnection,
     number: &PhoneNumberId,
     ids: &Ids,
-) -> Result<Permission, sqlx::Error> {
+) -> Result<Held, sqlx::Error> {
     let lines = lines(db, number, ids).await?;
-    Ok(fold(&lines.iter().map(PermissionLine::entry).collect::<Vec<_>>()))
+    let taken = lines.iter().filter(|it| it.source == LedgerSource::Automatic).map(|it| it.at).max();
+    let permission = fold(&lines.iter().map(PermissionLine::entry).collect::<Vec<_>>());
+    Ok(Held { permission, run_ended: taken })
 }
 
 struct AddLine {
@@ -139,14 +144,22 @@ struct AddLine {
 }
 
 impl Write for AddLine {
-    type Output = ();
+    type Output = Drift;
 
-    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<Drift, sqlx::Error> {
         users::remember(db, &self.user).await?;
         let ids = users::ids(db, &self.user).await?;
         let line = &self.line;
-        if line.source == LIVE && current(db, &self.number, &ids).await? == line.permission {
-            return Ok(());
+        let before = held(db, &self.number, &ids).await?.permission;
+        let drift = if before == line.permission { Drift::Same } else { Drift::Corrected };
+        let repeats = match line.source {
+            LedgerSource::Live => drift == Drift::Same,
+            // A permission that has run out, or that nobody gave, is none already.
+            LedgerSource::Refusal => !before.holds(line.at),
+            _ => false,
+        };
+        if repeats {
+            return Ok(Drift::Same);
         }
         sqlx::query(
             "INSERT INTO permission_log (number, phone, bsuid, at, kind, until, source, context)
@@ -158,10 +171,34 @@ impl Write for AddLine {
         .bind(line.at.millis())
         .bind(line.permission.as_str())
         .bind(line.permission.until().map(Wall::millis))
-        .bind(&line.source)
+        .bind(line.source.as_str())
         .bind(line.context.as_deref())
         .execute(db)
-        .await
-        .map(drop)
+        .await?;
+        Ok(drift)
+    }
+}
+
+struct AddReply(PermissionReply);
+
+impl Write for AddReply {
+    type Output = Option<String>;
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
+        let reply = &self.0;
+        let (permission, source) = (Permission::from(reply), LedgerSource::from(reply));
+        let line = PermissionLine { at: reply.at, permission, source, context: reply.context.clone() };
+        let add = AddLine { number: reply.number.clone(), user: reply.user.clone(), line };
+        add.apply(db).await?;
+        if reply.source == ReplySource::UserAction
+            && let Some(message) = &reply.context
+        {
+            requests::answered(db, message, reply.at).await?;
+        }
+        if !permission.holds(reply.at) {
+            return Ok(None);
+        }
+        let ids = users::ids(db, &reply.user).await?;
+        requests::take_waiting(db, &reply.number, &ids).await
     }
 }

@@ -8,10 +8,13 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::users::{self, Ids};
 use super::writer::{Operation, Write};
-use super::{Store, StoreError, permissions};
+use super::{Store, StoreError, guards, permissions};
 use crate::id::{CallId, PhoneNumberId};
 use crate::policy::{Attempt, Cap, Decision, Facts, InFlight, Rules, decide};
 use crate::time::{Now, Wall};
+
+/// Meta counts initiations in 24 hours (reference §8).
+const DAY: Duration = Duration::from_secs(86_400);
 
 impl Store {
     /// Decides about an attempt and, if it may go ahead, reserves its place.
@@ -47,7 +50,41 @@ impl Store {
     /// # Errors
     /// As every write.
     pub async fn release(&self, call: CallId) -> Result<(), StoreError> {
-        self.0.writer.submit(Release(call)).await
+        self.0.writer.submit(Release { call, placed: true }).await
+    }
+
+    /// As [`Store::release`], for a call that Meta never had: it is no initiation either.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn withdraw(&self, call: CallId) -> Result<(), StoreError> {
+        self.0.writer.submit(Release { call, placed: false }).await
+    }
+
+    /// The user's phone rings: if nobody takes the call, it counts in the unanswered run.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn rang(&self, call: CallId, at: Wall) -> Result<(), StoreError> {
+        self.0.writer.submit(Rang { call, at }).await
+    }
+
+    /// What [`Store::reserve`] would decide now, without taking a place; for people and for the API.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn judge(
+        &self,
+        rules: &Rules,
+        attempt: &Attempt,
+        now: Now,
+    ) -> Result<(Facts, Decision), StoreError> {
+        let mut db = self.readers().acquire().await?;
+        let ids = users::ids(&mut db, &attempt.user).await?;
+        let reserve = Reserve { rules: rules.clone(), attempt: attempt.clone(), now };
+        let facts = reserve.facts(&mut db, &ids).await?;
+        let decision = decide(rules, &facts, &reserve.whom(&ids), now);
+        Ok((facts, decision))
     }
 }
 
@@ -58,6 +95,8 @@ pub struct CapUse {
     pub connected: u32,
     /// Places held by calls that are not answered yet.
     pub reserved: u32,
+    /// Calls started in the last 24 hours.
+    pub started: u32,
 }
 
 impl Store {
@@ -74,13 +113,15 @@ impl Store {
         let mut db = self.readers().acquire().await?;
         let row = sqlx::query(
             "SELECT (SELECT COUNT(*) FROM reservation WHERE number = ?1 AND connected > ?2),
-                    (SELECT COUNT(*) FROM reservation WHERE number = ?1 AND connected IS NULL AND ended = 0)",
+                    (SELECT COUNT(*) FROM reservation WHERE number = ?1 AND connected IS NULL AND ended = 0),
+                    (SELECT COUNT(*) FROM reservation WHERE number = ?1 AND placed = 1 AND reserved > ?3)",
         )
         .bind(number.as_str())
         .bind((now.wall - window).millis())
+        .bind((now.wall - DAY).millis())
         .fetch_one(&mut *db)
         .await?;
-        Ok(CapUse { connected: row.try_get(0)?, reserved: row.try_get(1)? })
+        Ok(CapUse { connected: row.try_get(0)?, reserved: row.try_get(1)?, started: row.try_get(2)? })
     }
 }
 
@@ -107,11 +148,11 @@ impl Write for Reserve {
         users::remember(db, &self.attempt.user).await?;
         let ids = users::ids(db, &self.attempt.user).await?;
         let facts = self.facts(db, &ids).await?;
-        let decision = decide(&self.rules, &facts, &self.attempt, self.now);
+        let decision = decide(&self.rules, &facts, &self.whom(&ids), self.now);
         if let Decision::Allow(_) = decision {
             sqlx::query(
                 "INSERT INTO reservation (call, number, phone, bsuid, reserved) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (call) DO UPDATE SET reserved = excluded.reserved, ended = 0",
+                 ON CONFLICT (call) DO UPDATE SET reserved = excluded.reserved, ended = 0, placed = 1",
             )
             .bind(self.attempt.call.0.cast_signed())
             .bind(self.attempt.number.as_str())
@@ -126,16 +167,29 @@ impl Write for Reserve {
 }
 
 impl Reserve {
+    /// The attempt with both ids of the user: a bar on the number holds for whoever dials the scoped id, too.
+    fn whom(&self, ids: &Ids) -> Attempt {
+        let user = ids.user().unwrap_or_else(|| self.attempt.user.clone());
+        Attempt { user, ..self.attempt.clone() }
+    }
+
     async fn facts(&self, db: &mut SqliteConnection, ids: &Ids) -> Result<Facts, sqlx::Error> {
         let (up, up_with_user) = self.up(db, ids).await?;
+        let (number, now) = (&self.attempt.number, self.now.wall);
+        let held = permissions::held(db, number, ids).await?;
+        let run = guards::run(db, number, ids, held.run_ended).await?;
         Ok(Facts {
-            permission: permissions::current(db, &self.attempt.number, ids).await?,
+            permission: held.permission,
             connected_number: self.connected_number(db).await?,
             connected_pair: self.connected_pair(db, ids).await?,
             initiation_at_cap: self.initiation_at_cap(db).await?,
             in_flight: self.in_flight(db, ids).await?,
             up,
             up_with_user,
+            unanswered: run.unanswered,
+            overridden: run.overridden,
+            meta_hold: guards::hold(db, number, ids, guards::Hold::Calls, now).await?,
+            restriction: guards::restriction(db, number, now).await?,
         })
     }
 
@@ -184,16 +238,16 @@ impl Reserve {
     }
 
     async fn initiation_at_cap(&self, db: &mut SqliteConnection) -> Result<Option<Wall>, sqlx::Error> {
-        let Some(place) = self.rules.initiations.and_then(|it| it.max.checked_sub(1)) else {
-            return Ok(None);
-        };
+        let Some(cap) = self.rules.initiations.filter(|it| it.max > 0) else { return Ok(None) };
+        // What is out of the window need not be walked over.
         let row = sqlx::query(
-            "SELECT reserved FROM reservation WHERE number = ?1 AND call <> ?2
+            "SELECT reserved FROM reservation WHERE number = ?1 AND placed = 1 AND call <> ?2 AND reserved >= ?4
              ORDER BY reserved DESC LIMIT 1 OFFSET ?3",
         )
         .bind(self.attempt.number.as_str())
         .bind(self.call())
-        .bind(place)
+        .bind(cap.max - 1)
+        .bind(self.horizon(cap))
         .fetch_optional(db)
         .await?;
         row.map(|it| it.try_get(0).map(Wall)).transpose()
@@ -258,8 +312,17 @@ impl Write for Connected {
         .bind(self.call.0.cast_signed())
         .bind(self.at.millis())
         .bind(self.corrects)
-        .execute(db)
+        .execute(&mut *db)
         .await?;
+        let row = sqlx::query("SELECT number, phone, bsuid FROM reservation WHERE call = ?1")
+            .bind(self.call.0.cast_signed())
+            .fetch_optional(&mut *db)
+            .await?;
+        if let Some(row) = row {
+            let (number, ids): (String, _) =
+                (row.try_get(0)?, Ids { phone: row.try_get(1)?, bsuid: row.try_get(2)? });
+            guards::open_window(db, &number, ids, self.at).await?;
+        }
         if outcome.rows_affected() == 0 {
             tracing::warn!(call = %self.call, "a call without a reservation was picked up; no cap counts it");
         }
@@ -267,12 +330,40 @@ impl Write for Connected {
     }
 }
 
-struct Release(CallId);
+struct Rang {
+    call: CallId,
+    at: Wall,
+}
+
+impl Write for Rang {
+    type Output = ();
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE reservation SET rang = IFNULL(rang, ?2) WHERE call = ?1")
+            .bind(self.call.0.cast_signed())
+            .bind(self.at.millis())
+            .execute(db)
+            .await
+            .map(drop)
+    }
+}
+
+struct Release {
+    call: CallId,
+    placed: bool,
+}
 
 impl Write for Release {
     type Output = ();
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        end(db, self.0).await
+        end(db, self.call).await?;
+        if !self.placed {
+            sqlx::query("UPDATE reservation SET placed = 0 WHERE call = ?1 AND connected IS NULL")
+                .bind(self.call.0.cast_signed())
+                .execute(db)
+                .await?;
+        }
+        Ok(())
     }
 }

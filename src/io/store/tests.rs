@@ -15,8 +15,12 @@ use crate::user::{Bsuid, Msisdn, UserId};
 use crate::whatsapp::{CallEvent, CallEventKind, Event, Outcome, Termination};
 
 mod bindings;
+mod histories;
 mod ledger;
+mod meta;
 mod model;
+mod places;
+mod requests;
 mod rough;
 
 /// A store in a directory that goes when the test does.

@@ -109,6 +109,16 @@ impl Simulator {
         list.as_array().cloned().unwrap_or_default()
     }
 
+    /// Anything else of the control API.
+    pub(crate) fn order(&self, path: &str, body: &Value) {
+        self.ask("POST", path, body);
+    }
+
+    /// What the business wrote to users.
+    pub(crate) fn messages(&self) -> Vec<Value> {
+        self.ask("GET", "/sim/messages", &Value::Null)["messages"].as_array().cloned().unwrap_or_default()
+    }
+
     fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
         http::json(method, &self.at, path, body)
     }

@@ -286,7 +286,8 @@ impl Gateway {
                 self.outbox.push_back(Sent::Stored(id, reply));
             }
             Output::MarkConnected(at) | Output::CorrectStart(at) => self.ledger.connected(id, at),
-            Output::Release => self.ledger.release(id),
+            Output::Release | Output::Withdraw => self.ledger.release(id),
+            Output::MarkRang(_) => {}
             Output::OpenMedia { meta, phone } => {
                 let mut spec = translate::open_spec(meta, phone);
                 spec.dead_after = self.dead_after;

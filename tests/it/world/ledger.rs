@@ -83,6 +83,7 @@ impl Ledger {
                 .collect(),
             up: u32::try_from(up.clone().count()).unwrap(),
             up_with_user: u32::try_from(up.filter(|it| it.user == attempt.user).count()).unwrap(),
+            ..Facts::default()
         };
         match decide(&self.rules, &facts, attempt, now) {
             Decision::Allow(grant) => {

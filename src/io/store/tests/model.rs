@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{Attempt, Cap, Decision, DenialReason, Rules};
+use crate::policy::{Attempt, Cap, Decision, DenialReason, LedgerSource, Rules};
 
 const WINDOW: i64 = 100;
 const LIFE: i64 = 30;
@@ -84,7 +84,7 @@ async fn play(steps: Vec<Step>) {
     for user in 0..3 {
         let number = "108911223344556".into();
         store
-            .set_permission(&number, &phone(user), Permission::Permanent, "test", Wall(0))
+            .set_permission(&number, &phone(user), Permission::Permanent, LedgerSource::Operator, Wall(0))
             .await
             .expect("set");
     }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::super::writer::{Outlives, Write};
 use super::*;
-use crate::policy::{Attempt, Decision, DenialReason, Rules};
+use crate::policy::{Attempt, Decision, DenialReason, LedgerSource, Rules};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_200_racing_attempts_from_two_processes_exactly_100_are_granted() {
@@ -17,7 +17,9 @@ async fn of_200_racing_attempts_from_two_processes_exactly_100_are_granted() {
     let two = open(&directory).await;
     for user in 0..200 {
         let number = "108911223344556".into();
-        one.set_permission(&number, &phone(user), Permission::Permanent, "test", Wall(0)).await.expect("set");
+        one.set_permission(&number, &phone(user), Permission::Permanent, LedgerSource::Operator, Wall(0))
+            .await
+            .expect("set");
     }
     let barrier = Arc::new(tokio::sync::Barrier::new(200));
     let mut tasks = JoinSet::new();
@@ -44,7 +46,9 @@ async fn of_200_racing_attempts_from_two_processes_exactly_100_are_granted() {
 async fn of_racing_attempts_to_one_user_exactly_one_is_granted() {
     let (directory, one) = fresh().await;
     let two = open(&directory).await;
-    one.set_permission(&"1".into(), &both(1), Permission::Permanent, "test", Wall(0)).await.expect("set");
+    one.set_permission(&"1".into(), &both(1), Permission::Permanent, LedgerSource::Operator, Wall(0))
+        .await
+        .expect("set");
     let mut tasks = JoinSet::new();
     for n in 0..40_u64 {
         let store = if n % 2 == 0 { one.clone() } else { two.clone() };
