@@ -114,6 +114,8 @@ impl ActionKind {
 pub enum Order {
     /// The process stops and ends its calls.
     Stop,
+    /// Somebody who looks after the gateway ends this call.
+    HangUp,
     /// A bug of ours was caught in this call.
     Panic,
 }

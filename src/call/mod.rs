@@ -227,6 +227,7 @@ impl Call {
             Input::PhoneAnswerRefused => common.end(now, HangupCause::PhoneMediaRefused),
             Input::MediaStalled => common.end(now, HangupCause::NoMedia),
             Input::Ordered(Order::Stop) => common.end(now, HangupCause::Stopping),
+            Input::Ordered(Order::HangUp) => common.end(now, HangupCause::Ordered),
             Input::Ordered(Order::Panic) => common.end(now, HangupCause::Panic),
             Input::PhoneAckMissed => common.end(now, HangupCause::PhoneLost),
             Input::PhoneExpired(fork) => {

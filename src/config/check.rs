@@ -184,7 +184,17 @@ fn sockets(reader: &mut Reader<'_>, draft: &Draft) {
             "[media.outside] ports = \"40000-40999\" and [media.inside] ports = \"41000-42999\"".to_owned();
         reader.fault_at("media.inside.ports", problem, remedy);
     }
-    let tcp = [("admin.listen", listens.admin), ("webhook.listen", listens.webhook)];
+    let tcp =
+        [("admin.listen", listens.admin), ("webhook.listen", listens.webhook), ("api.listen", listens.api)];
+    if let Some(api) = listens.api {
+        let others = tcp.iter().filter(|(key, _)| *key != "api.listen");
+        for (other, taken) in others.filter_map(|(key, at)| Some((key, (*at)?))) {
+            if taken.port() == api.port() && meet(taken.ip(), api.ip()) {
+                let problem = format!("{api} is already taken by {other} ({taken})");
+                reader.fault_at("api.listen", problem, "give each listener a port of its own".to_owned());
+            }
+        }
+    }
     for (key, at) in listens.sip.iter().filter(|(key, _)| *key != "sip.listen") {
         let own = listens.sip.iter().filter(|(it, _)| it != key && *it != "sip.listen");
         let others =
@@ -214,6 +224,14 @@ fn sockets(reader: &mut Reader<'_>, draft: &Draft) {
 
 /// What works but is worth a look.
 fn advice(reader: &mut Reader<'_>, draft: &Draft) {
+    if let Some(Some(api)) = &draft.api
+        && api.tls.is_none()
+        && !api.listen.ip().is_loopback()
+    {
+        let problem = format!("{} takes tokens in plain text from other machines", api.listen);
+        let remedy = "listen = \"127.0.0.1:9781\" behind a proxy with TLS, or [api] tls = { … }".to_owned();
+        reader.warn_at("api.listen", problem, remedy);
+    }
     if let Some(admin) = draft.listens.admin.filter(|it| !it.ip().is_loopback()) {
         let problem = format!("{admin} shows figures of calls to everybody who can reach it");
         let remedy =

@@ -4,6 +4,7 @@
 //! stops at the first fault: [`Config::read`] returns all of them, each with key, line and remedy.
 //! `config/gateway.example.toml` shows every key; a test compares it with this code.
 
+mod api;
 mod check;
 mod defence;
 mod fault;
@@ -24,6 +25,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::api::{ApiConfig, ApiScope, HookConfig, TokenConfig, TokenDigest};
 pub use self::fault::{ConfigFaults, Fault};
 pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
@@ -64,6 +66,8 @@ pub struct Config {
     pub sounds: SoundsConfig,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Where programs of the company ask; `None`: nowhere.
+    pub api: Option<ApiConfig>,
     /// The phones that may register.
     pub phones: Vec<PhoneConfig>,
     /// The PBXs and providers that need no registration.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::api::{ApiConfig, api};
 use super::peers::{Digits, NumberDraft, PhoneDraft, number, phone};
 use super::reader::{Reader, Section};
 use super::recording::{RecordingConfig, recording};
@@ -52,6 +53,11 @@ pub(super) struct Draft {
     pub(super) recording: Option<RecordingConfig>,
     pub(super) sounds: Option<SoundsConfig>,
     pub(super) log: Option<LogConfig>,
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is a fault, the inner one an API that nobody wants"
+    )]
+    pub(super) api: Option<Option<ApiConfig>>,
     pub(super) phones: Vec<PhoneDraft>,
     pub(super) trunks: Vec<TrunkDraft>,
     pub(super) groups: Vec<GroupDraft>,
@@ -64,6 +70,7 @@ pub(super) struct Draft {
 pub(super) struct Listens {
     pub(super) admin: Option<SocketAddr>,
     pub(super) webhook: Option<SocketAddr>,
+    pub(super) api: Option<SocketAddr>,
     pub(super) sip: Vec<(&'static str, SocketAddr)>,
     pub(super) outside: Option<(IpAddr, RangeInclusive<u16>)>,
     pub(super) inside: Option<(IpAddr, RangeInclusive<u16>)>,
@@ -88,6 +95,7 @@ impl Draft {
             recording: self.recording?,
             sounds: self.sounds?,
             log: self.log?,
+            api: self.api?,
             phones: self.phones.into_iter().map(|it| it.config).collect::<Option<_>>()?,
             trunks: self.trunks.into_iter().map(|it| it.config).collect::<Option<_>>()?,
             numbers,
@@ -110,6 +118,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Draft {
     draft.recording = root.part("recording", recording);
     draft.sounds = root.part("sounds", sounds);
     draft.log = root.part("log", log);
+    draft.api = root.part("api", |it| api(it, &mut draft.listens));
     draft.phones = root.each("phone", phone);
     draft.trunks = root.each("trunk", trunk);
     draft.groups = root.each("group", group);
@@ -167,7 +176,7 @@ fn webhook(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<W
     })
 }
 
-fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsConfig> {
+pub(super) fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsConfig> {
     let certificate = pem(section, "certificate", "\"/etc/cordboard/fullchain.pem\"");
     let key = pem(section, "key", "\"/etc/cordboard/privkey.pem\"");
     Some(TlsConfig { certificate: certificate?, key: key? })

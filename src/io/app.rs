@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::api::HooksSetupError;
 use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Recorder, RecorderSettings, is_writable};
@@ -17,7 +18,7 @@ use super::signalling::{
 };
 use super::sip_start::{self, bind_sockets};
 use super::sounds::{SoundFault, Sounds};
-use super::store::{Store, StoreError, StoreSettings, Synchronous};
+use super::store::{ASKED_KEPT, Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
 use super::tls::TlsSetupError;
 use crate::call::{self, CallTimes};
@@ -62,6 +63,12 @@ pub enum AppError {
     /// A file of `[sounds]` cannot be played.
     #[error(transparent)]
     Sound(#[from] SoundFault),
+    /// The certificate or key of the API's listener cannot be used.
+    #[error("api.tls: {0}")]
+    ApiTls(#[source] TlsSetupError),
+    /// The receivers of events cannot be reached at all.
+    #[error("api.hook: {0}")]
+    Hooks(#[source] HooksSetupError),
     /// The certificate or key of the SIP listeners, or the authorities of a trunk, cannot be used.
     #[error("sip: {0}")]
     SipTls(#[source] TlsSetupError),
@@ -92,9 +99,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let metrics = Arc::new(Registry::new(&labels));
     let (told_in, told) = mpsc::unbounded_channel();
     let recorder = recorder_settings(&config).map(|it| Recorder::start(it, told_in)).transpose()?;
-    if let Some(failure) = recorder.as_ref().and_then(|_| is_writable(&config.recording.directory).err()) {
-        tracing::error!(%failure, "recording.directory cannot be written: calls go on and are not recorded");
-    }
+    complain_of_directory(&config, recorder.as_ref());
     let kept = tokio::spawn(signalling::keep_recordings(store.clone(), told));
     let mut board = Switchboard::new(Parts {
         agent,
@@ -124,11 +129,12 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     board.start_trunks();
 
     let webhook = super::listeners::webhook(&config, store.clone(), events_in).await?;
+    let (api, hooks) = super::listeners::api(&config, store.clone(), questions_in.clone()).await?;
     let admin = super::listeners::admin(
         &config,
         store.clone(),
         (media.clone(), recorder.clone()),
-        &webhook,
+        (&webhook, hooks),
         questions_in.clone(),
         Arc::clone(&metrics),
     )
@@ -137,6 +143,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         sip = sip_start::told(&sockets),
         webhook = %webhook.address,
         admin = %admin,
+        api = api.map(tracing::field::display),
         phones = config.phones.len(),
         trunks = config.trunks.len(),
         numbers = config.numbers.len(),
@@ -156,6 +163,12 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn complain_of_directory(config: &Config, recorder: Option<&Recorder>) {
+    if let Some(failure) = recorder.and_then(|_| is_writable(&config.recording.directory).err()) {
+        tracing::error!(%failure, "recording.directory cannot be written: calls go on and are not recorded");
+    }
 }
 
 /// Waits for the files and for what is told of them, as long as a disk that is well takes.
@@ -245,8 +258,12 @@ async fn forget_old_events(store: Store, keep: Duration) {
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     loop {
         hourly.tick().await;
-        if let Err(error) = store.forget_before(signalling::now().wall - keep).await {
+        let now = signalling::now().wall;
+        if let Err(error) = store.forget_before(now - keep).await {
             tracing::warn!(%error, "old webhook events could not be forgotten");
+        }
+        if let Err(error) = store.forget_events_before(now - keep, now - ASKED_KEPT).await {
+            tracing::warn!(%error, "old events of the API could not be forgotten");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::admin::{self, AdminState, Health};
+use super::api::{self, Api, ApiParts, Hook, Hooks};
 use super::app::{AppError, bind_tcp};
 use super::media::{Flow, MediaEngine, MediaFigures};
 use super::recording::{End, Recorder, RecorderFigures};
@@ -63,6 +64,32 @@ pub(super) async fn webhook(
     Ok(Webhook { address, server: Arc::new(server), counters })
 }
 
+/// Starts the API where the configuration wants one; gives its address and the deliveries of events.
+pub(super) async fn api(
+    config: &Config,
+    store: Store,
+    questions: mpsc::UnboundedSender<Question>,
+) -> Result<(Option<SocketAddr>, Hooks), AppError> {
+    let hooks = Hooks::default();
+    let Some(settings) = &config.api else { return Ok((None, hooks)) };
+    let parts = ApiParts {
+        store,
+        questions,
+        numbers: config.numbers.iter().map(Into::into).collect(),
+        phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
+        tokens: settings.tokens(),
+    };
+    let shared = Api::new(parts);
+    let tls = match &settings.tls {
+        Some(tls) => Some(tls_config(&tls.certificate, &tls.key).map_err(AppError::ApiTls)?),
+        None => None,
+    };
+    let listener = bind_tcp("api.listen", settings.listen).await?.into_std()?;
+    let (address, _server) = api::serve(listener, tls, shared.clone())?;
+    hooks.start(&shared, settings.hooks.iter().map(Hook::new).collect()).map_err(AppError::Hooks)?;
+    Ok((Some(address), hooks))
+}
+
 /// What the admin side asks for its figures and health.
 #[derive(Clone)]
 struct Sources {
@@ -70,6 +97,7 @@ struct Sources {
     media: MediaEngine,
     recorder: Option<Recorder>,
     webhook: Arc<WebhookCounters>,
+    hooks: Hooks,
     questions: mpsc::UnboundedSender<Question>,
     phones: Vec<crate::id::PhoneName>,
     ports: (usize, usize),
@@ -81,7 +109,7 @@ pub(super) async fn admin(
     config: &Config,
     store: Store,
     (media, recorder): (MediaEngine, Option<Recorder>),
-    webhook: &Webhook,
+    (webhook, hooks): (&Webhook, Hooks),
     questions: mpsc::UnboundedSender<Question>,
     metrics: Arc<Registry>,
 ) -> Result<SocketAddr, AppError> {
@@ -92,6 +120,7 @@ pub(super) async fn admin(
         media,
         recorder,
         webhook: Arc::clone(&webhook.counters),
+        hooks,
         questions: questions.clone(),
         phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
         ports: (config.media.outside.ports.clone().count(), config.media.inside.ports.clone().count()),
@@ -181,6 +210,12 @@ async fn scrape(sources: Sources) -> Scrape {
     spans(&mut scrape, &table::WEBHOOK_DURATION, &(), &webhooks.times);
     for (outcome, count) in webhooks.outcomes {
         scrape.total(&table::WEBHOOKS, &OfWebhook { outcome: Word(outcome.label()) }, count as f64);
+    }
+    let hooks = sources.hooks.figures();
+    for (kind, count) in
+        [("delivered", hooks.delivered), ("failed", hooks.failed), ("given_up", hooks.given_up)]
+    {
+        scrape.total(&table::HOOK_EVENTS, &OfKind { kind: Word(kind) }, count as f64);
     }
     store_figures(&mut scrape, &sources).await;
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();

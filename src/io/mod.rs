@@ -1,6 +1,7 @@
 //! The world: the only place that awaits, owns sockets and reads clocks.
 
 pub mod admin;
+pub mod api;
 pub mod app;
 pub mod bans;
 pub mod bench;

@@ -138,6 +138,8 @@ table! {
     SIP_CONNECTIONS: Gauge<OfKind> = "cordboard_sip_connections", "Open SIP connections by transport";
     SIP_CONNECTION_ENDS: Total<OfKind> = "cordboard_sip_connections_ended",
         "SIP connections that were refused, could not be opened or had to be closed, by why";
+    HOOK_EVENTS: Total<OfKind> = "cordboard_hook_events",
+        "Events for receivers of the API: delivered, tries that failed and are repeated, given up";
     TRUNK_SERVER_UP: Gauge<OfServer> = "cordboard_trunk_server_up", "Whether a server of a trunk gets calls";
     TRUNK_REGISTERED: Gauge<OfTrunk> = "cordboard_trunk_registered", "Whether we are registered with a trunk that wants it";
     TRUNK_LOGIN_REFUSED: Gauge<OfTrunk> = "cordboard_trunk_login_refused", "Whether a trunk refuses our user or password";

@@ -21,7 +21,9 @@ impl Surroundings for Desk {
             Some("/run/credentials/phone-1001" | "/etc/cordboard/ha1" | "/etc/cordboard/open") => {
                 Ok(format!("{HA1}\n"))
             }
-            Some("/etc/cordboard/secrets/trunk-pbx") => Ok("pa55\n".to_owned()),
+            Some("/etc/cordboard/secrets/trunk-pbx" | "/etc/cordboard/secrets/hook-crm") => {
+                Ok("pa55\n".to_owned())
+            }
             Some("/etc/cordboard/empty") => Ok("\n".to_owned()),
             Some(path) if path.ends_with(".pem") => Ok("-----BEGIN CERTIFICATE-----".to_owned()),
             Some(path) if path.starts_with("/run/credentials/") => Ok("swordfish".to_owned()),
@@ -472,4 +474,25 @@ fn the_systemd_unit_hands_over_every_credential_of_the_example() {
         .collect();
     assert_eq!(missing, Vec::<&str>::new(), "add LoadCredential= lines to systemd/cordboard.service");
     assert!(unit.contains("\nLoadCredential=app-secret:"));
+}
+
+#[test]
+fn an_api_that_nobody_could_use_or_that_shares_a_port_is_a_mistake() {
+    let (line, said) = only_fault("#listen = \"127.0.0.1:9781\"", "listen = \"127.0.0.1:9781\"");
+    assert_eq!(line, line_of("#listen = \"127.0.0.1:9781\""));
+    assert!(
+        said.starts_with("api.listen: nobody could use the API") && said.contains("cordboard token"),
+        "{said}"
+    );
+    let text = everything_written().replace("\"127.0.0.1:9781\"", "\"127.0.0.1:9780\"");
+    let faults = parse(&text).0.expect_err("a fault").faults;
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    assert!(faults[0].problem.contains("already taken by admin.listen"), "{}", faults[0].problem);
+    let text =
+        everything_written().replace("\"https://crm.example.com/cordboard\"", "\"http://crm.example.com/\"");
+    let faults = parse(&text).0.expect_err("a fault").faults;
+    assert!(
+        faults[0].key == "api.hook[1].url" && faults[0].problem.contains("who calls whom"),
+        "{faults:#?}"
+    );
 }

@@ -88,13 +88,13 @@ const WORLD_EXCEPTIONS: &[(&str, &str, &str)] = &[
 const NAMED_IN: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["src/sip/digest.rs", "src/media/dtls.rs", "src/whatsapp/", "src/io/", "src/simulator/"]),
     ("audio_codec", &["src/codec/g722.rs"]),
-    ("axum", &["src/io/admin.rs", "src/io/bans.rs", "src/io/webhook/", "src/simulator/"]),
+    ("axum", &["src/io/admin.rs", "src/io/api/", "src/io/bans.rs", "src/io/webhook/", "src/simulator/"]),
     ("axum_server", &["src/io/webhook/", "src/io/listeners.rs"]),
-    ("base64", &["src/sdp/crypto.rs", "src/media/", "src/simulator/"]),
+    ("base64", &["src/sdp/crypto.rs", "src/media/", "src/io/api/", "src/io/cli/token.rs", "src/simulator/"]),
     ("bytes", &["src/media/", "src/io/", "src/simulator/"]),
     ("clap", &["src/io/cli/", "src/simulator/cli.rs"]),
     ("dimpl", &["src/media/dtls.rs"]),
-    ("futures_util", &["src/io/sip/websocket.rs"]),
+    ("futures_util", &["src/io/sip/websocket.rs", "src/io/api/events.rs"]),
     ("getrandom", &["src/io/", "src/simulator/"]),
     ("hex", &["src/"]),
     (
@@ -117,7 +117,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/metrics/mod.rs"]),
     ("rand_chacha", &["src/random.rs"]),
     ("regex_lite", &["src/sip/trunk/numbers.rs"]),
-    ("reqwest", &["src/io/graph/", "src/io/cli/bans.rs", "src/simulator/"]),
+    ("reqwest", &["src/io/graph/", "src/io/api/hooks.rs", "src/io/cli/bans.rs", "src/simulator/"]),
     ("rtc_dtls", &["src/simulator/"]),
     ("rtc_rtcp", &["src/rtp/rtcp.rs", "src/rtp/xr.rs", "src/simulator/"]),
     ("rtc_srtp", &["src/media/srtp.rs", "src/simulator/"]),
@@ -131,7 +131,16 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("slab", &["src/io/media/"]),
     ("socket2", &["src/io/", "src/simulator/"]),
     ("sqlx", &["src/io/store/"]),
-    ("subtle", &["src/sip/digest.rs", "src/media/dtls.rs", "src/whatsapp/", "src/io/webhook/"]),
+    (
+        "subtle",
+        &[
+            "src/sip/digest.rs",
+            "src/media/dtls.rs",
+            "src/whatsapp/",
+            "src/io/webhook/",
+            "src/io/api/token.rs",
+        ],
+    ),
     ("thiserror", &["src/"]),
     ("tokio", &["src/io/", "src/simulator/"]),
     ("tokio_rustls", &["src/io/sip/"]),
@@ -139,6 +148,8 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("toml", &["src/config/"]),
     ("tracing", &["src/"]),
     ("tracing_subscriber", &["src/io/cli/", "src/simulator/"]),
+    ("utoipa", &["src/io/api/", "src/io/bans.rs"]),
+    ("utoipa_axum", &["src/io/api/mod.rs"]),
     ("zeroize", &["src/masked.rs", "src/io/cli/password.rs"]),
 ];
 

@@ -76,6 +76,8 @@ pub enum HangupCause {
     Overloaded,
     /// The product is stopping.
     Stopping,
+    /// Somebody who looks after the gateway ended it, by the API.
+    Ordered,
     /// The process died during the call; found at the next start (rule 27).
     Orphaned,
     /// A bug of ours, caught in this call alone.
@@ -167,6 +169,7 @@ impl HangupCause {
             Self::StoreDown,
             Self::Overloaded,
             Self::Stopping,
+            Self::Ordered,
             Self::Orphaned,
             Self::Panic,
         ];

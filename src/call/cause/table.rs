@@ -60,6 +60,7 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
         C::Overloaded => "overloaded", Us, 503, "Gateway overloaded", 42,
             "Give it a faster machine, or look at `refuse_at` in `[media]`.";
         C::Stopping => "stopping", Us, 503, "Restarting", 41, "Nothing: the gateway was stopped.";
+        C::Ordered => "ordered", Policy, 480, "Call ended", 16, "Nothing: the call was ended by the API; the log says by whose token.";
         C::Orphaned => "orphaned", Us, 503, "Restarted", 41, "The process died during the call: look for the reason.";
         C::Panic => "panic", Us, 500, "Gateway error", 41, "A bug of ours: report it with the log of this call.";
         C::PhoneHungUp => "phone_hung_up", Phone, 480, "Phone hung up", 16, "Nothing: an ordinary end.";

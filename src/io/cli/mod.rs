@@ -13,6 +13,7 @@ pub mod quality;
 mod records;
 pub mod serve;
 mod simulate;
+mod token;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -37,6 +38,7 @@ enum Command {
     Calls(calls::CallsArgs),
     Permission(permission::PermissionArgs),
     Bans(bans::BansArgs),
+    Token(token::TokenArgs),
     Simulate(crate::simulator::cli::SimulateArgs),
     Bench(bench::BenchArgs),
     #[command(hide = true)]
@@ -102,6 +104,7 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Calls(args) => records::calls(&args),
         Command::Permission(args) => records::permission(&args),
         Command::Bans(args) => bans::bans(&args),
+        Command::Token(args) => token::token(&args),
         Command::Simulate(args) => simulate::simulate(args),
         Command::Bench(args) => bench::bench(&args),
         Command::CodecChain(args) => codec_chain::codec_chain(&args),

@@ -69,6 +69,8 @@ pub enum Question {
     Bans(oneshot::Sender<Vec<Ban>>),
     /// End the bans of a source, or of one user there; the reply says how many held.
     LiftBan(Source, Option<String>, oneshot::Sender<usize>),
+    /// End a call on both sides; the reply says whether it was up.
+    HangUp(CallId, oneshot::Sender<bool>),
     /// Whether new calls are turned away.
     Closing(oneshot::Sender<bool>),
     /// How each trunk fares.

@@ -373,6 +373,13 @@ impl Switchboard {
                 tracing::info!(%source, lifted, "bans were lifted by command");
                 let _ = answer.send(lifted);
             }
+            Question::HangUp(id, answer) => {
+                let up = self.calls.get(&id).is_some_and(|live| live.call.is_live());
+                if up {
+                    self.feed(now, id, Input::Ordered(Order::HangUp));
+                }
+                let _ = answer.send(up);
+            }
             Question::Closing(answer) => {
                 // Asked twice a second: the load is followed also while no calls come.
                 let _ = self.parts.media.judge();

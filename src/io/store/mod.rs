@@ -13,6 +13,8 @@
 //! | `reservations` | caps: facts, decision and reservation in one transaction |
 //! | `permissions` | the ledger of what users said |
 //! | `bindings` | where phones are registered |
+//! | `events` | what programs of the company are told, in the transaction that makes it true |
+//! | `asked` | what requests with an Idempotency-Key were answered |
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -25,7 +27,9 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection};
 
+mod asked;
 mod bindings;
+mod events;
 mod inbox;
 mod permissions;
 mod recordings;
@@ -34,6 +38,8 @@ mod reservations;
 mod users;
 mod writer;
 
+pub use asked::{Asked, Fingerprint};
+pub use events::{ASKED_KEPT, EventId, EventKind, StoredEvent};
 pub use inbox::InboxId;
 pub use permissions::PermissionLine;
 pub use records::{CallFilter, Closed};

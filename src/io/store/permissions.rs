@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::events::{EventKind, NewEvent, tell};
 use super::users::{self, Ids};
 use super::writer::Write;
 use super::{Store, StoreError};
@@ -145,7 +146,8 @@ impl Write for AddLine {
         users::remember(db, &self.user).await?;
         let ids = users::ids(db, &self.user).await?;
         let line = &self.line;
-        if line.source == LIVE && current(db, &self.number, &ids).await? == line.permission {
+        let before = current(db, &self.number, &ids).await?;
+        if line.source == LIVE && before == line.permission {
             return Ok(());
         }
         sqlx::query(
@@ -153,15 +155,23 @@ impl Write for AddLine {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )
         .bind(self.number.as_str())
-        .bind(ids.phone)
-        .bind(ids.bsuid)
+        .bind(ids.phone.as_deref())
+        .bind(ids.bsuid.as_deref())
         .bind(line.at.millis())
         .bind(line.permission.as_str())
         .bind(line.permission.until().map(Wall::millis))
         .bind(&line.source)
         .bind(line.context.as_deref())
-        .execute(db)
-        .await
-        .map(drop)
+        .execute(&mut *db)
+        .await?;
+        let now = current(db, &self.number, &ids).await?;
+        if now == before {
+            return Ok(());
+        }
+        let (kind, number) = (EventKind::PermissionChanged, Some(self.number.as_str()));
+        let (state, until) = (now.as_str(), now.until().map(|it| it.to_string()));
+        let told = serde_json::json!({ "state": state, "until": until, "source": line.source });
+        tell(db, NewEvent { at: line.at, kind, number, call: None, ids, detail: Some(told.to_string()) })
+            .await
     }
 }

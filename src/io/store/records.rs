@@ -6,7 +6,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 
 use super::users::{self, Ids};
 use super::writer::{Operation, Outlives, Write};
-use super::{Store, StoreError, recordings, reservations};
+use super::{Store, StoreError, events, recordings, reservations};
 use crate::call::{CallDirection, CallRecord};
 use crate::id::{CallId, Endpoint, NumberLabel, WaCallId};
 use crate::masked::Masked;
@@ -32,8 +32,14 @@ pub struct CallFilter {
     pub number: Option<NumberLabel>,
     /// Opened at or after this.
     pub since: Option<Wall>,
+    /// Opened before this.
+    pub until: Option<Wall>,
+    /// Of this direction.
+    pub direction: Option<CallDirection>,
     /// Only calls that are up, or only those that are over.
     pub ended: Option<bool>,
+    /// Older than this one: where the page before ended.
+    pub before: Option<(Wall, CallId)>,
 }
 
 impl Store {
@@ -129,12 +135,18 @@ impl Store {
             "SELECT * FROM call LEFT JOIN recording ON recording.call = call.id
              WHERE (?1 IS NULL OR number = ?1) AND (?2 IS NULL OR opened >= ?2)
                AND (?3 IS NULL OR (ended IS NOT NULL) = ?3)
+               AND (?5 IS NULL OR opened < ?5) AND (?6 IS NULL OR direction = ?6)
+               AND (?7 IS NULL OR (opened, id) < (?7, ?8))
              ORDER BY opened DESC, id DESC LIMIT ?4",
         )
         .bind(filter.number.as_ref().map(NumberLabel::as_str))
         .bind(filter.since.map(Wall::millis))
         .bind(filter.ended)
         .bind(limit)
+        .bind(filter.until.map(Wall::millis))
+        .bind(filter.direction.map(CallDirection::as_str))
+        .bind(filter.before.map(|(opened, _)| opened.millis()))
+        .bind(filter.before.map(|(_, id)| id.0.cast_signed()))
         .fetch_all(self.readers())
         .await?;
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
@@ -258,6 +270,7 @@ async fn upsert(
 ) -> Result<bool, sqlx::Error> {
     users::remember(db, &record.user).await?;
     let ids = users::ids(db, &record.user).await?;
+    let before = events::Progress::of(db, record.id).await?;
     let query = sqlx::query(
         "INSERT INTO call (id, wa_call, number, phone_number_id, direction, phone, bsuid, user_name,
                            endpoint_kind, endpoint_name, endpoint_number, opened, rang, answered, ended,
@@ -276,7 +289,11 @@ async fn upsert(
             quality = IFNULL(?24, quality)
          WHERE ended IS NULL",
     );
-    Ok(bind(query, record, ids, ended).execute(db).await?.rows_affected() > 0)
+    let written = bind(query, record, ids, ended).execute(&mut *db).await?.rows_affected() > 0;
+    if written {
+        before.tell(db, record, ended).await?;
+    }
+    Ok(written)
 }
 
 struct OpenRecord(Box<CallRecord>);
