@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::lamps;
 use super::reader::Reader;
 use super::ring_plan;
 use super::sections::Draft;
@@ -13,6 +14,7 @@ use crate::policy::BusinessCountry;
 pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
     duplicates(reader, draft);
     ring_plan::compare(reader, draft);
+    lamps::compare(reader, draft);
     dial_rules(reader, draft);
     sockets(reader, draft);
     advice(reader, draft);

@@ -8,6 +8,7 @@ mod api;
 mod check;
 mod defence;
 mod fault;
+mod lamps;
 mod peers;
 mod reader;
 mod recording;
@@ -40,6 +41,7 @@ pub use self::trunk::{LoginConfig, ProbeConfig, RegisterConfig, ServerConfig, Tr
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::id::{NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::masked::Secret;
+use crate::sip::PhoneLamps;
 use crate::sip::SrtpSetting;
 use crate::user::Msisdn;
 
@@ -272,6 +274,8 @@ pub struct PhoneConfig {
     pub rtcp_xr: bool,
     /// Who keeps time in its calls; `None`: as `[media]` says.
     pub timing: Option<MediaTiming>,
+    /// Who may watch it, and its mailboxes.
+    pub lamps: PhoneLamps,
 }
 
 /// The digest algorithm of a phone (RFC 8760).

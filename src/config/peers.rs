@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::lamps;
 use super::reader::Section;
 use super::ring_plan::{PlanDraft, RingPlanConfig, plan};
 use super::setting::{Setting, words};
@@ -157,17 +158,25 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
     let srtp = srtp(section);
     let rtcp_xr = section.or("rtcp_xr", false);
     let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
+    let lamps = lamps::of_phone(section);
     let config = (|| {
         let name = name.clone()?;
         let display = display?.unwrap_or_else(|| name.to_string());
         Some(PhoneConfig {
-            name,
             display,
             algorithm: algorithm?,
             ha1: ha1?,
             srtp: srtp?,
             rtcp_xr: rtcp_xr?,
             timing: timing?,
+            lamps: {
+                let mut lamps = lamps?;
+                if lamps.mailboxes.is_empty() {
+                    lamps.mailboxes.push(name.to_string());
+                }
+                lamps
+            },
+            name,
         })
     })();
     PhoneDraft { name, config }

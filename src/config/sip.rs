@@ -7,10 +7,11 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::defence::defence;
+use super::lamps;
 use super::reader::Section;
 use super::sections::{HOUR, Listens, MINUTE, pem, secs};
 use super::setting::{Setting, words};
-use crate::sip::DefenceSettings;
+use crate::sip::{DefenceSettings, WatchLimits};
 
 /// `[sip]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct SipConfig {
     pub show_version: bool,
     /// `[sip.defence]`
     pub defence: DefenceSettings,
+    /// `[sip.lamps]`
+    pub lamps: WatchLimits,
 }
 
 /// A socket, and the address under which peers reach it.
@@ -192,6 +195,7 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
     let nonce_life = section.or("nonce_life", secs(5 * MINUTE));
     let show_version = section.or("show_version", false);
     let defence = section.part("defence", defence);
+    let lamps = section.part("lamps", lamps::limits);
     let (domain, udp) = (domain?, udp?);
     let first: Option<&ListenAt> = udp.first();
     Some(SipConfig {
@@ -210,6 +214,7 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
         nonce_life: nonce_life?,
         show_version: show_version?,
         defence: defence?,
+        lamps: lamps?,
     })
 }
 

@@ -134,7 +134,7 @@ pub(super) async fn admin(
         trunks: Mutex::default(),
     });
     let (pulse_seen, trunks_seen) = (Arc::clone(&pulse), Arc::clone(&pulse));
-    let bans = super::bans::router(questions.clone());
+    let bans = super::bans::router(questions.clone()).merge(super::phones::router(questions.clone()));
     let state = AdminState {
         metrics,
         figures: Box::new(move || Box::pin(scrape(sources.clone()))),
@@ -248,6 +248,8 @@ fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources)
         ("muted", sip.muted),
         ("resent", sip.resent),
         ("ack_timeout", sip.ack_timeouts),
+        ("notify", sip.notifies),
+        ("watcher_lost", sip.lost_watchers),
         ("keepalive", sip.keepalives),
         ("unsent", figures.unsent),
     ] {
@@ -270,6 +272,7 @@ fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources)
     }
     defence_figures(scrape, &figures.defence);
     scrape.gauge(&table::SIP_REGISTERED, &(), sip.bindings as f64);
+    scrape.gauge(&table::SIP_SUBSCRIPTIONS, &(), sip.subscriptions as f64);
     scrape.gauge(&table::SIP_LEGS, &(), sip.legs as f64);
     scrape.gauge(&table::SIP_TRANSACTIONS, &(), sip.transactions as f64);
 }

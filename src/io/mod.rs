@@ -10,6 +10,7 @@ pub mod cli;
 pub mod graph;
 mod listeners;
 pub mod media;
+pub mod phones;
 pub mod recording;
 pub mod signalling;
 pub mod sip;

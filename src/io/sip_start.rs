@@ -109,6 +109,7 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
         settings.product = concat!("Cordboard/", env!("CARGO_PKG_VERSION")).to_owned();
     }
     settings.defence = config.sip.defence.clone();
+    settings.watching = config.sip.lamps;
     settings.no_provisional = config.sip.trunk_no_answer;
     let phone = |phone: &config::PhoneConfig| PhoneAccount {
         name: phone.name.clone(),
@@ -120,6 +121,7 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
         },
         ha1: phone.ha1.clone(),
         srtp: phone.srtp,
+        lamps: phone.lamps.clone(),
     };
     settings.phones = config.phones.iter().map(phone).collect();
     settings.trunks = config.trunks.iter().map(super::trunks::peer).collect();

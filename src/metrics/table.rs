@@ -134,6 +134,8 @@ table! {
     SIP_BANS: Total<OfKind> = "cordboard_sip_bans", "Bans that began, by why";
     SIP_BANNED: Gauge<OfKind> = "cordboard_sip_banned", "Bans that hold: of whole sources, and of users at a source";
     SIP_REGISTERED: Gauge<()> = "cordboard_sip_bindings", "Registered addresses of phones";
+    SIP_SUBSCRIPTIONS: Gauge<()> = "cordboard_sip_subscriptions",
+        "Subscriptions of phones to the state of others and to their mailboxes";
     PHONE_REGISTERED: Gauge<OfPhone> = "cordboard_phone_registered", "Whether a phone of the configuration is registered";
     SIP_CONNECTIONS: Gauge<OfKind> = "cordboard_sip_connections", "Open SIP connections by transport";
     SIP_CONNECTION_ENDS: Total<OfKind> = "cordboard_sip_connections_ended",

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::message::parse;
-use super::{DigestAlgorithm, Event, Flow, PhoneAccount, Refusal, Settings, TrunkPeer, UserAgent};
+use super::{
+    DigestAlgorithm, Event, Flow, PhoneAccount, PhoneLamps, Refusal, Settings, TrunkPeer, UserAgent,
+};
 use crate::masked::Secret;
 use crate::random::Random;
 use crate::time::Now;
@@ -37,6 +39,7 @@ pub fn agent(now: Now, bytes: &[u8]) {
         algorithm: DigestAlgorithm::Md5,
         ha1: Secret::new(String::new()),
         srtp: crate::sip::SrtpSetting::default(),
+        lamps: PhoneLamps::default(),
     });
     settings.trunks.push(TrunkPeer::at("pbx", trunk));
     let (mut now, mut agent) = (now, UserAgent::new(settings, Random::from_number(1)));

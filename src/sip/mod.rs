@@ -2,7 +2,7 @@
 //!
 //! Bytes and the time go in, bytes and [`Event`]s come out; everything is decided by what came in and by
 //! the seed. RFC 3261 with 3311 (UPDATE), 3326 (Reason), 3581 (rport), 6026 (accepted transactions),
-//! 5626 and 7118 (streams, WebSocket), 7616 and 8760 (digest); the parser is written for the torture messages of RFC 4475.
+//! 5626 and 7118 (streams, WebSocket), 6665 with 4235 and 3842 (busy lamps, message waiting), 7616 and 8760 (digest); the parser is written for the torture messages of RFC 4475.
 
 pub mod caller_id;
 pub mod defence;
@@ -14,6 +14,7 @@ pub mod fuzz;
 pub mod message;
 pub mod registrar;
 pub mod srtp;
+pub mod subscription;
 pub mod transaction;
 pub mod trunk;
 pub mod user_agent;
@@ -25,9 +26,11 @@ pub use flow::{Flow, Transport};
 pub use framer::{Frame, Framer, PONG, StreamFault};
 pub use registrar::SavedBinding;
 pub use srtp::{ReadableKeys, SrtpSetting, SrtpUse};
+pub use subscription::message_summary::Messages;
 pub use transaction::Timers;
 pub use trunk::{TrunkChange, TrunkPeer, TrunkStatus};
 pub use user_agent::{
-    Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Listener, PhoneAccount,
-    Reason, Referral, ReferralId, Refusal, Replaces, Settings, SipFigures, Telling, UserAgent,
+    Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Listener, MessagesBy,
+    PhoneAccount, PhoneLamps, Reason, Referral, ReferralId, Refusal, Replaces, Settings, SipFigures, Telling,
+    UserAgent, WatchLimits, WatchedBy,
 };

@@ -86,9 +86,19 @@ const WORLD_EXCEPTIONS: &[(&str, &str, &str)] = &[
 
 /// Where each library is named. A second place is a decision: it goes into this table.
 const NAMED_IN: &[(&str, &[&str])] = &[
-    ("aws_lc_rs", &["src/sip/digest.rs", "src/media/dtls.rs", "src/whatsapp/", "src/io/", "src/simulator/"]),
     ("audio_codec", &["src/codec/g722.rs"]),
-    ("axum", &["src/io/admin.rs", "src/io/api/", "src/io/bans.rs", "src/io/webhook/", "src/simulator/"]),
+    ("aws_lc_rs", &["src/sip/digest.rs", "src/media/dtls.rs", "src/whatsapp/", "src/io/", "src/simulator/"]),
+    (
+        "axum",
+        &[
+            "src/io/admin.rs",
+            "src/io/bans.rs",
+            "src/io/phones.rs",
+            "src/io/webhook/",
+            "src/simulator/",
+            "src/io/api/",
+        ],
+    ),
     ("axum_server", &["src/io/webhook/", "src/io/listeners.rs"]),
     ("base64", &["src/sdp/crypto.rs", "src/media/", "src/io/api/", "src/io/cli/token.rs", "src/simulator/"]),
     ("bytes", &["src/media/", "src/io/", "src/simulator/"]),
@@ -117,7 +127,16 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/metrics/mod.rs"]),
     ("rand_chacha", &["src/random.rs"]),
     ("regex_lite", &["src/sip/trunk/numbers.rs"]),
-    ("reqwest", &["src/io/graph/", "src/io/api/hooks.rs", "src/io/cli/bans.rs", "src/simulator/"]),
+    (
+        "reqwest",
+        &[
+            "src/io/graph/",
+            "src/io/cli/bans.rs",
+            "src/io/cli/phone.rs",
+            "src/simulator/",
+            "src/io/api/hooks.rs",
+        ],
+    ),
     ("rtc_dtls", &["src/simulator/"]),
     ("rtc_rtcp", &["src/rtp/rtcp.rs", "src/rtp/xr.rs", "src/simulator/"]),
     ("rtc_srtp", &["src/media/srtp.rs", "src/simulator/"]),

@@ -72,7 +72,7 @@ pub(super) fn bans(args: &BansArgs) -> Exit {
     }
 }
 
-fn admin_of(config: &Path) -> Option<SocketAddr> {
+pub(super) fn admin_of(config: &Path) -> Option<SocketAddr> {
     let mut address = AdminConfig::read(config).map_err(complain).ok()?.listen;
     // A listener on every address answers on loopback too.
     if address.ip().is_unspecified() {
@@ -84,7 +84,7 @@ fn admin_of(config: &Path) -> Option<SocketAddr> {
     Some(address)
 }
 
-fn client() -> reqwest::Result<reqwest::Client> {
+pub(super) fn client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()
 }
 

@@ -8,6 +8,7 @@ pub mod codec_chain;
 pub mod draw;
 pub mod password;
 pub mod permission;
+pub mod phone;
 pub mod pipe_chain;
 pub mod quality;
 mod records;
@@ -38,6 +39,7 @@ enum Command {
     Calls(calls::CallsArgs),
     Permission(permission::PermissionArgs),
     Bans(bans::BansArgs),
+    Phone(phone::PhoneArgs),
     Token(token::TokenArgs),
     Simulate(crate::simulator::cli::SimulateArgs),
     Bench(bench::BenchArgs),
@@ -104,6 +106,7 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Calls(args) => records::calls(&args),
         Command::Permission(args) => records::permission(&args),
         Command::Bans(args) => bans::bans(&args),
+        Command::Phone(args) => phone::phone(&args),
         Command::Token(args) => token::token(&args),
         Command::Simulate(args) => simulate::simulate(args),
         Command::Bench(args) => bench::bench(&args),

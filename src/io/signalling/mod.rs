@@ -35,7 +35,7 @@ pub use timings::Timings;
 pub use transfers::TransferRules;
 
 use crate::call::{ActionKind, Input};
-use crate::id::CallId;
+use crate::id::{CallId, PhoneName};
 use crate::io::sip::Sockets;
 use crate::io::webhook::Delivery;
 use crate::media::Report;
@@ -69,6 +69,8 @@ pub enum Question {
     Bans(oneshot::Sender<Vec<Ban>>),
     /// End the bans of a source, or of one user there; the reply says how many held.
     LiftBan(Source, Option<String>, oneshot::Sender<usize>),
+    /// A phone is asked to look for a new configuration; the reply says at how many places.
+    Resync(PhoneName, oneshot::Sender<usize>),
     /// End a call on both sides; the reply says whether it was up.
     HangUp(CallId, oneshot::Sender<bool>),
     /// Whether new calls are turned away.

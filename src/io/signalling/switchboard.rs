@@ -373,6 +373,11 @@ impl Switchboard {
                 tracing::info!(%source, lifted, "bans were lifted by command");
                 let _ = answer.send(lifted);
             }
+            Question::Resync(phone, answer) => {
+                let places = self.parts.agent.ask_to_resync(now, &phone);
+                tracing::info!(%phone, places, "asked to look for a new configuration by command");
+                let _ = answer.send(places);
+            }
             Question::HangUp(id, answer) => {
                 let up = self.calls.get(&id).is_some_and(|live| live.call.is_live());
                 if up {

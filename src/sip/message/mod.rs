@@ -36,6 +36,8 @@ pub enum Method {
     Prack,
     /// REFER (RFC 3515)
     Refer,
+    /// SUBSCRIBE (RFC 6665)
+    Subscribe,
     /// NOTIFY (RFC 6665)
     Notify,
     /// A method of a registered extension that this product does not offer (MESSAGE, PUBLISH, …).
@@ -44,7 +46,7 @@ pub enum Method {
     Other(String),
 }
 
-const KNOWN: [&str; 3] = ["SUBSCRIBE", "MESSAGE", "PUBLISH"];
+const KNOWN: [&str; 2] = ["MESSAGE", "PUBLISH"];
 
 impl Method {
     /// Reads a method; the caller has checked that it is a token.
@@ -61,6 +63,7 @@ impl Method {
             "UPDATE" => Self::Update,
             "PRACK" => Self::Prack,
             "REFER" => Self::Refer,
+            "SUBSCRIBE" => Self::Subscribe,
             "NOTIFY" => Self::Notify,
             _ => KNOWN
                 .into_iter()
@@ -83,6 +86,7 @@ impl Method {
             Self::Update => "UPDATE",
             Self::Prack => "PRACK",
             Self::Refer => "REFER",
+            Self::Subscribe => "SUBSCRIBE",
             Self::Notify => "NOTIFY",
             Self::Known(text) => text,
             Self::Other(text) => text,

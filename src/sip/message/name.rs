@@ -83,6 +83,7 @@ names! {
     PCalledPartyId "P-Called-Party-ID" "",
     Subject "Subject" "s",
     Event "Event" "o",
+    AllowEvents "Allow-Events" "u",
     ReferTo "Refer-To" "r",
     ReferredBy "Referred-By" "b",
     ReferSub "Refer-Sub" "",

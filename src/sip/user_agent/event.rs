@@ -354,6 +354,12 @@ pub struct SipFigures {
     pub ack_timeouts: u64,
     /// Calls ended because nobody refreshed their session.
     pub expired_sessions: u64,
+    /// NOTIFYs sent to watchers, and to phones unasked.
+    pub notifies: u64,
+    /// Watchers that answered no NOTIFY, or wanted no more.
+    pub lost_watchers: u64,
+    /// Subscriptions now.
+    pub subscriptions: usize,
     /// Live bindings now.
     pub bindings: usize,
     /// Calls now.

@@ -59,7 +59,17 @@ impl UserAgent {
         };
         self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
         let stage = Stage::Calling(calling);
-        self.legs.insert(leg, Leg { call_id, local_tag, phone: None, trunk: Some(trunk), stage });
+        self.legs.insert(
+            leg,
+            Leg {
+                call_id,
+                local_tag,
+                phone: None,
+                trunk: Some(trunk),
+                lamp: super::lamps::LampFacts::default(),
+                stage,
+            },
+        );
         self.send_to_next_server(now, leg);
         Ok(leg)
     }
@@ -126,7 +136,14 @@ impl UserAgent {
             None => uri,
         };
         let flow = self.settings.flow_to(peer.transport, server);
-        Target { to: format!("<{uri}>"), uri, flow, pinned: false, trunk: Some((trunk, host)) }
+        Target {
+            to: format!("<{uri}>"),
+            uri,
+            flow,
+            routes: Vec::new(),
+            pinned: false,
+            trunk: Some((trunk, host)),
+        }
     }
 
     /// The server that a request went to has let us down.

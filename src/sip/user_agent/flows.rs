@@ -29,9 +29,10 @@ impl UserAgent {
     /// its next request takes the flow on which the phone registers next, or a new stream to the trunk.
     pub fn handle_closed(&mut self, now: Now, flow: Flow) {
         for phone in self.registrar.close(flow) {
-            self.events.push_back(Event::Unregistered { phone });
+            self.unregistered(phone);
         }
         self.schedule.set(&Timer::Registrar, self.registrar.poll_timeout());
+        self.lose_watchers(flow);
         let on_it = |sent: &Sent| sent.flow == flow && sent.client.is_pending();
         let lost: Vec<ClientKey> =
             self.sent.iter().filter(|(_, sent)| on_it(sent)).map(|(key, _)| key.clone()).collect();
@@ -93,6 +94,7 @@ impl UserAgent {
 
     /// A phone that was on the flow `left` is now on `flow`: its calls follow.
     pub(super) fn move_calls(&mut self, phone: &PhoneName, left: Flow, flow: Flow) {
+        self.move_watchers(phone, left, flow);
         let theirs = |leg: &&mut Leg| leg.phone.as_ref() == Some(phone);
         for leg in self.legs.values_mut().filter(theirs) {
             if let Stage::Up(up) = &mut leg.stage

@@ -71,6 +71,9 @@ impl UserAgent {
     /// A request within a call.
     pub(super) fn handle_in_dialog(&mut self, now: Now, incoming: Incoming) {
         let Some(leg) = self.leg_of(&incoming) else {
+            if incoming.request.method == Method::Subscribe && self.refresh_watch(now, &incoming) {
+                return;
+            }
             return self.answer_stateless(&incoming, 481, "Call/Transaction Does Not Exist", Vec::new());
         };
         let up = match self.legs.get_mut(&leg).map(|leg| &mut leg.stage) {
@@ -103,6 +106,8 @@ impl UserAgent {
             Method::Info => self.handle_info(now, leg, &incoming),
             Method::Options => self.answer_options(&incoming),
             Method::Refer => self.handle_refer(leg, incoming),
+            // Nothing of a call can be watched by asking for it; 481 would end the call (RFC 5057 §5.1).
+            Method::Subscribe => self.answer_stateless(&incoming, 489, "Bad Event", Vec::new()),
             // It confirms ringing that our 200 has overtaken.
             Method::Prack => self.answer_stateless(&incoming, 200, "OK", Vec::new()),
             _ => self.answer_stateless(&incoming, 405, "Method Not Allowed", Vec::new()),

@@ -12,6 +12,7 @@ use super::super::transaction::{Resend, ServerKey};
 use super::super::trunk::{CallFacts, NumberOf, Numbering};
 use super::change::CallIdOf;
 use super::incoming::Incoming;
+use super::lamps::LampFacts;
 use super::leg::{Called, Leg, RINGING_EVERY, Stage, Unacked, Up};
 use super::reliable::Progress;
 use super::{ALLOW, Caller, CallerOrigin, Event, Refusal, SUPPORTED, UserAgent};
@@ -53,10 +54,11 @@ impl UserAgent {
             CallerOrigin::Trunk(_) => None,
         };
         let numbering = trunk.map(|at| &self.settings.trunks[at].numbering);
+        let dialled = self.dialled_from(trunk, &incoming.request);
         let event = Event::Invited {
             leg,
             from: caller(&incoming, origin, numbering),
-            dialled: self.dialled_from(trunk, &incoming.request),
+            dialled: dialled.clone(),
             sdp: sdp_of(&incoming.request.headers, &incoming.request.body),
             call_id: call_id.clone(),
             replaces,
@@ -66,7 +68,9 @@ impl UserAgent {
         let called =
             Called { invite: incoming, server, pinned: phone.is_some(), ringing: None, progress, told };
         let stage = Stage::Called(Box::new(called));
-        self.legs.insert(leg, Leg { call_id, local_tag, phone, trunk, stage });
+        let lamp = LampFacts::with(&dialled, "");
+        self.legs.insert(leg, Leg { call_id, local_tag, phone, trunk, lamp, stage });
+        self.watch_leg(leg);
         self.events.push_back(event);
     }
 
@@ -74,6 +78,7 @@ impl UserAgent {
     ///
     /// A caller that takes reliable answers gets early media so, one that requires them everything (RFC 3262).
     pub fn ring(&mut self, now: Now, leg: LegId, sdp: Option<String>) {
+        self.note_ringing(leg);
         if self.ring_reliably(now, leg, sdp.as_ref()) {
             return;
         }
@@ -122,6 +127,7 @@ impl UserAgent {
         let offered = up.heard.is_none();
         up.unacked = Some(self.settings.unacked(now.mono, invite, bytes, true, offered));
         state.stage = Stage::Up(Box::new(up));
+        self.watch_leg(leg);
         self.rearm(leg);
     }
 

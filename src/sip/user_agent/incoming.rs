@@ -68,7 +68,7 @@ fn answer(request: &Request, flow: Flow, status: u16, phrase: &str, tag: Option<
             }
         }
     }
-    if request.method == Method::Invite && (101..300).contains(&status) {
+    if matches!(request.method, Method::Invite | Method::Subscribe) && (101..300).contains(&status) {
         for route in request.headers.all(&Name::RecordRoute) {
             headers.push(Name::RecordRoute, route);
         }
@@ -182,7 +182,8 @@ impl UserAgent {
             }
             return;
         }
-        if head.to.tag().is_none() && !matches!(request.method, Method::Register | Method::Invite) {
+        let proves = matches!(request.method, Method::Register | Method::Invite | Method::Subscribe);
+        if head.to.tag().is_none() && !proves {
             // The answer tells nothing of the name, but who asks for many of them is looking for some.
             let name = dialled(request);
             self.note_name(now, &incoming, &name);
@@ -203,6 +204,7 @@ impl UserAgent {
             Method::Options => self.answer_options(&incoming),
             Method::Register => self.handle_register(now, &incoming),
             Method::Invite => self.handle_invite(now, incoming),
+            Method::Subscribe => self.handle_subscribe(now, &incoming),
             // A call that nobody is in: REFER out of the blue would let anybody make us call.
             Method::Refer => self.answer_stateless(&incoming, 403, "Only Inside A Call", Vec::new()),
             _ => self.answer_stateless(&incoming, 481, "Call/Transaction Does Not Exist", Vec::new()),
@@ -249,6 +251,7 @@ impl UserAgent {
             (Name::Allow, ALLOW.to_owned()),
             (Name::Accept, "application/sdp".to_owned()),
             (Name::Supported, SUPPORTED.to_owned()),
+            (Name::AllowEvents, super::watching::allowed_events()),
             (Name::Server, self.settings.product.clone()),
         ];
         self.answer_stateless(incoming, 200, "OK", headers);

@@ -12,9 +12,11 @@ use super::change::{CallIdOf, OurChange, SentAck, Updates};
 use super::event::{LegFailure, Reason};
 use super::failover::NextServer;
 use super::incoming::Incoming;
+use super::lamps::LampFacts;
 use super::refer::Told;
 use super::reliable::{Place, Progress};
 use super::session::SessionTimer;
+use super::watching::WatchId;
 
 /// Whose request it is.
 #[derive(Debug)]
@@ -27,7 +29,9 @@ pub(super) enum Owner {
     Probe(usize),
     /// A re-INVITE or UPDATE; with the ACK of its 2xx.
     Change { leg: LegId, ack: SentAck },
-    /// BYE, CANCEL, PRACK, NOTIFY: nobody waits for the answer.
+    /// A NOTIFY of that subscription.
+    Watch(WatchId),
+    /// BYE, CANCEL, PRACK, NOTIFY of a transfer: nobody waits for the answer.
     Nobody,
 }
 
@@ -80,6 +84,7 @@ pub(super) struct Leg {
     pub(super) phone: Option<PhoneName>,
     /// The trunk at the other end, by its place in the settings.
     pub(super) trunk: Option<usize>,
+    pub(super) lamp: LampFacts,
     pub(super) stage: Stage,
 }
 

@@ -10,7 +10,9 @@ mod identity;
 mod in_dialog;
 mod inbound;
 mod incoming;
+mod lamps;
 mod leg;
+mod notifying;
 mod outbound;
 mod protection;
 mod refer;
@@ -20,6 +22,7 @@ mod reoffer;
 mod session;
 mod settings;
 mod trunks;
+mod watching;
 
 #[cfg(test)]
 mod tests;
@@ -46,14 +49,15 @@ pub use event::{
     SipFigures,
 };
 pub use refer::{Referral, ReferralId, Replaces, Telling};
-pub use settings::{Listener, PhoneAccount, Settings};
+pub use settings::{Listener, MessagesBy, PhoneAccount, PhoneLamps, Settings, WatchLimits, WatchedBy};
 
 use incoming::Incoming;
 use leg::{Leg, Owner};
 use trunks::Line;
+use watching::{WatchId, Watching};
 
 /// What we understand, for Allow.
-const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, REGISTER";
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, REGISTER, SUBSCRIBE";
 /// The extensions we understand, for Supported and Require: RFC 3262, RFC 4028, RFC 3891, RFC 4488.
 const SUPPORTED: &str = "100rel, timer, replaces, norefersub";
 
@@ -65,6 +69,7 @@ enum Timer {
     Leg(LegId),
     Registrar,
     Trunk(usize),
+    Watch(WatchId),
 }
 
 /// A request of ours on its way.
@@ -108,6 +113,9 @@ pub struct UserAgent {
     sent: BTreeMap<ClientKey, Sent>,
     answering: BTreeMap<ServerKey, Answering>,
     merges: BTreeMap<String, ServerKey>,
+    watching: Watching,
+    /// The last time that we were told: what changed is told to watchers as soon as it goes on.
+    seen: Option<Instant>,
     schedule: Schedule<Timer>,
     transmits: VecDeque<(Flow, Vec<u8>)>,
     events: VecDeque<Event>,
@@ -142,6 +150,8 @@ impl UserAgent {
             sent: BTreeMap::new(),
             answering: BTreeMap::new(),
             merges: BTreeMap::new(),
+            watching: Watching::default(),
+            seen: None,
             schedule: Schedule::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -159,6 +169,7 @@ impl UserAgent {
     /// A datagram came, or a whole message on a stream.
     pub fn handle_message(&mut self, now: Now, flow: Flow, datagram: &[u8]) {
         self.figures.received += 1;
+        self.seen = Some(now.mono);
         let admission = self.admit(now, flow.remote.ip(), datagram.len());
         if admission == Admission::Dropped {
             return;
@@ -211,21 +222,26 @@ impl UserAgent {
     /// When [`UserAgent::handle_timeout`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.schedule.earliest()
+        let changed = self.seen.filter(|_| self.watching.has_changed());
+        [self.schedule.earliest(), changed].into_iter().flatten().min()
     }
 
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.seen = Some(now.mono);
+        self.tell_watchers(now);
         while let Some(timer) = self.schedule.take_due(now.mono) {
             match timer {
                 Timer::Client(key) => self.tick_client(now, &key),
                 Timer::Server(key) => self.tick_server(now, &key),
                 Timer::Leg(leg) => self.tick_leg(now, leg),
                 Timer::Trunk(at) => self.tick_trunk(now, at),
+                Timer::Watch(id) => self.tick_watch(now, id),
                 Timer::Registrar => {
                     for phone in self.registrar.handle_timeout(now.mono) {
-                        self.events.push_back(Event::Unregistered { phone });
+                        self.unregistered(phone);
                     }
+                    self.tell_watchers(now);
                     self.schedule.set(&Timer::Registrar, self.registrar.poll_timeout());
                 }
             }
@@ -249,6 +265,7 @@ impl UserAgent {
         SipFigures {
             bindings: self.registrar.iter().count(),
             legs: self.legs.len(),
+            subscriptions: self.watching.subscriptions.len(),
             transactions: self.sent.len() + self.answering.len(),
             ..self.figures.clone()
         }
@@ -344,6 +361,7 @@ impl UserAgent {
             Some(Owner::Change { .. }) => self.hear_change(now, &key, response, head),
             Some(Owner::Register(at)) => self.hear_register(now, *at, response),
             Some(Owner::Probe(at)) => self.hear_probe(now, *at, to.remote, response),
+            Some(Owner::Watch(id)) => self.hear_watcher(now, *id, response),
             Some(Owner::Nobody) | None => {}
         }
     }
@@ -382,6 +400,7 @@ impl UserAgent {
                 self.probed(now, at, flow.remote, if gone { Probed::Unreachable } else { Probed::Silent });
             }
             Owner::Change { leg, .. } => self.change_lost(now, leg, key),
+            Owner::Watch(id) => self.watcher_lost(id, flow, failure),
             Owner::Nobody => {}
         }
     }

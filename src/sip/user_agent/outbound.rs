@@ -13,6 +13,7 @@ use super::super::transaction::ClientKey;
 use super::super::transaction::client::cancel_of;
 use super::super::trunk::{CallFacts, Tried};
 use super::change::CallIdOf;
+use super::lamps::LampFacts;
 use super::leg::{Calling, Cancel, Fork, Leg, Owner, Stage, Up};
 use super::reliable::Progressed;
 use super::session::{SessionExpires, granted, min_se};
@@ -28,6 +29,8 @@ pub(super) struct Target {
     pub(super) uri: String,
     pub(super) to: String,
     pub(super) flow: Flow,
+    /// The way there from `flow` on, for Route.
+    pub(super) routes: Vec<String>,
     pub(super) pinned: bool,
     /// Which trunk, and the host part of addresses there; `None` for a phone.
     pub(super) trunk: Option<(usize, String)>,
@@ -91,14 +94,13 @@ impl UserAgent {
             return Err(InviteRefusal::Unknown);
         }
         let to = format!("<sip:{}@{}>", escape_user(name.as_str()), self.settings.domain);
-        let targets: Vec<Target> = self
-            .registrar
-            .alive(now.mono, name)
-            .into_iter()
-            .map(|binding| Target {
-                uri: binding.contact.as_request_uri().to_string(),
+        let places = self.places_of(now.mono, name).into_iter();
+        let targets: Vec<Target> = places
+            .map(|place| Target {
+                uri: place.uri,
                 to: to.clone(),
-                flow: binding.flow,
+                flow: place.flow,
+                routes: place.routes,
                 pinned: true,
                 trunk: None,
             })
@@ -130,7 +132,10 @@ impl UserAgent {
             Calling { forks, open, cancelled: false, failure: None, no_provisional: None, next: None };
         self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
         let stage = Stage::Calling(calling);
-        self.legs.insert(leg, Leg { call_id, local_tag, phone: Some(name.clone()), trunk: None, stage });
+        let lamp = LampFacts::with(&wish.caller.number, &wish.caller.display);
+        let phone = Some(name.clone());
+        self.legs.insert(leg, Leg { call_id, local_tag, phone, trunk: None, lamp, stage });
+        self.watch_leg(leg);
         Ok(leg)
     }
 
@@ -146,6 +151,9 @@ impl UserAgent {
             Some((at, host)) => self.settings.identity_for_trunk(&self.settings.trunks[*at], host, wish),
             None => self.settings.identity_for_phone(wish),
         };
+        for route in &target.routes {
+            headers.push(Name::Route, route.clone());
+        }
         headers.push(Name::MaxForwards, "70");
         headers.push(Name::From, format!("{};tag={tag}", identity.from));
         headers.push(Name::To, target.to.clone());
@@ -259,6 +267,7 @@ impl UserAgent {
         let (told, forks) = (response.status > 100 && !calling.cancelled, calling.forks);
         self.schedule.set(&Timer::Leg(leg), None);
         if told {
+            self.note_ringing(leg);
             // Early media of several phones at once would be a choir.
             let sdp = sdp.filter(|sdp| forks == 1 && self.admits(leg, transport, sdp));
             self.events.push_back(Event::Ringing { leg, sdp, status: response.status });
@@ -337,6 +346,7 @@ impl UserAgent {
         let losers: Vec<ClientKey> = calling.open.iter().filter(|key| *key != winner).cloned().collect();
         let snapshot = up.dialog.snapshot();
         state.stage = Stage::Up(Box::new(up));
+        self.watch_leg(leg);
         self.rearm(leg);
         for key in losers {
             self.cancel_fork(now, &key, Some(Reason::completed_elsewhere()));
@@ -426,6 +436,7 @@ impl UserAgent {
     }
 
     pub(super) fn remove_leg(&mut self, leg: LegId) {
+        self.watch_leg(leg);
         if let Some(state) = self.legs.remove(&leg) {
             self.dialogs.remove(&(state.call_id, state.local_tag));
             self.leave_trunk(state.trunk);

@@ -1,21 +1,31 @@
 //! Who is who: digest for phones, and REGISTER.
 
+use std::time::Instant;
+
 use crate::id::PhoneName;
 use crate::time::Now;
 
 use super::super::defence::Source;
 use super::super::digest::{Credentials, DigestAlgorithm, NonceVerdict, challenge};
-use super::super::flow::Transport;
+use super::super::flow::{Flow, Transport};
 use super::super::message::Name;
 use super::super::registrar::{Change, Refusal, SavedBinding};
 use super::incoming::Incoming;
 use super::{Event, PhoneAccount, Timer, UserAgent};
 
+/// Where requests to a phone go.
+pub(super) struct Place {
+    pub(super) uri: String,
+    pub(super) flow: Flow,
+    /// The way there from `flow` on, for Route (RFC 3327 §5.1).
+    pub(super) routes: Vec<String>,
+}
+
 impl UserAgent {
     /// A phone whose bindings have changed, with all it has now; none means that it is gone.
     pub fn poll_unsaved(&mut self, now: Now) -> Option<(PhoneName, Vec<SavedBinding>)> {
         let phone = self.registrar.take_unsaved()?;
-        let proof = self.account(&phone).map_or(0, PhoneAccount::proof);
+        let proof = self.phone(&phone).map_or(0, PhoneAccount::proof);
         let bindings = self.registrar.save(now, &phone, proof);
         Some((phone, bindings))
     }
@@ -29,7 +39,7 @@ impl UserAgent {
         let mut restored = 0;
         for binding in saved {
             let same_password =
-                self.account(&binding.phone).is_some_and(|account| account.proof() == binding.proof);
+                self.phone(&binding.phone).is_some_and(|account| account.proof() == binding.proof);
             let same_socket = binding.flow.transport == Transport::Udp
                 && self.settings.sockets().any(|local| local == binding.flow.local);
             if same_password && same_socket {
@@ -40,7 +50,23 @@ impl UserAgent {
         restored
     }
 
-    fn account(&self, phone: &PhoneName) -> Option<&PhoneAccount> {
+    /// The last binding of a phone has ended.
+    pub(super) fn unregistered(&mut self, phone: PhoneName) {
+        self.watching.note_phone(&phone);
+        self.events.push_back(Event::Unregistered { phone });
+    }
+
+    /// Every place where a phone can be reached, the preferred first.
+    pub(super) fn places_of(&self, now: Instant, phone: &PhoneName) -> Vec<Place> {
+        let place = |binding: &super::Binding| Place {
+            uri: binding.contact.as_request_uri().to_string(),
+            flow: binding.flow,
+            routes: Vec::new(),
+        };
+        self.registrar.alive(now, phone).into_iter().map(place).collect()
+    }
+
+    pub(super) fn phone(&self, phone: &PhoneName) -> Option<&PhoneAccount> {
         self.accounts.get(phone.as_str()).and_then(|at| self.settings.phones.get(*at))
     }
 
@@ -53,7 +79,7 @@ impl UserAgent {
         let Some(key) = self.begin(incoming) else { return };
         let outcome =
             self.registrar.register(now.mono, &phone, incoming.flow, &incoming.request, &incoming.head);
-        let tag = self.random.hex(8);
+        let (tag, mut came) = (self.random.hex(8), None);
         let response = match outcome {
             Ok(granted) => {
                 for left in granted.left {
@@ -61,8 +87,12 @@ impl UserAgent {
                 }
                 match granted.change {
                     Change::None => {}
-                    Change::Added => self.events.push_back(Event::Registered { phone }),
-                    Change::Gone => self.events.push_back(Event::Unregistered { phone }),
+                    Change::Added => {
+                        self.watching.note_phone(&phone);
+                        came = Some(phone.clone());
+                        self.events.push_back(Event::Registered { phone });
+                    }
+                    Change::Gone => self.unregistered(phone),
                 }
                 let mut response = incoming.answer(200, "OK", &tag);
                 for contact in granted.contacts {
@@ -80,6 +110,9 @@ impl UserAgent {
             }
         };
         self.respond(now, &key, &response);
+        if let Some(phone) = came {
+            self.push_messages(now, &phone);
+        }
         self.schedule.set(&Timer::Registrar, self.registrar.poll_timeout());
     }
 

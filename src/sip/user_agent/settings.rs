@@ -27,6 +27,54 @@ pub struct PhoneAccount {
     pub ha1: Secret<String>,
     /// How its sound is protected.
     pub srtp: SrtpSetting,
+    /// Who sees it, and what it sees of mailboxes.
+    pub lamps: PhoneLamps,
+}
+
+/// Who may watch a phone (RFC 4235 §3.6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WatchedBy {
+    /// Every phone that is registered here.
+    #[default]
+    Phones,
+    /// The phone itself only.
+    Nobody,
+    /// These phones.
+    Only(Vec<PhoneName>),
+}
+
+/// How a phone is told what waits in its mailboxes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MessagesBy {
+    /// It subscribes.
+    #[default]
+    Subscription,
+    /// It is told unasked (RFC 3842 §3.1 knows no such thing, many phones do).
+    Unasked,
+}
+
+/// The lamps of a phone, and the lamps of others that show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PhoneLamps {
+    /// Who may watch it.
+    pub watched_by: WatchedBy,
+    /// Whether watchers see whom it talks with.
+    pub shows_peer: bool,
+    /// Its mailboxes.
+    pub mailboxes: Vec<String>,
+    /// How it is told of them.
+    pub messages_by: MessagesBy,
+}
+
+/// What subscriptions are granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchLimits {
+    /// Shorter wishes (except 0) get 423.
+    pub min: Duration,
+    /// Longer wishes, and none, get this.
+    pub max: Duration,
+    /// Subscriptions of one phone; one more ends the oldest.
+    pub per_phone: usize,
 }
 
 impl PhoneAccount {
@@ -83,6 +131,8 @@ pub struct Settings {
     pub timers: Timers,
     /// A trunk that answers nothing at all for this long is given up (rule 2).
     pub no_provisional: Duration,
+    /// Busy lamps and message waiting.
+    pub watching: WatchLimits,
     /// Bindings per phone.
     pub max_bindings: usize,
     /// Requests being answered at one time; more get 503.
@@ -114,6 +164,11 @@ impl Settings {
             nonce_life: Duration::from_secs(300),
             timers: Timers::default(),
             no_provisional: Duration::from_secs(2),
+            watching: WatchLimits {
+                min: Duration::from_secs(60),
+                max: Duration::from_secs(600),
+                per_phone: 128,
+            },
             max_bindings: 8,
             max_transactions: 20_000,
             max_legs: 5_000,

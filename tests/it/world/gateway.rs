@@ -19,7 +19,8 @@ use cordboard::random::Random;
 use cordboard::sdp::webrtc::FingerprintCase;
 use cordboard::sip::trunk::CallFacts;
 use cordboard::sip::{
-    CallerIdentity, CallerOrigin, DigestAlgorithm, Event, Flow, Invite, PhoneAccount, Settings, UserAgent,
+    CallerIdentity, CallerOrigin, DigestAlgorithm, Event, Flow, Invite, PhoneAccount, PhoneLamps, Settings,
+    UserAgent,
 };
 use cordboard::time::{Now, Wall};
 use cordboard::user::{Msisdn, UserId};
@@ -84,6 +85,7 @@ impl Gateway {
                 algorithm: DigestAlgorithm::Md5,
                 ha1: Secret::new(DigestAlgorithm::Md5.ha1(name, DOMAIN, PASSWORD)),
                 srtp: cordboard::sip::SrtpSetting::default(),
+                lamps: PhoneLamps::default(),
             });
         }
         Self {

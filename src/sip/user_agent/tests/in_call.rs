@@ -240,7 +240,7 @@ fn what_belongs_to_no_call_is_481_and_what_we_do_not_offer_is_405_501_or_420() {
         ("BYE", "", "481 BYE"),
         ("UPDATE", "", "481 UPDATE"),
         ("REFER", "", "403 REFER"),
-        ("SUBSCRIBE", "", "405 SUBSCRIBE"),
+        ("SUBSCRIBE", "", "401 SUBSCRIBE"),
         ("HELLO", "", "501 HELLO"),
         ("INVITE", "Require: precondition, timer\r\n", "420 INVITE"),
         ("OPTIONS", "", "200 OPTIONS"),

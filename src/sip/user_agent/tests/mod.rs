@@ -18,6 +18,7 @@ mod trunk_callers;
 mod trunk_login;
 mod trunk_registering;
 mod trunk_servers;
+mod watching;
 
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,7 @@ pub(super) fn settings() -> Settings {
             algorithm,
             ha1: Secret::new(algorithm.ha1(name, "gw.example.com", "s3cret")),
             srtp: crate::sip::SrtpSetting::default(),
+            lamps: PhoneLamps::default(),
         });
     }
     settings.trunks.push(TrunkPeer::at("pbx", TRUNK.parse().unwrap()));
