@@ -11,6 +11,7 @@ pub mod digest;
 pub mod flow;
 pub mod framer;
 pub mod fuzz;
+pub mod locate;
 pub mod message;
 pub mod registrar;
 pub mod srtp;
@@ -28,6 +29,7 @@ pub use srtp::{ReadableKeys, SrtpSetting, SrtpUse};
 pub use transaction::Timers;
 pub use trunk::{TrunkChange, TrunkPeer, TrunkStatus};
 pub use user_agent::{
-    Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Listener, PhoneAccount,
-    Reason, Referral, ReferralId, Refusal, Replaces, Settings, SipFigures, Telling, UserAgent,
+    Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Listener, Lookup,
+    LookupId, PhoneAccount, Reason, Referral, ReferralId, Refusal, Replaces, Settings, SipFigures, Telling,
+    UserAgent,
 };

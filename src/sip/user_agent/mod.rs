@@ -11,6 +11,7 @@ mod in_dialog;
 mod inbound;
 mod incoming;
 mod leg;
+mod locating;
 mod outbound;
 mod protection;
 mod refer;
@@ -45,6 +46,7 @@ pub use event::{
     Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Reason, Refusal,
     SipFigures,
 };
+pub use locating::{Lookup, LookupId};
 pub use refer::{Referral, ReferralId, Replaces, Telling};
 pub use settings::{Listener, PhoneAccount, Settings};
 
@@ -111,6 +113,7 @@ pub struct UserAgent {
     schedule: Schedule<Timer>,
     transmits: VecDeque<(Flow, Vec<u8>)>,
     events: VecDeque<Event>,
+    lookups: VecDeque<Lookup>,
     figures: SipFigures,
     last_leg: u64,
 }
@@ -122,11 +125,7 @@ impl UserAgent {
         let nonces = Nonces::new(random.split(), settings.nonce_life);
         let registrar = Registrar::new(settings.limits());
         let lines = settings.trunks.iter().map(Line::new).collect();
-        let trunks = settings.trunks.iter().flat_map(|trunk| {
-            let servers = trunk.servers.iter().map(|server| server.address.ip());
-            trunk.sources.iter().copied().chain(servers)
-        });
-        let defence = Defence::new(settings.defence.clone(), trunks);
+        let defence = locating::defence(&settings);
         let named = settings.phones.iter().enumerate();
         let accounts = named.map(|(at, phone)| (phone.name.as_str().to_owned(), at)).collect();
         Self {
@@ -145,6 +144,7 @@ impl UserAgent {
             schedule: Schedule::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
+            lookups: VecDeque::new(),
             figures: SipFigures::default(),
             last_leg: 0,
         }
