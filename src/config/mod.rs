@@ -7,6 +7,7 @@
 mod api;
 mod check;
 mod defence;
+mod dns;
 mod fault;
 mod lamps;
 mod peers;
@@ -27,13 +28,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::api::{ApiConfig, ApiScope, HookConfig, TokenConfig, TokenDigest};
+pub use self::dns::{DnsConfig, ServerAt};
 pub use self::fault::{ConfigFaults, Fault};
 pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
 pub use self::ring_plan::{OVERFLOW_KEPT, RingOrder, RingPlanConfig, RingStepConfig};
 pub use self::secret::{Machine, Surroundings};
 pub use self::sip::{
-    ClientCertificates, ConnectionsConfig, ListenAt, SipConfig, SipTlsConfig, StreamTransport, TrunkTransport,
+    ClientCertificates, ConnectionsConfig, KeyTelling, ListenAt, SipConfig, SipTlsConfig, StreamTransport,
+    TrunkTransport,
 };
 pub use self::sounds::{SoundSource, SoundsConfig};
 pub use self::trunk::{LoginConfig, ProbeConfig, RegisterConfig, ServerConfig, TrunkConfig};
@@ -276,6 +279,10 @@ pub struct PhoneConfig {
     pub timing: Option<MediaTiming>,
     /// Who may watch it, and its mailboxes.
     pub lamps: PhoneLamps,
+    /// Its codecs, best first; `None`: as `[media]` says.
+    pub codecs: Option<Vec<AudioCodec>>,
+    /// How keys are told.
+    pub dtmf: KeyTelling,
 }
 
 /// The digest algorithm of a phone (RFC 8760).

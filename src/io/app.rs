@@ -10,11 +10,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::api::HooksSetupError;
+use super::dns::Dns;
 use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
-use super::recording::{Format, Recorder, RecorderSettings, is_writable};
+use super::recording::{Format, Recorder, RecorderSettings, Told, is_writable};
 use super::signalling::{
-    self, Browsers, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard, Timings, TransferRules,
+    self, Browsers, BusinessNumber, CodecChoices, Ears, MetricPeers, Parts, Question, Switchboard, Timings,
+    TransferRules,
 };
 use super::sip_start::{self, bind_sockets};
 use super::sounds::{SoundFault, Sounds};
@@ -22,6 +24,7 @@ use super::store::{ASKED_KEPT, Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
 use super::tls::TlsSetupError;
 use crate::call::{self, CallTimes};
+use crate::codec::AudioCodec;
 use crate::config::{self, Config};
 use crate::dialplan::{DialEntry, DialPlan, TrunkEntry};
 use crate::masked::Secret;
@@ -30,6 +33,7 @@ use crate::media::Timing;
 use crate::metrics::Registry;
 use crate::policy::{BusinessCountry, Cap, Rules};
 use crate::random::Random;
+use crate::sdp::narrow::Narrowing;
 use crate::sdp::protection::Protection;
 use crate::sip::UserAgent;
 
@@ -90,22 +94,22 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let store = open_store(&config).await?;
     let (reports_in, reports) = mpsc::unbounded_channel();
     let (events_in, events) = mpsc::unbounded_channel();
+    let (located_in, located) = mpsc::unbounded_channel();
     let (questions_in, questions) = mpsc::unbounded_channel();
     let media = MediaEngine::start(media_settings(&config), random.split(), reports_in)?;
     let sockets = bind_sockets(&config)?;
     let agent = UserAgent::new(sip_start::settings(&config, &sockets), random.split());
     let graph = Arc::new(GraphClient::new(graph_settings(&config))?);
-    let labels: Vec<_> = config.numbers.iter().map(|number| number.label.clone()).collect();
-    let metrics = Arc::new(Registry::new(&labels));
+    let metrics = registry(&config);
     let (told_in, told) = mpsc::unbounded_channel();
-    let recorder = recorder_settings(&config).map(|it| Recorder::start(it, told_in)).transpose()?;
-    complain_of_directory(&config, recorder.as_ref());
+    let recorder = start_recorder(&config, told_in)?;
     let kept = tokio::spawn(signalling::keep_recordings(store.clone(), told));
     let mut board = Switchboard::new(Parts {
         agent,
         media: media.clone(),
         recorder: recorder.clone(),
         store: store.clone(),
+        dns: Dns::new(config.sip.dns.servers.clone(), located_in),
         graph: Arc::clone(&graph),
         numbers: numbers(&config),
         dialplan: dialplan(&config),
@@ -116,8 +120,8 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         comfort_after: config.media.comfort_after,
         metric_peers: metric_peers(&config),
         timings: timings(&config),
-        codecs: config.media.codecs.clone(),
         ways: ways(&config),
+        codecs: codec_choices(&config),
         encoder: config.media.opus,
         sounds,
         metrics: Arc::clone(&metrics),
@@ -153,7 +157,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     tokio::spawn(stop_on_signal(questions_in, config.calls.drain));
     tokio::spawn(keep_warm(graph));
     tokio::spawn(forget_old_events(store.clone(), config.store.keep_events));
-    let ears = Ears { sip: sockets, events, reports, questions };
+    let ears = Ears { sip: sockets, events, reports, located, questions };
     signalling::run(board, ears).await;
     media.stop();
     if let Some(recorder) = recorder {
@@ -163,12 +167,6 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     store.close().await;
     tracing::info!("stopped");
     Ok(())
-}
-
-fn complain_of_directory(config: &Config, recorder: Option<&Recorder>) {
-    if let Some(failure) = recorder.and_then(|_| is_writable(&config.recording.directory).err()) {
-        tracing::error!(%failure, "recording.directory cannot be written: calls go on and are not recorded");
-    }
 }
 
 /// Waits for the files and for what is told of them, as long as a disk that is well takes.
@@ -187,6 +185,20 @@ async fn finish_recordings(recorder: Recorder, kept: tokio::task::JoinHandle<()>
     if tokio::time::timeout(PATIENCE, finished).await.is_err() {
         tracing::error!("the disk does not take the recordings: the next start finishes what is there");
     }
+}
+
+/// The writer of recordings, if calls are recorded; a folder that cannot be written costs them, and no call.
+fn start_recorder(config: &Config, told: mpsc::UnboundedSender<Told>) -> Result<Option<Recorder>, AppError> {
+    let recorder = recorder_settings(config).map(|it| Recorder::start(it, told)).transpose()?;
+    if let Some(failure) = recorder.as_ref().and_then(|_| is_writable(&config.recording.directory).err()) {
+        tracing::error!(%failure, "recording.directory cannot be written: calls go on and are not recorded");
+    }
+    Ok(recorder)
+}
+
+fn registry(config: &Config) -> Arc<Registry> {
+    let labels: Vec<_> = config.numbers.iter().map(|number| number.label.clone()).collect();
+    Arc::new(Registry::new(&labels))
 }
 
 fn seed() -> Result<Random, getrandom::Error> {
@@ -265,6 +277,28 @@ async fn forget_old_events(store: Store, keep: Duration) {
         if let Err(error) = store.forget_events_before(now - keep, now - ASKED_KEPT).await {
             tracing::warn!(%error, "old events of the API could not be forgotten");
         }
+    }
+}
+
+fn codec_choices(config: &Config) -> CodecChoices {
+    let general = &config.media.codecs;
+    let own = |codecs: &Option<Vec<AudioCodec>>, dtmf: config::KeyTelling| {
+        let special = codecs.is_some() || dtmf != config::KeyTelling::Auto;
+        let codecs = codecs.clone().unwrap_or_else(|| general.clone());
+        special.then_some(Narrowing { codecs, events: dtmf == config::KeyTelling::Auto })
+    };
+    CodecChoices {
+        general: Narrowing { codecs: general.clone(), events: true },
+        phones: config
+            .phones
+            .iter()
+            .filter_map(|it| Some((it.name.clone(), own(&it.codecs, it.dtmf)?)))
+            .collect(),
+        trunks: config
+            .trunks
+            .iter()
+            .filter_map(|it| Some((it.name.clone(), own(&it.codecs, it.dtmf)?)))
+            .collect(),
     }
 }
 
