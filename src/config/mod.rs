@@ -6,6 +6,7 @@
 
 mod check;
 mod defence;
+mod dns;
 mod fault;
 mod lamps;
 mod peers;
@@ -25,6 +26,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::dns::{DnsConfig, ServerAt};
 pub use self::fault::{ConfigFaults, Fault};
 pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};

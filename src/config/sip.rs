@@ -7,6 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::defence::defence;
+use super::dns::{DnsConfig, dns};
 use super::lamps;
 use super::reader::Section;
 use super::sections::{HOUR, Listens, MINUTE, pem, secs};
@@ -44,6 +45,8 @@ pub struct SipConfig {
     pub nonce_life: Duration,
     /// Whether phones are told our version.
     pub show_version: bool,
+    /// `[sip.dns]`
+    pub dns: DnsConfig,
     /// `[sip.defence]`
     pub defence: DefenceSettings,
     /// `[sip.lamps]`
@@ -94,10 +97,12 @@ pub enum TrunkTransport {
     Tcp,
     /// TLS.
     Tls,
+    /// As DNS says of its name (RFC 3263 §4.1).
+    Auto,
 }
 
-words!(TrunkTransport, "\"udp\", \"tcp\" or \"tls\"",
-    "udp" => TrunkTransport::Udp, "tcp" => TrunkTransport::Tcp, "tls" => TrunkTransport::Tls);
+words!(TrunkTransport, "\"udp\", \"tcp\", \"tls\" or \"auto\"",
+    "auto" => TrunkTransport::Auto, "udp" => TrunkTransport::Udp, "tcp" => TrunkTransport::Tcp, "tls" => TrunkTransport::Tls);
 
 /// The certificate of the secure listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +199,7 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
     let (session_expires, min_session_expires) = sessions(section);
     let nonce_life = section.or("nonce_life", secs(5 * MINUTE));
     let show_version = section.or("show_version", false);
+    let dns = section.part("dns", dns);
     let defence = section.part("defence", defence);
     let lamps = section.part("lamps", lamps::limits);
     let (domain, udp) = (domain?, udp?);
@@ -213,6 +219,7 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
         min_session_expires: min_session_expires?,
         nonce_life: nonce_life?,
         show_version: show_version?,
+        dns: dns?,
         defence: defence?,
         lamps: lamps?,
     })

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::dns::Dns;
 use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Recorder, RecorderSettings, is_writable};
@@ -83,6 +84,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let store = open_store(&config).await?;
     let (reports_in, reports) = mpsc::unbounded_channel();
     let (events_in, events) = mpsc::unbounded_channel();
+    let (located_in, located) = mpsc::unbounded_channel();
     let (questions_in, questions) = mpsc::unbounded_channel();
     let media = MediaEngine::start(media_settings(&config), random.split(), reports_in)?;
     let sockets = bind_sockets(&config)?;
@@ -101,6 +103,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         media: media.clone(),
         recorder: recorder.clone(),
         store: store.clone(),
+        dns: Dns::new(config.sip.dns.servers.clone(), located_in),
         graph: Arc::clone(&graph),
         numbers: numbers(&config),
         dialplan: dialplan(&config),
@@ -146,7 +149,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     tokio::spawn(stop_on_signal(questions_in, config.calls.drain));
     tokio::spawn(keep_warm(graph));
     tokio::spawn(forget_old_events(store.clone(), config.store.keep_events));
-    let ears = Ears { sip: sockets, events, reports, questions };
+    let ears = Ears { sip: sockets, events, reports, located, questions };
     signalling::run(board, ears).await;
     media.stop();
     if let Some(recorder) = recorder {

@@ -22,13 +22,14 @@ use crate::id::TrunkName;
 use crate::masked::Secret;
 use crate::media::{CapacityState, Histogram};
 use crate::metrics::label::{
-    Labels, Leg, LegWay, NumberDirection, OfKind, OfLeg, OfNumber, OfOperation, OfPhone, OfRealm, OfServer,
-    OfTrunk, OfWay, OfWebhook, OfWorker, Realm, ServerAddress, StoreOperation, Way, Word, WorkerIndex,
+    Labels, Leg, LegWay, NumberDirection, OfKind, OfLeg, OfLookup, OfNumber, OfOperation, OfPhone, OfRealm,
+    OfServer, OfTrunk, OfWay, OfWebhook, OfWorker, Realm, ServerAddress, StoreOperation, Way, Word,
+    WorkerIndex,
 };
 use crate::metrics::table::{self, Distribution};
 use crate::metrics::{Registry, Scrape};
 use crate::sip::defence::{Dropped, Ground};
-use crate::sip::trunk::{RegistrationState, ServerState};
+use crate::sip::trunk::{Lookups, NameState, RegistrationState, ServerState};
 use crate::sip::{DefenceFigures, TrunkStatus};
 
 /// The running webhook listener.
@@ -257,6 +258,24 @@ fn trunk_figures(scrape: &mut Scrape, trunk: &TrunkStatus) {
     scrape.gauge(&table::TRUNK_CALLS, &labels, f64::from(trunk.calls));
     scrape.total(&table::TRUNK_TURNED_AWAY, &labels, trunk.turned_away as f64);
     scrape.total(&table::TRUNK_FAILOVERS, &labels, trunk.failovers as f64);
+    if !trunk.names.is_empty() {
+        name_figures(scrape, trunk);
+    }
+}
+
+/// Of a trunk that is given by name.
+fn name_figures(scrape: &mut Scrape, trunk: &TrunkStatus) {
+    let Lookups { found, nowhere, unanswered, waited } = trunk.lookups;
+    for (outcome, count) in [("found", found), ("nowhere", nowhere), ("unanswered", unanswered)] {
+        let labels = OfLookup { trunk: trunk.name.clone(), outcome: Word(outcome) };
+        scrape.total(&table::DNS_LOOKUPS, &labels, count as f64);
+    }
+    let labels = OfTrunk { trunk: trunk.name.clone() };
+    let names = |wanted: fn(NameState) -> bool| trunk.names.iter().filter(|(_, it)| wanted(*it)).count();
+    scrape.total(&table::DNS_WAITS, &labels, waited as f64);
+    scrape.gauge(&table::DNS_STALE, &labels, names(|it| it == NameState::Stale) as f64);
+    let unknown = names(|it| matches!(it, NameState::Unknown | NameState::Nowhere));
+    scrape.gauge(&table::DNS_UNKNOWN, &labels, unknown as f64);
 }
 
 /// A series for each word from the start: an alert sees the first step.

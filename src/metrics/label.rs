@@ -331,6 +331,13 @@ labels! {
         /// The server's address, as the configuration has it.
         server: ServerAddress,
     }
+    /// Something about the names of a trunk.
+    OfLookup {
+        /// The trunk.
+        trunk: TrunkName,
+        /// Its word.
+        outcome: Word,
+    }
     /// A leg and a way.
     LegWay {
         /// Which leg.

@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 
 use super::label::{
     Build, CallEnd, Denied, GraphRequest, Labels, LegWay, NumberDirection, OfAction, OfKind, OfLeg,
-    OfListener, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm, OfServer, OfStage, OfTrunk,
-    OfWay, OfWebhook, OfWorker, Space,
+    OfListener, OfLookup, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm, OfServer, OfStage,
+    OfTrunk, OfWay, OfWebhook, OfWorker, Space,
 };
 
 /// How a metric is counted and printed.
@@ -148,6 +148,10 @@ table! {
         "Calls that max_calls or max_calls_per_second of a trunk kept out";
     TRUNK_FAILOVERS: Total<OfTrunk> = "cordboard_trunk_failovers",
         "Calls to a trunk that went on to its next server";
+    DNS_LOOKUPS: Total<OfLookup> = "cordboard_dns_lookups", "Searches for the servers of a trunk's name in DNS, by outcome";
+    DNS_WAITS: Total<OfTrunk> = "cordboard_dns_waits", "Calls that waited for DNS because nothing was known of their trunk";
+    DNS_STALE: Gauge<OfTrunk> = "cordboard_dns_names_stale", "Names of a trunk whose old answer is used because no name server answers";
+    DNS_UNKNOWN: Gauge<OfTrunk> = "cordboard_dns_names_unknown", "Names of a trunk of which no server is known";
     SIP_LEGS: Gauge<()> = "cordboard_sip_legs", "SIP calls that are up or being set up";
     SIP_TRANSACTIONS: Gauge<()> = "cordboard_sip_transactions", "SIP transactions that are not over";
 

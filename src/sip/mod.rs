@@ -11,6 +11,7 @@ pub mod digest;
 pub mod flow;
 pub mod framer;
 pub mod fuzz;
+pub mod locate;
 pub mod message;
 pub mod registrar;
 pub mod srtp;
@@ -30,7 +31,7 @@ pub use subscription::message_summary::Messages;
 pub use transaction::Timers;
 pub use trunk::{TrunkChange, TrunkPeer, TrunkStatus};
 pub use user_agent::{
-    Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Listener, MessagesBy,
-    PhoneAccount, PhoneLamps, Reason, Referral, ReferralId, Refusal, Replaces, Settings, SipFigures, Telling,
-    UserAgent, WatchLimits, WatchedBy,
+    Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Listener, Lookup,
+    LookupId, MessagesBy, PhoneAccount, PhoneLamps, Reason, Referral, ReferralId, Refusal, Replaces, Settings,
+    SipFigures, Telling, UserAgent, WatchLimits, WatchedBy,
 };

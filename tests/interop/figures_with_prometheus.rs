@@ -57,6 +57,11 @@ const RARE: &[&str] = &[
     "cordboard_graph_errors",
     "cordboard_refused",
     "cordboard_sip_parse_errors",
+    // Only of trunks that are given by name.
+    "cordboard_dns_lookups",
+    "cordboard_dns_waits",
+    "cordboard_dns_names_stale",
+    "cordboard_dns_names_unknown",
     // Only of trunks that want us to register.
     "cordboard_trunk_registered",
 ];

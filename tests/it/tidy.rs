@@ -97,6 +97,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("futures_util", &["src/io/sip/websocket.rs"]),
     ("getrandom", &["src/io/", "src/simulator/"]),
     ("hex", &["src/"]),
+    ("hickory_resolver", &["src/io/dns.rs"]),
     (
         "hound",
         &[
@@ -107,7 +108,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
             "src/io/sounds.rs",
         ],
     ),
-    ("ipnet", &["src/sip/defence/", "src/config/setting.rs"]),
+    ("ipnet", &["src/sip/defence/", "src/sip/trunk/mod.rs", "src/config/setting.rs", "src/config/trunk.rs"]),
     ("is", &["src/media/ice.rs"]),
     ("libc", &["src/io/"]),
     ("md5", &["src/sip/digest.rs"]),

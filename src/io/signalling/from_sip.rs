@@ -49,7 +49,12 @@ impl Switchboard {
                 }
             }
             Event::Registered { phone } => tracing::info!(%phone, "registered"),
-            Event::Trunk { trunk, change } => tell_of_trunk(&trunk, change),
+            Event::Trunk { trunk, change } => {
+                tell_of_trunk(&trunk, change);
+                if change == TrunkChange::Moved {
+                    self.moved.push(trunk);
+                }
+            }
             Event::Unregistered { phone } => tracing::info!(%phone, "no longer registered"),
             Event::Ringing { leg, .. }
             | Event::Answered { leg, .. }
@@ -127,6 +132,7 @@ impl Switchboard {
 /// One line for an operator: what must be acted on is an error, what passes by itself a warning.
 fn tell_of_trunk(trunk: &TrunkName, change: TrunkChange) {
     match change {
+        TrunkChange::Moved => tracing::info!(%trunk, "DNS says where a trunk's servers are"),
         TrunkChange::ServerUp(server) => tracing::info!(%trunk, %server, "a trunk's server answers again"),
         TrunkChange::ServerDown(server) => {
             tracing::warn!(%trunk, %server, "a trunk's server does not answer OPTIONS: it gets no calls");

@@ -36,6 +36,7 @@ pub use transfers::TransferRules;
 
 use crate::call::{ActionKind, Input};
 use crate::id::{CallId, PhoneName};
+use crate::io::dns::LookupAnswer;
 use crate::io::sip::Sockets;
 use crate::io::webhook::Delivery;
 use crate::media::Report;
@@ -90,6 +91,8 @@ pub struct Ears {
     pub events: mpsc::UnboundedReceiver<Delivery>,
     /// What media says.
     pub reports: mpsc::UnboundedReceiver<(CallId, Report)>,
+    /// What DNS says.
+    pub located: mpsc::UnboundedReceiver<LookupAnswer>,
     /// Questions.
     pub questions: mpsc::UnboundedReceiver<Question>,
 }
@@ -110,6 +113,7 @@ pub async fn run(mut board: Switchboard, mut ears: Ears) {
             arrival = ears.sip.next() => board.handle_arrival(now(), arrival),
             Some(delivery) = ears.events.recv() => board.handle_delivery(now(), delivery),
             Some((call, report)) = ears.reports.recv() => board.handle_report(now(), call, report),
+            Some(located) = ears.located.recv() => board.handle_located(now(), located),
             Some((call, reply)) = board.replies.recv() => board.handle_reply(now(), call, reply),
             Some(question) = ears.questions.recv() => {
                 board.note_connections(ears.sip.figures());
@@ -121,6 +125,9 @@ pub async fn run(mut board: Switchboard, mut ears: Ears) {
 }
 
 fn send_all(board: &mut Switchboard, sockets: &mut Sockets) {
+    while let Some((trunk, servers)) = board.poll_moved() {
+        sockets.trunk_moved(&trunk, &servers);
+    }
     while let Some((flow, bytes)) = board.poll_transmit() {
         if let Err(unsent) = sockets.send(flow, bytes) {
             board.count_unsent();

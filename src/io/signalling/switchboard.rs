@@ -1,6 +1,7 @@
 //! The owner of all calls: registries, the drain of machine outputs, timers, panics.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ use super::{BusinessNumber, Question, Reply, Timings, TransferRules, translate};
 use crate::call::{Call, CallTimes, Fork, HangupCause, Input, Order};
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::dialplan::DialPlan;
-use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
+use crate::id::{CallId, LegId, PhoneNumberId, TrunkName, WaCallId};
+use crate::io::dns::{Dns, LookupAnswer};
 use crate::io::graph::GraphClient;
 use crate::io::media::MediaEngine;
 use crate::io::recording::Recorder;
@@ -44,6 +46,8 @@ pub struct Parts {
     pub recorder: Option<Recorder>,
     /// The database.
     pub store: Store,
+    /// The way to DNS.
+    pub dns: Dns,
     /// The way to Meta.
     pub graph: Arc<GraphClient>,
     /// The business numbers.
@@ -108,6 +112,8 @@ pub struct Switchboard {
     pub(super) leaving: Option<Instant>,
     pub(super) draining: Option<oneshot::Sender<()>>,
     pub(super) keeper: Option<Keeper>,
+    /// Trunks whose servers DNS has moved.
+    pub(super) moved: Vec<TrunkName>,
     lanes: tokio::task::JoinSet<()>,
     deadlines: BTreeSet<(Instant, CallId)>,
     touched: BTreeSet<CallId>,
@@ -141,6 +147,7 @@ impl Switchboard {
             leaving: None,
             draining: None,
             keeper: Some(keeper),
+            moved: Vec::new(),
             lanes,
             deadlines: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -198,7 +205,21 @@ impl Switchboard {
             let Some(id) = self.touched.pop_first() else { break };
             self.drain_call(now, id);
         }
+        while let Some(lookup) = self.parts.agent.poll_lookup() {
+            self.parts.dns.begin(lookup);
+        }
         self.keep_registrations(now);
+    }
+
+    pub(super) fn handle_located(&mut self, now: Now, (id, answer): LookupAnswer) {
+        self.parts.agent.handle_located(now, id, answer);
+    }
+
+    /// A trunk whose servers are elsewhere now, and where.
+    pub(super) fn poll_moved(&mut self) -> Option<(TrunkName, Vec<SocketAddr>)> {
+        let trunk = self.moved.pop()?;
+        let servers = self.parts.agent.servers_of(&trunk);
+        Some((trunk, servers))
     }
 
     pub(super) fn feed(&mut self, now: Now, id: CallId, input: Input) {

@@ -28,6 +28,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Sleep;
 
+use crate::id::TrunkName;
 use crate::sip::{Flow, Transport};
 
 pub use limits::ConnectionLimits;
@@ -67,6 +68,8 @@ pub struct SocketSettings {
     pub tls: Option<watch::Receiver<Arc<ServerConfig>>>,
     /// Trunks behind TLS by their addresses.
     pub trunks: HashMap<SocketAddr, TrunkTls>,
+    /// Trunks that DNS may say are behind TLS, and where.
+    pub named_trunks: HashMap<TrunkName, TrunkTls>,
     /// How many, how long, how large.
     pub limits: ConnectionLimits,
 }
@@ -133,6 +136,7 @@ pub struct Sockets {
     census: Census,
     tls: Option<watch::Receiver<Arc<ServerConfig>>>,
     trunks: HashMap<SocketAddr, TrunkTls>,
+    named_trunks: HashMap<TrunkName, TrunkTls>,
     limits: ConnectionLimits,
     events_in: mpsc::Sender<(u64, Flow, Happened)>,
     events: mpsc::Receiver<(u64, Flow, Happened)>,
@@ -174,6 +178,7 @@ impl Sockets {
             census: Census::default(),
             tls: settings.tls,
             trunks: settings.trunks,
+            named_trunks: settings.named_trunks,
             limits: settings.limits,
             events_in,
             events,
@@ -204,6 +209,13 @@ impl Sockets {
     /// Waits for what comes in; may be dropped at any time without losing anything.
     pub async fn next(&mut self) -> Arrival {
         poll_fn(|cx| self.poll_arrival(cx)).await
+    }
+
+    /// DNS says where a trunk's servers are: they are spoken to as the trunk wants it.
+    pub fn trunk_moved(&mut self, trunk: &TrunkName, servers: &[SocketAddr]) {
+        if let Some(tls) = self.named_trunks.get(trunk) {
+            self.trunks.extend(servers.iter().map(|it| (*it, tls.clone())));
+        }
     }
 
     fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {

@@ -35,6 +35,7 @@ fn settings(streams: &[Transport]) -> SocketSettings {
         streams: streams.iter().map(|it| (*it, any)).collect(),
         tls: None,
         trunks: HashMap::new(),
+        named_trunks: HashMap::new(),
         limits: limits(),
     }
 }
@@ -83,7 +84,7 @@ fn secure(folder: &Path, transport: Transport, clients: ClientCertificates) -> S
 }
 
 async fn tls_to(at: SocketAddr, folder: &Path) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let config = client_config(Some(&folder.join("certificate.pem"))).expect("usable");
+    let config = client_config(Some(&folder.join("certificate.pem")), None).expect("usable");
     let stream = TcpStream::connect(at).await?;
     TlsConnector::from(config).connect("localhost".try_into().expect("a name"), stream).await
 }
@@ -253,7 +254,7 @@ async fn a_trunk_that_is_not_there_or_cannot_prove_its_name_is_told_as_closed() 
     let at = address(&trunk, Transport::Tls);
     let towards = |name: &str, ca: Option<&Path>| TrunkTls {
         name: name.to_owned().try_into().expect("a name"),
-        config: client_config(ca).expect("usable"),
+        config: client_config(ca, None).expect("usable"),
     };
     let ca = folder.path().join("certificate.pem");
     let flow = Flow::dialled(Transport::Tls, at);

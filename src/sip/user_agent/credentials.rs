@@ -18,11 +18,7 @@ impl UserAgent {
         let tag = from.as_ref().and_then(|from| from.tag()).unwrap_or("").to_owned();
         match self.dialogs.get(&(call_id, tag)).and_then(|leg| self.legs.get(leg)) {
             Some(leg) => leg.trunk,
-            None => {
-                let serves =
-                    |it: &super::super::TrunkPeer| it.servers.iter().any(|it| it.address == flow.remote);
-                self.settings.trunks.iter().position(serves)
-            }
+            None => self.lines.iter().position(|it| it.servers.transport_of(flow.remote).is_some()),
         }
     }
 

@@ -13,6 +13,7 @@ mod incoming;
 mod lamps;
 mod leg;
 mod notifying;
+mod locating;
 mod outbound;
 mod protection;
 mod refer;
@@ -48,6 +49,7 @@ pub use event::{
     Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Reason, Refusal,
     SipFigures,
 };
+pub use locating::{Lookup, LookupId};
 pub use refer::{Referral, ReferralId, Replaces, Telling};
 pub use settings::{Listener, MessagesBy, PhoneAccount, PhoneLamps, Settings, WatchLimits, WatchedBy};
 
@@ -119,6 +121,7 @@ pub struct UserAgent {
     schedule: Schedule<Timer>,
     transmits: VecDeque<(Flow, Vec<u8>)>,
     events: VecDeque<Event>,
+    lookups: VecDeque<Lookup>,
     figures: SipFigures,
     last_leg: u64,
 }
@@ -130,11 +133,7 @@ impl UserAgent {
         let nonces = Nonces::new(random.split(), settings.nonce_life);
         let registrar = Registrar::new(settings.limits());
         let lines = settings.trunks.iter().map(Line::new).collect();
-        let trunks = settings.trunks.iter().flat_map(|trunk| {
-            let servers = trunk.servers.iter().map(|server| server.address.ip());
-            trunk.sources.iter().copied().chain(servers)
-        });
-        let defence = Defence::new(settings.defence.clone(), trunks);
+        let defence = locating::defence(&settings);
         let named = settings.phones.iter().enumerate();
         let accounts = named.map(|(at, phone)| (phone.name.as_str().to_owned(), at)).collect();
         Self {
@@ -155,6 +154,7 @@ impl UserAgent {
             schedule: Schedule::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
+            lookups: VecDeque::new(),
             figures: SipFigures::default(),
             last_leg: 0,
         }

@@ -184,6 +184,11 @@ impl UserAgent {
         calling.no_provisional = None;
         let (open, reason) = (calling.open.clone(), Some(reason));
         self.schedule.set(&Timer::Leg(leg), None);
+        if open.is_empty() {
+            // DNS is still asked where to send it.
+            self.remove_leg(leg);
+            self.events.push_back(Event::Failed { leg, failure: LegFailure::Cancelled });
+        }
         for key in open {
             self.cancel_fork(now, &key, reason.clone());
         }

@@ -16,6 +16,7 @@ mod streams;
 mod torture;
 mod trunk_callers;
 mod trunk_login;
+mod trunk_names;
 mod trunk_registering;
 mod trunk_servers;
 mod watching;
