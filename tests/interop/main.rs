@@ -15,6 +15,7 @@ mod ring_plans;
 mod scanners_with_sipvicious;
 mod torture;
 mod transfers;
+mod trunk_kamailio;
 mod trunk_servers_with_sipp;
 mod trunk_with_sipp;
 mod whatsapp_with_aiortc;
