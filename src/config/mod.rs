@@ -33,7 +33,8 @@ pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
 pub use self::ring_plan::{OVERFLOW_KEPT, RingOrder, RingPlanConfig, RingStepConfig};
 pub use self::secret::{Machine, Surroundings};
 pub use self::sip::{
-    ClientCertificates, ConnectionsConfig, ListenAt, SipConfig, SipTlsConfig, StreamTransport, TrunkTransport,
+    ClientCertificates, ConnectionsConfig, KeyTelling, ListenAt, SipConfig, SipTlsConfig, StreamTransport,
+    TrunkTransport,
 };
 pub use self::sounds::{SoundSource, SoundsConfig};
 pub use self::trunk::{LoginConfig, ProbeConfig, RegisterConfig, ServerConfig, TrunkConfig};
@@ -274,6 +275,10 @@ pub struct PhoneConfig {
     pub timing: Option<MediaTiming>,
     /// Who may watch it, and its mailboxes.
     pub lamps: PhoneLamps,
+    /// Its codecs, best first; `None`: as `[media]` says.
+    pub codecs: Option<Vec<AudioCodec>>,
+    /// How keys are told.
+    pub dtmf: KeyTelling,
 }
 
 /// The digest algorithm of a phone (RFC 8760).

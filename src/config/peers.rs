@@ -7,9 +7,11 @@ use toml::de::DeValue;
 use super::lamps;
 use super::reader::Section;
 use super::ring_plan::{PlanDraft, RingPlanConfig, plan};
+use super::sections::own_codecs;
 use super::setting::{Setting, words};
 use super::{
-    AnswerOn, CapConfig, DialConfig, MediaTiming, NumberConfig, PasswordAlgorithm, PhoneConfig, PreAccept,
+    AnswerOn, CapConfig, DialConfig, KeyTelling, MediaTiming, NumberConfig, PasswordAlgorithm, PhoneConfig,
+    PreAccept,
 };
 use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId};
 use crate::sip::{ReadableKeys, SrtpSetting, SrtpUse};
@@ -159,6 +161,8 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
     let rtcp_xr = section.or("rtcp_xr", false);
     let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
     let lamps = lamps::of_phone(section);
+    let codecs = own_codecs(section);
+    let dtmf = section.or("dtmf", KeyTelling::Auto);
     let config = (|| {
         let name = name.clone()?;
         let display = display?.unwrap_or_else(|| name.to_string());
@@ -177,6 +181,8 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
                 lamps
             },
             name,
+            codecs: codecs?,
+            dtmf: dtmf?,
         })
     })();
     PhoneDraft { name, config }

@@ -273,16 +273,30 @@ fn overload(section: &mut Section<'_, '_, '_>) -> (Option<u32>, Option<u32>, Opt
 
 /// The best sound first: Opus goes through as it is, G.722 keeps its 7 kHz, and every phone has one of the others.
 fn codecs(section: &mut Section<'_, '_, '_>) -> Option<Vec<AudioCodec>> {
-    let example = "[\"opus\", \"g722\", \"pcmu\", \"pcma\"]";
     let all = vec![AudioCodec::Opus, AudioCodec::G722, AudioCodec::Pcmu, AudioCodec::Pcma];
-    let codecs = section.list("codecs", Some(all), example)?;
+    let codecs = section.list("codecs", Some(all), CODECS)?;
+    distinct(section, codecs)
+}
+
+/// The codecs of one phone or trunk; without them those of `[media]`.
+pub(super) fn own_codecs(section: &mut Section<'_, '_, '_>) -> Option<Option<Vec<AudioCodec>>> {
+    if !section.has("codecs") {
+        return section.optional::<AudioCodec>("codecs", CODECS).and(Some(None));
+    }
+    let codecs = section.list("codecs", None, CODECS)?;
+    distinct(section, codecs).map(Some)
+}
+
+const CODECS: &str = "[\"opus\", \"g722\", \"pcmu\", \"pcma\"]";
+
+fn distinct(section: &mut Section<'_, '_, '_>, codecs: Vec<AudioCodec>) -> Option<Vec<AudioCodec>> {
     let twice = codecs.iter().enumerate().find(|(at, codec)| codecs[..*at].contains(codec));
     let problem = match twice {
         _ if codecs.is_empty() => "must not be empty: no phone could talk".to_owned(),
         Some((_, codec)) => format!("{} stands twice", codec.write()),
         None => return Some(codecs),
     };
-    section.fault_of("codecs", problem, format!("codecs = {example}"));
+    section.fault_of("codecs", problem, format!("codecs = {CODECS}"));
     None
 }
 

@@ -104,6 +104,17 @@ pub enum TrunkTransport {
 words!(TrunkTransport, "\"udp\", \"tcp\", \"tls\" or \"auto\"",
     "auto" => TrunkTransport::Auto, "udp" => TrunkTransport::Udp, "tcp" => TrunkTransport::Tcp, "tls" => TrunkTransport::Tls);
 
+/// How keys are told on a SIP leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyTelling {
+    /// As telephone events where the far end takes them, else as tones.
+    Auto,
+    /// As tones only, whatever the far end says.
+    Inband,
+}
+
+words!(KeyTelling, "\"auto\" or \"inband\"", "auto" => KeyTelling::Auto, "inband" => KeyTelling::Inband);
+
 /// The certificate of the secure listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SipTlsConfig {

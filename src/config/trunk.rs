@@ -8,9 +8,10 @@ use ipnet::IpNet;
 use super::dns::ServerAt;
 use super::peers::{Digits, Name, srtp};
 use super::reader::Section;
-use super::sections::pem;
+use super::sections::{own_codecs, pem};
 use super::trunk_words;
-use super::{MediaTiming, TrunkTransport};
+use super::{KeyTelling, MediaTiming, TrunkTransport};
+use crate::codec::AudioCodec;
 use crate::id::TrunkName;
 use crate::masked::Secret;
 use crate::sip::trunk::{FactHeaders, Numbering, Presentation};
@@ -59,6 +60,10 @@ pub struct TrunkConfig {
     pub rtcp_xr: bool,
     /// Who keeps time in its calls; `None`: as `[media]` says.
     pub timing: Option<MediaTiming>,
+    /// Its codecs, best first; `None`: as `[media]` says.
+    pub codecs: Option<Vec<AudioCodec>>,
+    /// How keys are told.
+    pub dtmf: KeyTelling,
     /// How it writes numbers.
     pub numbers: Numbering,
     /// How it is told who calls.
@@ -158,6 +163,8 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
     }
     let rtcp_xr = section.or("rtcp_xr", false);
     let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
+    let codecs = own_codecs(section);
+    let dtmf = section.or("dtmf", KeyTelling::Auto);
     let numbers = section.part("numbers", trunk_words::numbers);
     let has_account = registers || section.has("login");
     let caller = section.part("caller", |it| trunk_words::caller(it, has_account));
@@ -184,6 +191,8 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
             srtp: srtp?,
             rtcp_xr: rtcp_xr?,
             timing: timing?,
+            codecs: codecs?,
+            dtmf: dtmf?,
             numbers: numbers?,
             caller: caller?,
             headers: headers?,

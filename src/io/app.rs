@@ -14,7 +14,8 @@ use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Recorder, RecorderSettings, is_writable};
 use super::signalling::{
-    self, Browsers, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard, Timings, TransferRules,
+    self, Browsers, BusinessNumber, CodecChoices, Ears, MetricPeers, Parts, Question, Switchboard, Timings,
+    TransferRules,
 };
 use super::sip_start::{self, bind_sockets};
 use super::sounds::{SoundFault, Sounds};
@@ -22,6 +23,7 @@ use super::store::{Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
 use super::tls::TlsSetupError;
 use crate::call::{self, CallTimes};
+use crate::codec::AudioCodec;
 use crate::config::{self, Config};
 use crate::dialplan::{DialEntry, DialPlan, TrunkEntry};
 use crate::masked::Secret;
@@ -30,6 +32,7 @@ use crate::media::Timing;
 use crate::metrics::Registry;
 use crate::policy::{BusinessCountry, Cap, Rules};
 use crate::random::Random;
+use crate::sdp::narrow::Narrowing;
 use crate::sdp::protection::Protection;
 use crate::sip::UserAgent;
 
@@ -90,8 +93,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let sockets = bind_sockets(&config)?;
     let agent = UserAgent::new(sip_start::settings(&config, &sockets), random.split());
     let graph = Arc::new(GraphClient::new(graph_settings(&config))?);
-    let labels: Vec<_> = config.numbers.iter().map(|number| number.label.clone()).collect();
-    let metrics = Arc::new(Registry::new(&labels));
+    let metrics = registry(&config);
     let (told_in, told) = mpsc::unbounded_channel();
     let recorder = recorder_settings(&config).map(|it| Recorder::start(it, told_in)).transpose()?;
     if let Some(failure) = recorder.as_ref().and_then(|_| is_writable(&config.recording.directory).err()) {
@@ -114,8 +116,8 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         comfort_after: config.media.comfort_after,
         metric_peers: metric_peers(&config),
         timings: timings(&config),
-        codecs: config.media.codecs.clone(),
         ways: ways(&config),
+        codecs: codec_choices(&config),
         encoder: config.media.opus,
         sounds,
         metrics: Arc::clone(&metrics),
@@ -177,6 +179,11 @@ async fn finish_recordings(recorder: Recorder, kept: tokio::task::JoinHandle<()>
     if tokio::time::timeout(PATIENCE, finished).await.is_err() {
         tracing::error!("the disk does not take the recordings: the next start finishes what is there");
     }
+}
+
+fn registry(config: &Config) -> Arc<Registry> {
+    let labels: Vec<_> = config.numbers.iter().map(|number| number.label.clone()).collect();
+    Arc::new(Registry::new(&labels))
 }
 
 fn seed() -> Result<Random, getrandom::Error> {
@@ -251,6 +258,28 @@ async fn forget_old_events(store: Store, keep: Duration) {
         if let Err(error) = store.forget_before(signalling::now().wall - keep).await {
             tracing::warn!(%error, "old webhook events could not be forgotten");
         }
+    }
+}
+
+fn codec_choices(config: &Config) -> CodecChoices {
+    let general = &config.media.codecs;
+    let own = |codecs: &Option<Vec<AudioCodec>>, dtmf: config::KeyTelling| {
+        let special = codecs.is_some() || dtmf != config::KeyTelling::Auto;
+        let codecs = codecs.clone().unwrap_or_else(|| general.clone());
+        special.then_some(Narrowing { codecs, events: dtmf == config::KeyTelling::Auto })
+    };
+    CodecChoices {
+        general: Narrowing { codecs: general.clone(), events: true },
+        phones: config
+            .phones
+            .iter()
+            .filter_map(|it| Some((it.name.clone(), own(&it.codecs, it.dtmf)?)))
+            .collect(),
+        trunks: config
+            .trunks
+            .iter()
+            .filter_map(|it| Some((it.name.clone(), own(&it.codecs, it.dtmf)?)))
+            .collect(),
     }
 }
 

@@ -227,10 +227,15 @@ fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources)
     for (transport, count) in &figures.connections.open {
         scrape.gauge(&table::SIP_CONNECTIONS, &OfKind { kind: Word(transport.as_str()) }, *count as f64);
     }
-    let ConnectionFigures { refused, choked, idle, unopened, broken, .. } = figures.connections;
-    for (kind, count) in
-        [("refused", refused), ("choked", choked), ("idle", idle), ("unopened", unopened), ("broken", broken)]
-    {
+    let ConnectionFigures { refused, denied, choked, idle, unopened, broken, .. } = figures.connections;
+    for (kind, count) in [
+        ("refused", refused),
+        ("denied", denied),
+        ("choked", choked),
+        ("idle", idle),
+        ("unopened", unopened),
+        ("broken", broken),
+    ] {
         scrape.total(&table::SIP_CONNECTION_ENDS, &OfKind { kind: Word(kind) }, count as f64);
     }
     for trunk in &figures.trunks {

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use super::app::AppError;
 use super::sip::{
-    BindError, CertificateFiles, ConnectionLimits, SocketSettings, Sockets, TrunkTls, reload_when_changed,
+    BindError, CertificateFiles, ConnectionLimits, Door, SocketSettings, Sockets, TrunkTls,
+    reload_when_changed,
 };
 use super::tls::{ClientCertificates, client_config};
 use crate::config::{self, Config, ServerAt, StreamTransport, TrunkConfig, TrunkTransport};
@@ -26,6 +27,7 @@ pub(super) fn bind_sockets(config: &Config) -> Result<Sockets, AppError> {
         tls: certificate(config)?,
         trunks,
         named_trunks,
+        door: door(config),
         limits: ConnectionLimits {
             all: count(connections.max),
             per_address: count(connections.max_per_address),
@@ -58,6 +60,20 @@ fn certificate(config: &Config) -> Result<Option<watch::Receiver<Arc<rustls::Ser
         },
     };
     reload_when_changed(files).map(Some).map_err(AppError::SipTls)
+}
+
+/// Who may connect, as far as the file says; where trunks by name are comes from DNS.
+fn door(config: &Config) -> Door {
+    let networks = config.trunks.iter().filter_map(|it| it.sources.clone()).flatten().collect();
+    let mut door = Door::new(config.sip.defence.clone(), networks);
+    for trunk in &config.trunks {
+        let addresses = trunk.servers.iter().filter_map(|it| match it.at {
+            ServerAt::Address(address) => Some(address.ip()),
+            ServerAt::Name { .. } => None,
+        });
+        door.set_trunk(&trunk.name, addresses);
+    }
+    door
 }
 
 type ByAddress = HashMap<std::net::SocketAddr, TrunkTls>;

@@ -41,7 +41,7 @@ const fn our_type(codec: AudioCodec) -> PayloadType {
 }
 
 /// The codec of a payload type: by its `rtpmap`, or by RFC 3551's table where there is none.
-fn codec_of(media: &Media, format: PayloadType) -> Option<AudioCodec> {
+pub(super) fn codec_of(media: &Media, format: PayloadType) -> Option<AudioCodec> {
     AudioCodec::ALL.into_iter().find(|codec| match media.rtpmap(format) {
         Some(map) => {
             let name = map.encoding.eq_ignore_ascii_case(codec.name());

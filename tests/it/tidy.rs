@@ -108,7 +108,16 @@ const NAMED_IN: &[(&str, &[&str])] = &[
             "src/io/sounds.rs",
         ],
     ),
-    ("ipnet", &["src/sip/defence/", "src/sip/trunk/mod.rs", "src/config/setting.rs", "src/config/trunk.rs"]),
+    (
+        "ipnet",
+        &[
+            "src/io/sip/door.rs",
+            "src/sip/defence/",
+            "src/sip/trunk/mod.rs",
+            "src/config/setting.rs",
+            "src/config/trunk.rs",
+        ],
+    ),
     ("is", &["src/media/ice.rs"]),
     ("libc", &["src/io/"]),
     ("md5", &["src/sip/digest.rs"]),

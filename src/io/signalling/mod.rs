@@ -4,6 +4,7 @@
 //! ask for. Nothing here waits for a disk, DNS or a peer: the store, Graph and the media workers
 //! reply through channels.
 
+mod codec_choices;
 mod counting;
 mod from_meta;
 mod from_sip;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use codec_choices::CodecChoices;
 pub use counting::Figures;
 pub use numbers::BusinessNumber;
 pub use protection::{Browsers, ways};

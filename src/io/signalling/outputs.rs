@@ -9,7 +9,7 @@ use crate::call::{ActionKind, Fork, ForkFailure, HangupCause, Input, Offer, Outp
 use crate::codec::EncoderSettings;
 use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
-use crate::media::{Order, Repeat, Side, Stage, Timing};
+use crate::media::{Order, PhoneSide, Repeat, Side, Stage, Timing};
 use crate::policy::{Attempt, Decision, Denial, DenialReason, Permission};
 use crate::sip::trunk::CallFacts;
 use crate::sip::{CallerIdentity, Invite, InviteRefusal, Refusal};
@@ -155,7 +155,14 @@ impl Switchboard {
         spec.comfort_after = self.parts.comfort_after;
         spec.voip_metrics = self.wants_metrics(id);
         spec.timing = self.timing(id);
-        spec.codecs.clone_from(&self.parts.codecs);
+        let endpoint = self.calls.get(&id).and_then(|live| live.call.record().endpoint.as_ref());
+        spec.codecs = match (&mut spec.phone, endpoint) {
+            (PhoneSide::Answer { offer }, Some(endpoint)) => {
+                *offer = self.parts.codecs.narrowed(Some(endpoint), std::mem::take(offer));
+                self.parts.codecs.of(endpoint).codecs.clone()
+            }
+            _ => self.parts.codecs.all(),
+        };
         let complexity = self.parts.media.judge().complexity().min(self.parts.encoder.complexity);
         spec.encoder = EncoderSettings { complexity, ..self.parts.encoder };
         spec.hold_audio.clone_from(&self.parts.sounds.hold);
@@ -163,7 +170,11 @@ impl Switchboard {
         self.parts.media.open(id, spec);
     }
 
-    fn order_media(&mut self, id: CallId, order: Order) {
+    fn order_media(&mut self, id: CallId, mut order: Order) {
+        if let Order::AnswerPhoneReoffer { sdp: Some(offer) } = &mut order {
+            let endpoint = self.calls.get(&id).and_then(|live| live.call.record().endpoint.as_ref());
+            *offer = self.parts.codecs.narrowed(endpoint, std::mem::take(offer));
+        }
         // Which of several phones talks is known when its answer counts.
         let answered = matches!(order, Order::ApplyPhoneAnswer { .. } | Order::TakeNext { .. });
         self.parts.media.order(id, order);
@@ -182,6 +193,7 @@ impl Switchboard {
         let record = live.call.record();
         let display = record.user_name.as_ref().map_or_else(String::new, |name| name.expose().clone());
         let caller = CallerIdentity { number: dialable(&record.user), display };
+        let sdp = self.parts.codecs.narrowed(Some(&target), sdp);
         let invite = Invite { target, caller, facts: self.facts(live), sdp, headers: Vec::new() };
         // A trunk that is known to be down would cost the two seconds after which silence is believed.
         let offers = live.offers.clone();

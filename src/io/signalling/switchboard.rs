@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::codec_choices::CodecChoices;
 use super::counting::Figures;
 use super::graveyard::{Graveyard, Tomb};
 use super::lane::{self, Lane, Write};
@@ -16,7 +17,7 @@ use super::quality::MetricPeers;
 use super::registrations::{self, Keeper};
 use super::{BusinessNumber, Question, Reply, Timings, TransferRules, translate};
 use crate::call::{Call, CallTimes, Fork, HangupCause, Input, Order};
-use crate::codec::{AudioCodec, EncoderSettings};
+use crate::codec::EncoderSettings;
 use crate::dialplan::DialPlan;
 use crate::id::{CallId, LegId, PhoneNumberId, TrunkName, WaCallId};
 use crate::io::dns::{Dns, LookupAnswer};
@@ -69,7 +70,7 @@ pub struct Parts {
     /// Who keeps the time of what is heard, by phone and trunk (rule 13).
     pub timings: Timings,
     /// What phones are offered, best first.
-    pub codecs: Vec<AudioCodec>,
+    pub codecs: CodecChoices,
     /// In which ways phones that are called are offered protection, the commonest first.
     pub ways: Vec<Protection>,
     /// How Opus is encoded.

@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::*;
 use crate::io::tls::{ClientCertificates, client_config};
+use crate::sip::DefenceSettings;
 
 const OPTIONS: &str = "OPTIONS sip:gw SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\nl: 4\r\n\r\nbody";
 const OK: &str = "SIP/2.0 200 OK\r\nl: 0\r\n\r\n";
@@ -36,6 +37,7 @@ fn settings(streams: &[Transport]) -> SocketSettings {
         tls: None,
         trunks: HashMap::new(),
         named_trunks: HashMap::new(),
+        door: Door::default(),
         limits: limits(),
     }
 }
@@ -335,4 +337,27 @@ async fn datagrams_come_and_go_by_the_socket_of_their_family() {
         let (length, from) = peer.recv_from(&mut heard).await.expect("answered");
         assert_eq!((from, &heard[..length]), (local, OK.as_bytes()));
     }
+}
+
+#[tokio::test]
+async fn a_connection_from_outside_the_list_of_its_transport_is_closed_before_a_handshake() {
+    let mut rules = DefenceSettings::default();
+    rules.by_transport.insert(Transport::Tcp, vec!["192.0.2.0/24".parse().expect("a network")]);
+    let mut door = Door::new(rules, Vec::new());
+    let settings = |door: &Door| SocketSettings { door: door.clone(), ..settings(&[Transport::Tcp]) };
+    let mut sockets = Sockets::bind(settings(&door)).expect("bound");
+    let (_, at) = sockets.addresses().find(|(it, _)| *it == Transport::Tcp).expect("listens");
+    let mut stranger = TcpStream::connect(at).await.expect("the system takes it");
+    let mut byte = [0; 1];
+    tokio::select! {
+        arrival = sockets.next() => panic!("{arrival:?}"),
+        read = stranger.read(&mut byte) => assert!(matches!(read, Ok(0) | Err(_)), "it is closed"),
+    }
+    assert_eq!((sockets.figures().denied, sockets.connections.len()), (1, 0));
+    door.set_trunk(&"pbx".into(), ["127.0.0.1".parse().expect("an address")]);
+    let mut sockets = Sockets::bind(settings(&door)).expect("bound");
+    let (_, at) = sockets.addresses().find(|(it, _)| *it == Transport::Tcp).expect("listens");
+    let mut trunk = TcpStream::connect(at).await.expect("the system takes it");
+    trunk.write_all(b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n").await.expect("sent");
+    assert!(matches!(sockets.next().await, Arrival::Message(..)));
 }

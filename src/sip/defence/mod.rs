@@ -27,6 +27,8 @@ use ipnet::IpNet;
 
 use crate::masked::Masked;
 
+use super::flow::Transport;
+
 pub use bans::{Ban, Ground};
 pub use pace::Rate;
 pub use settings::{DefenceSettings, SCANNERS};
@@ -201,6 +203,15 @@ impl Defence {
     /// Trunks are at these addresses now.
     pub fn set_trunks(&mut self, trunks: impl IntoIterator<Item = IpAddr>) {
         self.trunks = trunks.into_iter().map(|it| it.to_canonical()).collect();
+    }
+
+    /// Whether the address may come by the transport; who may not is counted.
+    pub fn lets_in(&mut self, transport: Transport, from: IpAddr) -> bool {
+        let may = self.settings.lets_in(transport, from, self.is_friend(from));
+        if !may {
+            self.drop(Dropped::Denied);
+        }
+        may
     }
 
     /// Judges a datagram of `size` bytes before it is read.

@@ -73,14 +73,14 @@ impl UserAgent {
     }
 
     /// The same request once more, with the next number and on a branch of its own (RFC 3261 §22.2).
-    fn send_again(&mut self, now: Now, key: &ClientKey, at: usize, tried: Tried) -> bool {
+    pub(super) fn send_again(&mut self, now: Now, key: &ClientKey, at: usize, tried: Tried) -> bool {
         let Some(sent) = self.sent.get_mut(key) else { return false };
         if matches!(&sent.owner, Owner::Invite(fork) if !matches!(fork.cancel, Cancel::Unwanted)) {
             // It is being taken back: no sense in making it good.
             return false;
         }
         let owner = std::mem::replace(&mut sent.owner, Owner::Nobody);
-        let (flow, mut request) = (sent.flow, sent.client.request().clone());
+        let (flow, mut request) = (sent.datagrams.unwrap_or(sent.flow), sent.client.request().clone());
         let number = number_of(&request) + 1;
         for name in [Name::Via, Name::Authorization, Name::ProxyAuthorization] {
             request.headers.remove(&name);

@@ -11,6 +11,7 @@ mod in_dialog;
 mod inbound;
 mod incoming;
 mod lamps;
+mod large;
 mod leg;
 mod notifying;
 mod locating;
@@ -79,6 +80,8 @@ enum Timer {
 struct Sent {
     client: Client,
     flow: Flow,
+    /// It went on a stream only because it is too large for a datagram; the call itself stays on this flow.
+    datagrams: Option<Flow>,
     owner: Owner,
     /// The trunk it went to, by its place in the settings.
     trunk: Option<usize>,
@@ -170,6 +173,9 @@ impl UserAgent {
     pub fn handle_message(&mut self, now: Now, flow: Flow, datagram: &[u8]) {
         self.figures.received += 1;
         self.seen = Some(now.mono);
+        if !self.defence.lets_in(flow.transport, flow.remote.ip()) {
+            return;
+        }
         let admission = self.admit(now, flow.remote.ip(), datagram.len());
         if admission == Admission::Dropped {
             return;
@@ -311,12 +317,13 @@ impl UserAgent {
         trunk: Option<usize>,
     ) -> ClientKey {
         let tried = self.authorize(trunk, flow, &mut request);
+        let (flow, datagrams) = self.wide_enough(now, trunk, flow, &request);
         self.dress(&mut request, flow, &branch);
         let key = ClientKey { branch, method: request.method.clone() };
         let client = Client::new(now.mono, self.settings.timers, flow.transport, request);
         self.transmit(flow, client.bytes().to_vec());
         self.schedule.set(&Timer::Client(key.clone()), client.poll_timeout());
-        self.sent.insert(key.clone(), Sent { client, flow, owner, trunk, tried });
+        self.sent.insert(key.clone(), Sent { client, flow, datagrams, owner, trunk, tried });
         key
     }
 

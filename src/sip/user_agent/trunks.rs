@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::id::TrunkName;
 use crate::time::Now;
@@ -25,6 +25,8 @@ pub(super) struct Line {
     /// Where those of its servers are that are given by name.
     pub(super) locations: Vec<Location>,
     pub(super) lookups: Lookups,
+    /// Servers that take no TCP connection, until when that is believed.
+    pub(super) no_stream: BTreeMap<SocketAddr, Instant>,
     /// What each server has challenged us with.
     pub(super) remembered: BTreeMap<SocketAddr, Remembered>,
     pub(super) login_refused: bool,
@@ -46,6 +48,7 @@ impl Line {
             servers: Servers::new(&peer.servers, peer.transport, peer.probe),
             locations: peer.named.iter().map(|it| Location::new(it.clone(), peer.locating)).collect(),
             lookups: Lookups::default(),
+            no_stream: BTreeMap::new(),
             remembered: BTreeMap::new(),
             login_refused: false,
             failovers: 0,

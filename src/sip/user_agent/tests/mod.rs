@@ -15,6 +15,7 @@ mod sessions;
 mod streams;
 mod torture;
 mod trunk_callers;
+mod trunk_large;
 mod trunk_login;
 mod trunk_names;
 mod trunk_registering;
