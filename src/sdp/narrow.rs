@@ -52,7 +52,7 @@ fn narrow_section(media: &mut Media, wanted: &Narrowing) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::audio::{LocalAudio, answer_offer, read_answer, write_offer};
+    use super::super::audio::{LocalAudio, LocalKeying, answer_offer, read_answer, write_offer};
     use super::*;
 
     fn local() -> LocalAudio {
@@ -63,6 +63,7 @@ mod tests {
             rtcp: "192.0.2.1:4001".parse().unwrap(),
             codecs: vec![AudioCodec::Opus, AudioCodec::G722, AudioCodec::Pcmu, AudioCodec::Pcma],
             voip_metrics: false,
+            keying: LocalKeying::default(),
             opus_bitrate: 20_000,
         }
     }

@@ -193,10 +193,11 @@ impl Switchboard {
         let record = live.call.record();
         let display = record.user_name.as_ref().map_or_else(String::new, |name| name.expose().clone());
         let caller = CallerIdentity { number: dialable(&record.user), display };
-        let sdp = self.parts.codecs.narrowed(Some(&target), sdp);
+        let narrowed = |offer: String| self.parts.codecs.narrowed(Some(&target), offer);
+        let offers = live.offers.iter().map(|(way, offer)| (*way, narrowed(offer.clone()))).collect();
+        let sdp = narrowed(sdp);
         let invite = Invite { target, caller, facts: self.facts(live), sdp, headers: Vec::new() };
         // A trunk that is known to be down would cost the two seconds after which silence is believed.
-        let offers = live.offers.clone();
         match usable.then(|| self.parts.agent.invite_as(now, invite, offers)) {
             Some(Ok(leg)) => {
                 self.by_leg.insert(leg, (id, fork));

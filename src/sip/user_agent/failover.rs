@@ -45,7 +45,10 @@ impl UserAgent {
             return Err(InviteRefusal::TrunkDown);
         }
         let peer = &self.settings.trunks[trunk];
-        if wish.offer_to(peer.srtp, peer.transport).is_none() {
+        // While DNS is asked, it may yet name a transport that nobody can listen to.
+        let known = left.front().and_then(|it| self.lines[trunk].servers.transport_of(*it));
+        let readable = wish.offer_to(peer.srtp, known.unwrap_or(peer.transport)).is_none();
+        if readable && !awaits_name {
             return Err(InviteRefusal::ReadableKeys);
         }
         self.enter_trunk(now, trunk)?;

@@ -110,6 +110,7 @@ impl Kamailio {
             on_ring,
             codec: "PCMU",
             hz: sound::PHONE_HZ,
+            encryption: "",
         };
         Phone::start(&folder, &mut world.ports, &settings).registered()
     }
