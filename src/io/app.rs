@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::dns::Dns;
 use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
-use super::recording::{Format, Recorder, RecorderSettings, is_writable};
+use super::recording::{Format, Recorder, RecorderSettings, Told, is_writable};
 use super::signalling::{
     self, Browsers, BusinessNumber, CodecChoices, Ears, MetricPeers, Parts, Question, Switchboard, Timings,
     TransferRules,
@@ -95,10 +95,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let graph = Arc::new(GraphClient::new(graph_settings(&config))?);
     let metrics = registry(&config);
     let (told_in, told) = mpsc::unbounded_channel();
-    let recorder = recorder_settings(&config).map(|it| Recorder::start(it, told_in)).transpose()?;
-    if let Some(failure) = recorder.as_ref().and_then(|_| is_writable(&config.recording.directory).err()) {
-        tracing::error!(%failure, "recording.directory cannot be written: calls go on and are not recorded");
-    }
+    let recorder = start_recorder(&config, told_in)?;
     let kept = tokio::spawn(signalling::keep_recordings(store.clone(), told));
     let mut board = Switchboard::new(Parts {
         agent,
@@ -179,6 +176,15 @@ async fn finish_recordings(recorder: Recorder, kept: tokio::task::JoinHandle<()>
     if tokio::time::timeout(PATIENCE, finished).await.is_err() {
         tracing::error!("the disk does not take the recordings: the next start finishes what is there");
     }
+}
+
+/// The writer of recordings, if calls are recorded; a folder that cannot be written costs them, and no call.
+fn start_recorder(config: &Config, told: mpsc::UnboundedSender<Told>) -> Result<Option<Recorder>, AppError> {
+    let recorder = recorder_settings(config).map(|it| Recorder::start(it, told)).transpose()?;
+    if let Some(failure) = recorder.as_ref().and_then(|_| is_writable(&config.recording.directory).err()) {
+        tracing::error!(%failure, "recording.directory cannot be written: calls go on and are not recorded");
+    }
+    Ok(recorder)
 }
 
 fn registry(config: &Config) -> Arc<Registry> {
