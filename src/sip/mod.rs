@@ -32,6 +32,6 @@ pub use transaction::Timers;
 pub use trunk::{TrunkChange, TrunkPeer, TrunkStatus};
 pub use user_agent::{
     Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Listener, Lookup,
-    LookupId, MessagesBy, PhoneAccount, PhoneLamps, Reason, Referral, ReferralId, Refusal, Replaces, Settings,
-    SipFigures, Telling, UserAgent, WatchLimits, WatchedBy,
+    LookupId, MessagesBy, PhoneAccount, PhoneLamps, Reason, Referral, ReferralId, Refusal, Replaces,
+    Settings, SipFigures, Telling, UserAgent, WatchLimits, WatchedBy,
 };
