@@ -183,6 +183,8 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
             codecs: codecs?,
             dtmf: dtmf?,
             name,
+            codecs: codecs?,
+            dtmf: dtmf?,
         })
     })();
     PhoneDraft { name, config }

@@ -302,6 +302,28 @@ fn codec_choices(config: &Config) -> CodecChoices {
     }
 }
 
+fn codec_choices(config: &Config) -> CodecChoices {
+    let general = &config.media.codecs;
+    let own = |codecs: &Option<Vec<AudioCodec>>, dtmf: config::KeyTelling| {
+        let special = codecs.is_some() || dtmf != config::KeyTelling::Auto;
+        let codecs = codecs.clone().unwrap_or_else(|| general.clone());
+        special.then_some(Narrowing { codecs, events: dtmf == config::KeyTelling::Auto })
+    };
+    CodecChoices {
+        general: Narrowing { codecs: general.clone(), events: true },
+        phones: config
+            .phones
+            .iter()
+            .filter_map(|it| Some((it.name.clone(), own(&it.codecs, it.dtmf)?)))
+            .collect(),
+        trunks: config
+            .trunks
+            .iter()
+            .filter_map(|it| Some((it.name.clone(), own(&it.codecs, it.dtmf)?)))
+            .collect(),
+    }
+}
+
 fn timings(config: &Config) -> Timings {
     let timing = |it: config::MediaTiming| match it {
         config::MediaTiming::Auto => Timing::Auto,
