@@ -7,13 +7,11 @@ use crate::time::Now;
 
 use super::super::flow::{Flow, Transport};
 use super::super::message::print::MAX_DATAGRAM;
+use super::super::message::value::MAGIC_COOKIE;
 use super::super::message::{Method, Request};
 use super::super::transaction::ClientKey;
-use super::super::trunk::Tried;
 use super::{Sent, UserAgent};
 
-/// What Via, which is added last, takes at most.
-const VIA: usize = 120;
 /// A server without TCP is not asked for it again so soon.
 const NO_STREAM: Duration = Duration::from_mins(10);
 
@@ -29,31 +27,40 @@ impl UserAgent {
         request: &Request,
     ) -> (Flow, Option<Flow>) {
         let Some(line) = trunk.and_then(|at| self.lines.get(at)) else { return (flow, None) };
-        let large = flow.transport == Transport::Udp
-            && request.method == Method::Invite
-            && request.to_datagram().len() + VIA > MAX_DATAGRAM;
         let refused = line.no_stream.get(&flow.remote).is_some_and(|until: &Instant| now.mono < *until);
         // Within a call the way is settled.
         let within = request.headers.get(&super::Name::To).is_some_and(|to| to.contains(";tag="));
-        if !large || refused || within {
+        let datagram = flow.transport == Transport::Udp && request.method == Method::Invite;
+        if !datagram || refused || within || !self.is_large(flow, request) {
             return (flow, None);
         }
         (Flow::dialled(Transport::Tcp, flow.remote), Some(flow))
     }
 
+    /// Whether the request is too large for a datagram, its Via included, when all is left out that can be.
+    fn is_large(&self, flow: Flow, request: &Request) -> bool {
+        let mut whole = request.clone();
+        // As long as a real one.
+        let branch = format!("{MAGIC_COOKIE}{}", "0".repeat(20));
+        self.dress(&mut whole, flow, &branch);
+        whole.to_datagram().len() > MAX_DATAGRAM
+    }
+
     /// A stream that was taken for its width alone carries nothing: the request goes out as a datagram, however
     /// large; `false`: it was no such request.
     pub(super) fn fall_back(&mut self, now: Now, key: &ClientKey) -> bool {
-        let Some(Sent { flow, datagrams: Some(_), trunk: Some(at), client, .. }) = self.sent.get(key) else {
+        let Some(Sent { flow, datagrams: Some(_), trunk: Some(at), client, tried, .. }) = self.sent.get(key)
+        else {
             return false;
         };
         if !client.is_unheard() {
             return false;
         }
-        let (remote, at) = (flow.remote, *at);
+        // What the server had asked for before counts as before.
+        let (remote, at, tried) = (flow.remote, *at, *tried);
         self.lines[at].no_stream.insert(remote, now.mono + NO_STREAM);
         tracing::info!(trunk = %self.settings.trunks[at].name, %remote, "no TCP there: a large INVITE goes by UDP");
-        let again = self.send_again(now, key, at, Tried::Nothing);
+        let again = self.send_again(now, key, at, tried);
         if again {
             self.sent.remove(key);
             self.schedule.set(&super::Timer::Client(key.clone()), None);

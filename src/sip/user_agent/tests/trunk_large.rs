@@ -90,3 +90,28 @@ fn what_can_be_made_small_enough_stays_a_datagram() {
     rig.call(Endpoint::Trunk("pbx".into(), "200".to_owned()));
     assert!(matches!(sent(&mut rig)[..], [(Transport::Udp, _)]));
 }
+
+#[test]
+fn a_password_that_is_refused_is_refused_also_when_the_request_that_carries_it_fell_back_to_udp() {
+    let mut settings = settings();
+    let password = Secret::new("wrong".to_owned());
+    settings.trunks[0].login = Some(crate::sip::trunk::Login { user: "acme".to_owned(), password });
+    let mut rig = Rig::with(settings);
+    let leg = call(&mut rig);
+    let ask = "WWW-Authenticate: Digest realm=\"isp\", nonce=\"n\", qop=\"auth\"\r\n";
+    let first = sent(&mut rig).remove(0).1;
+    rig.ua.handle_message(rig.now, stream(), first.answer(401, "a", ask, "").as_bytes());
+    let heard = sent(&mut rig);
+    assert_eq!(
+        heard.iter().map(|(by, it)| (*by, it.what())).collect::<Vec<_>>(),
+        [(Transport::Tcp, "ACK".to_owned()), (Transport::Tcp, "INVITE".to_owned()),]
+    );
+    rig.ua.handle_closed(rig.now, stream());
+    let second = sent(&mut rig).remove(0).1;
+    assert!(second.header("Authorization").contains("username=\"acme\""), "{}", second.text);
+    rig.send(TRUNK, &second.answer(401, "b", ask, ""));
+    assert_eq!(rig.whats(), ["ACK"]);
+    let refused = Event::Trunk { trunk: "pbx".into(), change: crate::sip::TrunkChange::LoginRefused };
+    let failed = Event::Failed { leg, failure: LegFailure::Status(401) };
+    assert_eq!(rig.events(), [refused, failed]);
+}
