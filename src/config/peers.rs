@@ -7,6 +7,7 @@ use toml::de::DeValue;
 use super::lamps;
 use super::reader::Section;
 use super::ring_plan::{PlanDraft, RingPlanConfig, plan};
+use super::ringing;
 use super::setting::{Setting, words};
 use super::{
     AnswerOn, CapConfig, DialConfig, MediaTiming, NumberConfig, PasswordAlgorithm, PhoneConfig, PreAccept,
@@ -159,6 +160,7 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
     let rtcp_xr = section.or("rtcp_xr", false);
     let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
     let lamps = lamps::of_phone(section);
+    let alerts = ringing::of_phone(section);
     let config = (|| {
         let name = name.clone()?;
         let display = display?.unwrap_or_else(|| name.to_string());
@@ -169,6 +171,7 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
             srtp: srtp?,
             rtcp_xr: rtcp_xr?,
             timing: timing?,
+            alerts: alerts?,
             lamps: {
                 let mut lamps = lamps?;
                 if lamps.mailboxes.is_empty() {
@@ -190,6 +193,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
     let display_number = section.required::<Number>("display_number", "\"493055500010\"").map(|it| it.0);
     let access_token = section.secret("access_token");
     let plan = plan(section);
+    let alert = section.optional::<Name>("alert", "\"support\"");
     let pre_accept = section.or("pre_accept", PreAccept::AtOnce);
     // Meta: ACCEPTED usually arrives after the call is up (calling/business-initiated-calls, reference §9.7).
     let answer_on = section.or("answer_on", AnswerOn::Speech);
@@ -213,6 +217,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
             display_number: display_number.clone()?,
             access_token: access_token?,
             ring: RingPlanConfig::default(),
+            alert: alert?.map(|it| it.0),
             pre_accept: pre_accept?,
             answer_on: answer_on?,
             cap_per_number: cap_per_number?,

@@ -9,8 +9,10 @@ use toml::de::DeValue;
 use super::defence::defence;
 use super::lamps;
 use super::reader::Section;
+use super::ringing;
 use super::sections::{HOUR, Listens, MINUTE, pem, secs};
 use super::setting::{Setting, words};
+use crate::sip::registrar::keepalive::KeepAlive;
 use crate::sip::{DefenceSettings, WatchLimits};
 
 /// `[sip]`
@@ -46,6 +48,8 @@ pub struct SipConfig {
     pub show_version: bool,
     /// `[sip.defence]`
     pub defence: DefenceSettings,
+    /// `[sip.keep_alive]`
+    pub keep_alive: KeepAlive,
     /// `[sip.lamps]`
     pub lamps: WatchLimits,
 }
@@ -195,6 +199,7 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
     let nonce_life = section.or("nonce_life", secs(5 * MINUTE));
     let show_version = section.or("show_version", false);
     let defence = section.part("defence", defence);
+    let keep_alive = section.part("keep_alive", ringing::keep_alive);
     let lamps = section.part("lamps", lamps::limits);
     let (domain, udp) = (domain?, udp?);
     let first: Option<&ListenAt> = udp.first();
@@ -214,6 +219,7 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
         nonce_life: nonce_life?,
         show_version: show_version?,
         defence: defence?,
+        keep_alive: keep_alive?,
         lamps: lamps?,
     })
 }

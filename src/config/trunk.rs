@@ -111,6 +111,7 @@ pub(super) struct TrunkDraft {
     pub(super) sources: Option<Vec<IpAddr>>,
     pub(super) voip_only: Option<bool>,
     pub(super) registers: bool,
+    pub(super) numbers: Option<Numbering>,
     pub(super) config: Option<TrunkConfig>,
 }
 
@@ -177,12 +178,12 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
             srtp: srtp?,
             rtcp_xr: rtcp_xr?,
             timing: timing?,
-            numbers: numbers?,
+            numbers: numbers.clone()?,
             caller: caller?,
             headers: headers?,
         })
     })();
-    TrunkDraft { name, sources, voip_only, registers, config }
+    TrunkDraft { name, sources, voip_only, registers, numbers, config }
 }
 
 fn servers(section: &mut Section<'_, '_, '_>) -> Option<Vec<ServerConfig>> {
