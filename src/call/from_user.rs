@@ -7,6 +7,7 @@ use crate::call::input::{ActionKind, Fork, ForkFailure, Input};
 use crate::call::output::{LegEnd, Output};
 use crate::call::ring_plan::{Hunt, RingPlan};
 use crate::id::Endpoint;
+use crate::sip::alert::Alert;
 use crate::time::{Now, Wall};
 use crate::whatsapp::Action;
 
@@ -167,6 +168,11 @@ impl FromUser {
         }
     }
 
+    /// How a leg of the plan rings.
+    pub(super) fn alert(&self, fork: Fork) -> Option<&Alert> {
+        self.hunt.alert(fork)
+    }
+
     /// It is the turn of the next in the plan: who is not among them stops ringing, the others ring on.
     fn ring_next(&mut self, common: &mut Common, now: Now) {
         common.stop_timer(Timer::RingStep);
@@ -189,7 +195,7 @@ impl FromUser {
             }
         }
         for target in missing {
-            let fork = self.hunt.rings(target.clone());
+            let fork = self.hunt.rings(target.clone(), round.alert.clone());
             common.legs.push(LegState::Ringing);
             common.push(Output::Invite { fork, target, sdp: self.phone_sdp.clone() });
         }

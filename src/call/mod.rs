@@ -35,6 +35,7 @@ pub use record::{CallDirection, CallRecord};
 pub use ring_plan::{Overflow, RingOrder, RingPlan, RingStep};
 pub use transfer::TransferTarget;
 
+use crate::sip::alert::Alert;
 use crate::time::Now;
 /// One call between a WhatsApp user and a phone.
 #[derive(Debug)]
@@ -165,6 +166,15 @@ impl Call {
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self.common.phase, Phase::SettingUp | Phase::Bridged)
+    }
+
+    /// How a leg of the ring plan rings; `None` for others.
+    #[must_use]
+    pub fn alert(&self, fork: Fork) -> Option<&Alert> {
+        match &self.flow {
+            Flow::FromUser(flow) => flow.alert(fork),
+            Flow::FromPhone(_) => None,
+        }
     }
 
     /// The phone leg that talks, or will.

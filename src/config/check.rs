@@ -9,6 +9,7 @@ use super::ring_plan;
 use super::sections::Draft;
 use crate::id::{Endpoint, PhoneName, TrunkName};
 use crate::policy::BusinessCountry;
+use crate::sip::trunk::{NumberOf, Numbering};
 
 /// Compares everything with everything.
 pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
@@ -106,6 +107,16 @@ pub(super) fn endpoint_fault(draft: &Draft, target: &Endpoint) -> Option<(String
     }
 }
 
+/// Whether a user's number behind this prefix would be taken for that of a stranger.
+fn reads_prefix_as_number(draft: &Draft, trunk: &TrunkName, prefix: &str) -> bool {
+    let trunk = draft.trunks.iter().find(|it| it.name.as_ref() == Some(trunk));
+    let Some(numbers) = trunk.and_then(|it| it.numbers.as_ref()) else { return false };
+    let (user, form) = ("14155550100", Numbering { rules: Vec::new(), ..numbers.clone() });
+    let dialled = format!("{prefix}{user}");
+    let read = form.inward(NumberOf::Called, &dialled);
+    read != dialled && read != format!("+{user}")
+}
+
 fn dial_rules(reader: &mut Reader<'_>, draft: &Draft) {
     // Who may dial which prefix, to find two numbers that one phone could not tell apart.
     let mut taken: Vec<(String, String, usize)> = Vec::new();
@@ -120,6 +131,13 @@ fn dial_rules(reader: &mut Reader<'_>, draft: &Draft) {
         for name in &dial.trunks {
             if let Some((problem, remedy)) = trunk_fault(draft, name) {
                 reader.fault_at(&key("trunks"), problem, remedy);
+            }
+            if reads_prefix_as_number(draft, name, &dial.prefix) {
+                let problem = format!(
+                    "trunk \"{name}\" reads what begins like this as a number of its own country ([trunk.numbers]): \
+                     its callers would reach a stranger"
+                );
+                reader.warn_at(&key("prefix"), problem, "prefix = \"8\"".to_owned());
             }
         }
         if dial.phones.is_empty() && dial.trunks.is_empty() {

@@ -14,6 +14,7 @@ mod peers;
 mod reader;
 mod recording;
 mod ring_plan;
+mod ringing;
 mod secret;
 mod sections;
 mod setting;
@@ -46,6 +47,7 @@ use crate::id::{NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::masked::Secret;
 use crate::sip::PhoneLamps;
 use crate::sip::SrtpSetting;
+use crate::sip::alert::AlertForms;
 use crate::user::Msisdn;
 
 /// The whole file.
@@ -283,6 +285,8 @@ pub struct PhoneConfig {
     pub codecs: Option<Vec<AudioCodec>>,
     /// How keys are told.
     pub dtmf: KeyTelling,
+    /// How it is told to ring.
+    pub alerts: AlertForms,
 }
 
 /// The digest algorithm of a phone (RFC 8760).
@@ -330,6 +334,8 @@ pub struct NumberConfig {
     pub access_token: Secret<String>,
     /// Who rings when a user calls.
     pub ring: RingPlanConfig,
+    /// Which tone its calls ring with, unless a step says another.
+    pub alert: Option<String>,
     /// When `pre_accept` is sent.
     pub pre_accept: PreAccept,
     /// What counts as the user's answer.

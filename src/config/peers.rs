@@ -8,6 +8,7 @@ use super::lamps;
 use super::reader::Section;
 use super::ring_plan::{PlanDraft, RingPlanConfig, plan};
 use super::sections::own_codecs;
+use super::ringing;
 use super::setting::{Setting, words};
 use super::{
     AnswerOn, CapConfig, DialConfig, KeyTelling, MediaTiming, NumberConfig, PasswordAlgorithm, PhoneConfig,
@@ -163,6 +164,7 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
     let lamps = lamps::of_phone(section);
     let codecs = own_codecs(section);
     let dtmf = section.or("dtmf", KeyTelling::Auto);
+    let alerts = ringing::of_phone(section);
     let config = (|| {
         let name = name.clone()?;
         let display = display?.unwrap_or_else(|| name.to_string());
@@ -173,6 +175,7 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
             srtp: srtp?,
             rtcp_xr: rtcp_xr?,
             timing: timing?,
+            alerts: alerts?,
             lamps: {
                 let mut lamps = lamps?;
                 if lamps.mailboxes.is_empty() {
@@ -198,6 +201,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
     let display_number = section.required::<Number>("display_number", "\"493055500010\"").map(|it| it.0);
     let access_token = section.secret("access_token");
     let plan = plan(section);
+    let alert = section.optional::<Name>("alert", "\"support\"");
     let pre_accept = section.or("pre_accept", PreAccept::AtOnce);
     // Meta: ACCEPTED usually arrives after the call is up (calling/business-initiated-calls, reference §9.7).
     let answer_on = section.or("answer_on", AnswerOn::Speech);
@@ -221,6 +225,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
             display_number: display_number.clone()?,
             access_token: access_token?,
             ring: RingPlanConfig::default(),
+            alert: alert?.map(|it| it.0),
             pre_accept: pre_accept?,
             answer_on: answer_on?,
             cap_per_number: cap_per_number?,

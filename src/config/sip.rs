@@ -10,8 +10,10 @@ use super::defence::defence;
 use super::dns::{DnsConfig, dns};
 use super::lamps;
 use super::reader::Section;
+use super::ringing;
 use super::sections::{HOUR, Listens, MINUTE, pem, secs};
 use super::setting::{Setting, words};
+use crate::sip::registrar::keepalive::KeepAlive;
 use crate::sip::{DefenceSettings, WatchLimits};
 
 /// `[sip]`
@@ -49,6 +51,8 @@ pub struct SipConfig {
     pub dns: DnsConfig,
     /// `[sip.defence]`
     pub defence: DefenceSettings,
+    /// `[sip.keep_alive]`
+    pub keep_alive: KeepAlive,
     /// `[sip.lamps]`
     pub lamps: WatchLimits,
 }
@@ -212,6 +216,7 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
     let show_version = section.or("show_version", false);
     let dns = section.part("dns", dns);
     let defence = section.part("defence", defence);
+    let keep_alive = section.part("keep_alive", ringing::keep_alive);
     let lamps = section.part("lamps", lamps::limits);
     let (domain, udp) = (domain?, udp?);
     let first: Option<&ListenAt> = udp.first();
@@ -232,6 +237,7 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
         show_version: show_version?,
         dns: dns?,
         defence: defence?,
+        keep_alive: keep_alive?,
         lamps: lamps?,
     })
 }

@@ -120,6 +120,7 @@ pub(super) struct TrunkDraft {
     pub(super) sources: Option<Vec<IpNet>>,
     pub(super) voip_only: Option<bool>,
     pub(super) registers: bool,
+    pub(super) numbers: Option<Numbering>,
     pub(super) config: Option<TrunkConfig>,
 }
 
@@ -193,12 +194,12 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
             timing: timing?,
             codecs: codecs?,
             dtmf: dtmf?,
-            numbers: numbers?,
+            numbers: numbers.clone()?,
             caller: caller?,
             headers: headers?,
         })
     })();
-    TrunkDraft { name, sources: known, voip_only, registers, config }
+    TrunkDraft { name, sources: known, voip_only, registers, numbers, config }
 }
 
 fn servers(section: &mut Section<'_, '_, '_>) -> Option<Vec<ServerConfig>> {

@@ -36,6 +36,7 @@ use crate::random::Random;
 use crate::sdp::narrow::Narrowing;
 use crate::sdp::protection::Protection;
 use crate::sip::UserAgent;
+use crate::sip::alert::{Alert, Answering};
 
 /// Why the gateway could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -392,7 +393,8 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
         id: number.phone_number_id.clone(),
         display: number.display_number.clone(),
         token: Secret::new(number.access_token.expose().clone()),
-        ring: ring_plan(&number.ring),
+        ring: ring_plan(&number.ring, number.alert.as_deref()),
+        alert: number.alert.clone(),
         pre_accept: match number.pre_accept {
             config::PreAccept::AtOnce => call::PreAcceptWhen::AtOnce,
             config::PreAccept::Ringing => call::PreAcceptWhen::Ringing,
@@ -415,13 +417,18 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
     config.numbers.iter().map(number).collect()
 }
 
-fn ring_plan(plan: &config::RingPlanConfig) -> call::RingPlan {
+/// The plan of a number whose calls ring with the tone `alert`.
+fn ring_plan(plan: &config::RingPlanConfig, alert: Option<&str>) -> call::RingPlan {
     let step = |step: &config::RingStepConfig| call::RingStep {
         targets: step.targets.clone(),
         ring: step.ring,
         order: match step.order {
             config::RingOrder::Together => call::RingOrder::Together,
             config::RingOrder::OneByOne => call::RingOrder::OneByOne,
+        },
+        alert: Alert {
+            name: step.alert.as_deref().or(alert).map(str::to_owned),
+            answering: if step.auto_answer { Answering::AtOnce } else { Answering::ByPerson },
         },
     };
     let overflow =

@@ -251,6 +251,8 @@ fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources)
         ("ack_timeout", sip.ack_timeouts),
         ("notify", sip.notifies),
         ("watcher_lost", sip.lost_watchers),
+        ("keepalive_sent", sip.pulses),
+        ("phone_lost", sip.lost_ways),
         ("keepalive", sip.keepalives),
         ("unsent", figures.unsent),
     ] {

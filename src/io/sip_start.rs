@@ -149,6 +149,7 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
     }
     settings.defence = config.sip.defence.clone();
     settings.watching = config.sip.lamps;
+    settings.keep_alive = config.sip.keep_alive;
     settings.no_provisional = config.sip.trunk_no_answer;
     let phone = |phone: &config::PhoneConfig| PhoneAccount {
         name: phone.name.clone(),
@@ -161,6 +162,7 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
         ha1: phone.ha1.clone(),
         srtp: phone.srtp,
         lamps: phone.lamps.clone(),
+        alerts: phone.alerts.clone(),
     };
     settings.phones = config.phones.iter().map(phone).collect();
     settings.trunks = config.trunks.iter().map(|it| super::trunks::peer(config, it)).collect();

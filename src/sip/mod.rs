@@ -2,8 +2,9 @@
 //!
 //! Bytes and the time go in, bytes and [`Event`]s come out; everything is decided by what came in and by
 //! the seed. RFC 3261 with 3311 (UPDATE), 3326 (Reason), 3581 (rport), 6026 (accepted transactions),
-//! 5626 and 7118 (streams, WebSocket), 6665 with 4235 and 3842 (busy lamps, message waiting), 7616 and 8760 (digest); the parser is written for the torture messages of RFC 4475.
+//! 3327 (Path), 5626 and 7118 (streams, WebSocket), 6665 with 4235 and 3842 (busy lamps, message waiting), 7616 and 8760 (digest); the parser is written for the torture messages of RFC 4475.
 
+pub mod alert;
 pub mod caller_id;
 pub mod defence;
 pub mod dialog;

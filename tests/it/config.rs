@@ -454,6 +454,13 @@ fn a_trunk_says_how_it_writes_numbers_and_callers_and_each_mistake_is_named() {
     }
     let (_, said) = only_fault("form = \"as_is\"", "form = \"national\"");
     assert!(said.starts_with("trunk[1].numbers.form: cannot be \"national\" without a country"), "{said}");
+    let text = edited(&[
+        ("form = \"as_is\"", "form = \"e164\"\ncountry = \"49\""),
+        ("dial = { prefix = \"8\"", "dial = { prefix = \"0\""),
+    ]);
+    let warnings = parse(&text).0.expect("works for phones").warnings;
+    let said: Vec<&str> = warnings.iter().map(|it| it.problem.as_str()).collect();
+    assert!(said.len() == 1 && said[0].contains("its callers would reach a stranger"), "{said:?}");
     let (_, said) = only_fault("from = \"caller\"", "from = \"account\"");
     assert!(said.starts_with("trunk[1].caller.from: cannot be \"account\""), "{said}");
     let (_, said) = only_fault("payload = \"X-WA-Payload\"", "payload = \"x-wa-call-id\"");

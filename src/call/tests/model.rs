@@ -1,6 +1,7 @@
 use super::*;
 use crate::policy::{Denial, DenialReason};
 use crate::random::Random;
+use crate::sip::alert::Alert;
 use crate::whatsapp::{Failure, Meaning};
 
 /// What a call may never do, whatever it is told in whatever order.
@@ -71,7 +72,7 @@ fn random_plan(random: &mut Random) -> RingPlan {
         let ring =
             Some(Duration::from_millis(random.below(15_000).into())).filter(|it| it.as_millis() > 2000);
         let order = if random.below(2) == 0 { RingOrder::Together } else { RingOrder::OneByOne };
-        RingStep { targets, ring, order }
+        RingStep { targets, ring, order, alert: Alert::default() }
     });
     let steps = steps.collect();
     let kept = Duration::from_secs(5);

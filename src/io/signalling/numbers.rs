@@ -22,6 +22,8 @@ pub struct BusinessNumber {
     pub token: Secret<String>,
     /// Who rings when a user calls.
     pub ring: RingPlan,
+    /// Which tone its calls ring with where no plan says so: after a transfer.
+    pub alert: Option<String>,
     /// When `pre_accept` goes.
     pub pre_accept: PreAcceptWhen,
     /// What counts as a user's answer.

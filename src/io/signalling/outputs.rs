@@ -11,6 +11,7 @@ use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
 use crate::media::{Order, PhoneSide, Repeat, Side, Stage, Timing};
 use crate::policy::{Attempt, Decision, Denial, DenialReason, Permission};
+use crate::sip::alert::Alert;
 use crate::sip::trunk::CallFacts;
 use crate::sip::{CallerIdentity, Invite, InviteRefusal, Refusal};
 use crate::time::{Now, Wall};
@@ -196,7 +197,11 @@ impl Switchboard {
         let narrowed = |offer: String| self.parts.codecs.narrowed(Some(&target), offer);
         let offers = live.offers.iter().map(|(way, offer)| (*way, narrowed(offer.clone()))).collect();
         let sdp = narrowed(sdp);
-        let invite = Invite { target, caller, facts: self.facts(live), sdp, headers: Vec::new() };
+        let mut facts = self.facts(live);
+        if let Some(alert) = live.call.alert(fork) {
+            facts.alert = alert.clone();
+        }
+        let invite = Invite { target, caller, facts, sdp, headers: Vec::new() };
         // A trunk that is known to be down would cost the two seconds after which silence is believed.
         match usable.then(|| self.parts.agent.invite_as(now, invite, offers)) {
             Some(Ok(leg)) => {
@@ -228,6 +233,7 @@ impl Switchboard {
             user_id: record.user.scoped().map(|it| it.as_str().to_owned()),
             payload: live.payload.clone(),
             business_number: Some(self.parts.numbers[live.number].display.digits().to_owned()),
+            alert: Alert { name: self.parts.numbers[live.number].alert.clone(), ..Alert::default() },
         }
     }
 

@@ -55,6 +55,7 @@ names! {
     MaxForwards "Max-Forwards" "",
     Route "Route" "",
     RecordRoute "Record-Route" "",
+    Path "Path" "",
     ContentType "Content-Type" "c",
     ContentLength "Content-Length" "l",
     ContentEncoding "Content-Encoding" "e",

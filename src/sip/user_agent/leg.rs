@@ -29,6 +29,8 @@ pub(super) enum Owner {
     Probe(usize),
     /// A re-INVITE or UPDATE; with the ACK of its 2xx.
     Change { leg: LegId, ack: SentAck },
+    /// An OPTIONS that keeps the way to a binding of that phone open.
+    Pulse(PhoneName, u64),
     /// A NOTIFY of that subscription.
     Watch(WatchId),
     /// BYE, CANCEL, PRACK, NOTIFY of a transfer: nobody waits for the answer.

@@ -25,6 +25,7 @@ mod session;
 mod settings;
 mod trunks;
 mod watching;
+mod ways;
 
 #[cfg(test)]
 mod tests;
@@ -247,6 +248,7 @@ impl UserAgent {
                     for phone in self.registrar.handle_timeout(now.mono) {
                         self.unregistered(phone);
                     }
+                    self.keep_ways_open(now);
                     self.tell_watchers(now);
                     self.schedule.set(&Timer::Registrar, self.registrar.poll_timeout());
                 }
@@ -369,6 +371,7 @@ impl UserAgent {
             Some(Owner::Register(at)) => self.hear_register(now, *at, response),
             Some(Owner::Probe(at)) => self.hear_probe(now, *at, to.remote, response),
             Some(Owner::Watch(id)) => self.hear_watcher(now, *id, response),
+            Some(Owner::Pulse(phone, id)) => self.hear_pulse(now, phone.clone(), *id),
             Some(Owner::Nobody) | None => {}
         }
     }
@@ -408,7 +411,7 @@ impl UserAgent {
             }
             Owner::Change { leg, .. } => self.change_lost(now, leg, key),
             Owner::Watch(id) => self.watcher_lost(id, flow, failure),
-            Owner::Nobody => {}
+            Owner::Pulse(..) | Owner::Nobody => {}
         }
     }
 

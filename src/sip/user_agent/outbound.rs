@@ -78,13 +78,19 @@ impl UserAgent {
         &mut self,
         now: Now,
         target: Endpoint,
-        wish: Wish,
+        mut wish: Wish,
     ) -> Result<LegId, InviteRefusal> {
         if self.legs.len() >= self.settings.max_legs {
             return Err(InviteRefusal::Overloaded);
         }
         match target {
-            Endpoint::Phone(name) => self.invite_phone(now, &name, &wish),
+            Endpoint::Phone(name) => {
+                // A call that is tried with another offer has them already.
+                let alerts = self.alert_headers(&name, &wish.facts.alert);
+                wish.headers.retain(|(name, _)| alerts.iter().all(|(other, _)| other != name));
+                wish.headers.extend(alerts);
+                self.invite_phone(now, &name, &wish)
+            }
             Endpoint::Trunk(name, number) => self.invite_trunk(now, &name, number, wish),
         }
     }
@@ -100,8 +106,9 @@ impl UserAgent {
                 uri: place.uri,
                 to: to.clone(),
                 flow: place.flow,
+                // Behind a proxy the recorded route leads to the phone, not the way its REGISTER came.
+                pinned: place.routes.is_empty(),
                 routes: place.routes,
-                pinned: true,
                 trunk: None,
             })
             .collect();

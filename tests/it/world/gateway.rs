@@ -17,6 +17,7 @@ use cordboard::media::{Bridge, BridgePort, BridgeSettings, Order, Report};
 use cordboard::policy::Attempt;
 use cordboard::random::Random;
 use cordboard::sdp::webrtc::FingerprintCase;
+use cordboard::sip::alert::AlertForms;
 use cordboard::sip::trunk::CallFacts;
 use cordboard::sip::{
     CallerIdentity, CallerOrigin, DigestAlgorithm, Event, Flow, Invite, PhoneAccount, PhoneLamps, Settings,
@@ -86,6 +87,7 @@ impl Gateway {
                 ha1: Secret::new(DigestAlgorithm::Md5.ha1(name, DOMAIN, PASSWORD)),
                 srtp: cordboard::sip::SrtpSetting::default(),
                 lamps: PhoneLamps::default(),
+                alerts: AlertForms::default(),
             });
         }
         Self {
