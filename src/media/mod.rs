@@ -48,6 +48,8 @@ pub mod tone;
 pub mod voice;
 
 #[cfg(test)]
+mod browser_stories;
+#[cfg(test)]
 mod codec_stories;
 #[cfg(test)]
 mod playout_stories;

@@ -74,3 +74,24 @@ fn kamailio_5_6_3_is_understood() {
         assert_eq!(read(bytes).1.vias, 2);
     }
 }
+
+#[test]
+fn jssip_3_13_8_in_chromium_is_understood() {
+    let (register, head) = read(include_bytes!("../../../tests/data/sip/jssip_3.13.8_register.txt"));
+    assert_eq!((head.to.user_text(), head.via.params.has("branch")), ("1001".to_owned(), true));
+    let contact = register.headers().get(&Name::Contact).expect("a Contact");
+    assert!(contact.contains(".invalid;transport=ws>;+sip.ice;reg-id=1;+sip.instance="), "{contact}");
+    for (bytes, direction) in [
+        (&include_bytes!("../../../tests/data/sip/jssip_3.13.8_invite.txt")[..], "a=sendrecv"),
+        (&include_bytes!("../../../tests/data/sip/jssip_3.13.8_hold.txt")[..], "a=sendonly"),
+        (&include_bytes!("../../../tests/data/sip/jssip_3.13.8_200_to_invite.txt")[..], "a=sendrecv"),
+    ] {
+        let (message, head) = read(bytes);
+        let body = match &message {
+            Message::Request(request) => &request.body,
+            Message::Response(response) => &response.body,
+        };
+        assert!(sdp_of(message.headers(), body).is_some_and(|sdp| sdp.contains(direction)));
+        assert_eq!(head.cseq.method.as_str(), "INVITE");
+    }
+}
