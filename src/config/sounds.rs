@@ -51,7 +51,7 @@ impl Setting for SoundSource {
 }
 
 /// Two letters.
-struct Country(String);
+pub(super) struct Country(pub(super) String);
 
 impl Setting for Country {
     const WANTED: &'static str = "the two letters of a country, in quotes";

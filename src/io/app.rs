@@ -407,6 +407,7 @@ fn dialplan(config: &Config) -> DialPlan {
         entries: config.numbers.iter().filter_map(entry).collect(),
         phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
         trunks: config.trunks.iter().filter_map(trunk).collect(),
-        emergency: config.calls.emergency.clone(),
+        emergency: config.emergency.clone(),
+        features: config.features.codes.clone(),
     }
 }

@@ -52,6 +52,16 @@ pub enum HangupCause {
     NotAllowed,
     /// An emergency number was dialled (rule 10).
     Emergency,
+    /// The dialled feature code does not exist.
+    UnknownCode,
+    /// Nothing rings that this phone could pick up.
+    NothingRings,
+    /// The call to be picked up or fetched is one that this phone may not have.
+    NotYours,
+    /// Nothing is parked at this place.
+    NothingParked,
+    /// Every parking place is taken, or the one that was named.
+    NoParkingPlace,
     /// Meta refused or ended the call with this meaning.
     Meta(Meaning),
     /// Meta took our offer and never answered it.
@@ -158,6 +168,11 @@ impl HangupCause {
             Self::NotDialable,
             Self::NotAllowed,
             Self::Emergency,
+            Self::UnknownCode,
+            Self::NothingRings,
+            Self::NotYours,
+            Self::NothingParked,
+            Self::NoParkingPlace,
             Self::MetaSilent,
             Self::GraphTimedOut,
             Self::GraphUnreachable,

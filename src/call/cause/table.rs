@@ -45,6 +45,15 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "Add the phone or trunk to `dial` of the business number.";
         C::Emergency => "emergency", Policy, 403, "No emergency calls", 21,
             "WhatsApp reaches no emergency service: use another line.";
+        C::UnknownCode => "unknown_code", Policy, 404, "No such code", 1, "The codes stand in `[features]`.";
+        C::NothingRings => "nothing_rings", Phone, 404, "Nothing rings", 1,
+            "The call was answered or given up before it was picked up.";
+        C::NotYours => "not_yours", Policy, 403, "Not your group", 21,
+            "Put both phones into one `[[group]]`, or see `pick_up_by` and `retrieve_by`.";
+        C::NothingParked => "nothing_parked", Phone, 404, "Nothing parked", 1,
+            "The call was fetched, went back or ended; or it is another place.";
+        C::NoParkingPlace => "no_parking_place", Policy, 486, "Place is taken", 17,
+            "Widen `slots` in `[features.parking]`.";
         C::MetaSilent => "meta_silent", Meta, 503, "WhatsApp no answer", 102,
             "Check that webhooks of the field `calls` arrive.";
         C::GraphTimedOut => "graph_timed_out", Meta, 503, "WhatsApp too slow", 102,

@@ -87,7 +87,8 @@ impl Switchboard {
                 }
                 Dialled::User(number, user) => return self.call_user(now, dial, &number, user),
                 Dialled::Desk(_) => HangupCause::NotDialable,
-                Dialled::Emergency => HangupCause::Emergency,
+                Dialled::Emergency(_) => HangupCause::Emergency,
+                Dialled::Feature(_) | Dialled::UnknownCode => HangupCause::UnknownCode,
                 Dialled::NotAllowed => HangupCause::NotAllowed,
                 Dialled::Unknown => HangupCause::NotDialable,
             }

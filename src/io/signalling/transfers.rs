@@ -41,8 +41,8 @@ impl Switchboard {
                 _ => TransferTarget::Ring(target),
             },
             // A user cannot be handed to another user: two WhatsApp legs are two calls.
-            Dialled::User(..) | Dialled::NotAllowed | Dialled::Emergency => TransferTarget::Refused(403),
-            Dialled::Unknown => TransferTarget::Refused(404),
+            Dialled::User(..) | Dialled::NotAllowed | Dialled::Emergency(_) => TransferTarget::Refused(403),
+            Dialled::Unknown | Dialled::UnknownCode | Dialled::Feature(_) => TransferTarget::Refused(404),
         }
     }
 
