@@ -35,7 +35,7 @@ pub use self::secret::{Machine, Surroundings};
 pub use self::sip::{
     ClientCertificates, ConnectionsConfig, ListenAt, SipConfig, SipTlsConfig, StreamTransport, TrunkTransport,
 };
-pub use self::sounds::{SoundSource, SoundsConfig};
+pub use self::sounds::{RefusalsConfig, SoundSource, SoundsConfig};
 pub use self::trunk::{LoginConfig, ProbeConfig, RegisterConfig, ServerConfig, TrunkConfig};
 
 use crate::codec::{AudioCodec, EncoderSettings};

@@ -17,10 +17,6 @@ pub enum Feature {
     Park,
     /// Fetches a parked call.
     Retrieve,
-    /// The phone does not ring any more.
-    DoNotDisturbOn,
-    /// The phone rings again.
-    DoNotDisturbOff,
 }
 
 /// What is dialled behind a code.
@@ -45,18 +41,11 @@ struct Row {
 
 /// Every code with its key of `[features]` and its default. Those of Asterisk's distributions where these agree:
 /// administrators and printed key labels know them.
-const ROWS: [Row; 6] = [
+const ROWS: [Row; 4] = [
     Row { feature: Feature::PickUpGroup, key: "pick_up_group", code: "*8", argument: Argument::None },
     Row { feature: Feature::PickUp, key: "pick_up", code: "**", argument: Argument::Required },
     Row { feature: Feature::Park, key: "park", code: "*68", argument: Argument::Optional },
     Row { feature: Feature::Retrieve, key: "retrieve", code: "*85", argument: Argument::Required },
-    Row { feature: Feature::DoNotDisturbOn, key: "do_not_disturb_on", code: "*78", argument: Argument::None },
-    Row {
-        feature: Feature::DoNotDisturbOff,
-        key: "do_not_disturb_off",
-        code: "*79",
-        argument: Argument::None,
-    },
 ];
 
 impl Feature {
@@ -188,7 +177,6 @@ mod tests {
         assert_eq!(read("*68"), Some((Feature::Park, None)));
         assert_eq!(read("*68702"), Some((Feature::Park, Some("702".into()))));
         assert_eq!(read("*85702"), Some((Feature::Retrieve, Some("702".into()))));
-        assert_eq!(read("*78"), Some((Feature::DoNotDisturbOn, None)));
         for nothing in ["*", "**", "*85", "*81", "*785", "8", "", "#8"] {
             assert_eq!(read(nothing), None, "{nothing}");
         }

@@ -13,7 +13,8 @@ use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Recorder, RecorderSettings, is_writable};
 use super::signalling::{
-    self, Browsers, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard, Timings, TransferRules,
+    self, Browsers, BusinessNumber, Ears, FeatureRules, MetricPeers, Parts, Question, Switchboard, Timings,
+    TransferRules,
 };
 use super::sip_start::{self, bind_sockets};
 use super::sounds::{SoundFault, Sounds};
@@ -22,7 +23,7 @@ use super::systemd;
 use super::tls::TlsSetupError;
 use crate::call::{self, CallTimes};
 use crate::config::{self, Config};
-use crate::dialplan::{DialEntry, DialPlan, TrunkEntry};
+use crate::dialplan::{DialEntry, DialPlan, Neighbours, TrunkEntry};
 use crate::masked::Secret;
 use crate::media::CapacityLimits;
 use crate::media::Timing;
@@ -104,6 +105,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         graph: Arc::clone(&graph),
         numbers: numbers(&config),
         dialplan: dialplan(&config),
+        feature_rules: feature_rules(&config),
         transfer_rules: transfer_rules(&config),
         times: times(&config),
         accept_window: config.calls.accept_window,
@@ -388,6 +390,18 @@ fn transfer_rules(config: &Config) -> TransferRules {
         config.trunks.iter().filter(|trunk| which(trunk)).map(|trunk| trunk.name.clone()).collect()
     };
     TransferRules { may_refer: of(|trunk| trunk.refer), voip_only: of(|trunk| trunk.voip_only) }
+}
+
+fn feature_rules(config: &Config) -> FeatureRules {
+    let config::FeaturesConfig { pick_up_by, parking, .. } = &config.features;
+    FeatureRules {
+        neighbours: Neighbours::new(config.groups.clone()),
+        pick_up_by: *pick_up_by,
+        retrieve_by: parking.retrieve_by,
+        places: parking.slots.clone(),
+        park_timeout: parking.timeout,
+        park_overflow: parking.overflow.clone(),
+    }
 }
 
 fn dialplan(config: &Config) -> DialPlan {

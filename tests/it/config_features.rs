@@ -57,21 +57,13 @@ fn codes_can_be_changed_and_switched_off() {
 #[test]
 fn a_code_that_could_mean_something_else_is_named_with_what_it_meets() {
     for (from, to, meets) in [
-        (
-            "park = \"*68\"",
-            "park = \"*78\"",
-            "features.do_not_disturb_on: \"*78\" cannot be told from features.park",
-        ),
+        ("park = \"*68\"", "park = \"*85\"", "features.retrieve: \"*85\" cannot be told from features.park"),
         ("park = \"*68\"", "park = \"*\"", "features.park: \"*\" cannot be told from features.pick_up_group"),
         ("pick_up_group = \"*8\"", "pick_up_group = \"1001\"", "the phone \"1001\" | pick_up_group = \"*8\""),
         ("park = \"*68\"", "park = \"100\"", "the phone \"1001\""),
         ("pick_up_group = \"*8\"", "pick_up_group = \"911\"", "the emergency number 911"),
         ("park = \"*68\"", "park = \"86\"", "the prefix \"8\" of number[1]"),
-        (
-            "prefix = \"8\"",
-            "prefix = \"*7\"",
-            "features.do_not_disturb_on: \"*78\" cannot be told from the prefix",
-        ),
+        ("prefix = \"8\"", "prefix = \"*6\"", "features.park: \"*68\" cannot be told from the prefix"),
         (
             "#dial_prefix = \"0\"",
             "dial_prefix = \"*85\"",

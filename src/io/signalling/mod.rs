@@ -5,10 +5,12 @@
 //! reply through channels.
 
 mod counting;
+mod features;
 mod from_meta;
 mod from_sip;
 mod graveyard;
 mod lane;
+mod notices;
 mod numbers;
 mod outputs;
 mod protection;
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 pub use counting::Figures;
+pub use features::FeatureRules;
 pub use numbers::BusinessNumber;
 pub use protection::{Browsers, ways};
 pub use quality::MetricPeers;

@@ -63,8 +63,8 @@ impl UserAgent {
         };
         self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
         let (progress, told) = (Progress::new(&incoming.request), Vec::new());
-        let called =
-            Called { invite: incoming, server, pinned: phone.is_some(), ringing: None, progress, told };
+        let (pinned, ringing, described) = (phone.is_some(), None, false);
+        let called = Called { invite: incoming, server, pinned, ringing, progress, described, told };
         let stage = Stage::Called(Box::new(called));
         self.legs.insert(leg, Leg { call_id, local_tag, phone, trunk, stage });
         self.events.push_back(event);
@@ -74,6 +74,9 @@ impl UserAgent {
     ///
     /// A caller that takes reliable answers gets early media so, one that requires them everything (RFC 3262).
     pub fn ring(&mut self, now: Now, leg: LegId, sdp: Option<String>) {
+        if let Some(Leg { stage: Stage::Called(called), .. }) = self.legs.get_mut(&leg) {
+            called.described |= sdp.is_some();
+        }
         if self.ring_reliably(now, leg, sdp.as_ref()) {
             return;
         }

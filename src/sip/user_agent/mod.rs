@@ -19,6 +19,7 @@ mod reliable;
 mod reoffer;
 mod session;
 mod settings;
+mod showing;
 mod trunks;
 
 #[cfg(test)]
