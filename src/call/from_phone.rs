@@ -174,7 +174,7 @@ impl FromPhone {
         common.mark_connected(self.accepted.unwrap_or(now.wall));
         common.set_leg(Fork(0), LegState::Answered);
         common.reached(now, "phone_answered");
-        common.push(Output::AcceptPhone(self.phone_sdp.clone()));
+        common.push(Output::AcceptPhone(Fork(0), self.phone_sdp.clone()));
         common.bridge(now);
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::call::parking::ParkingOrder;
 use crate::call::transfer::TransferTarget;
 use crate::id::WaCallId;
 use crate::policy::{Denial, Grant};
@@ -163,6 +164,8 @@ pub enum Input {
     PhoneReofferAnswered(String),
     /// The phone's new offer could not be used; the old session stays.
     PhoneReofferRefused,
+    /// Our answer to the offer of a phone that wants to come in.
+    NextPhoneAnswered(String),
     /// Our offer for a phone that may take the place of the one that talks.
     NextPhoneOffered(String),
     /// That phone's answer could not be used; the one that talked does so still.
@@ -205,8 +208,8 @@ pub enum Input {
     PhoneConfirmed(Box<DialogSnapshot>),
     /// A leg came to nothing.
     PhoneFailed(Fork, ForkFailure),
-    /// The phone took its own INVITE back.
-    PhoneCancelled,
+    /// A phone took its own INVITE back.
+    PhoneCancelled(Fork),
     /// The phone hung up.
     PhoneHungUp(Fork),
     /// The phone never confirmed our 200.
@@ -226,6 +229,11 @@ pub enum Input {
         /// Where to, by the dial plan.
         target: TransferTarget,
     },
+
+    /// The phone that talks pressed the code that parks the call.
+    PhoneParked(Fork, ParkingOrder),
+    /// A phone that parked the call has heard where it stands.
+    PlaceTold,
 
     /// The product wants the call to end.
     Ordered(Order),
@@ -268,10 +276,13 @@ impl Input {
             Self::PhoneAnswered { .. } => "phone answered",
             Self::PhoneConfirmed(_) => "phone confirmed",
             Self::PhoneFailed(..) => "phone failed",
-            Self::PhoneCancelled => "phone cancelled",
+            Self::PhoneCancelled(_) => "phone cancelled",
             Self::PhoneHungUp(_) => "phone hung up",
             Self::PhoneAckMissed => "phone's ack missed",
             Self::NextPhoneOffered(_) => "next phone offered",
+            Self::NextPhoneAnswered(_) => "next phone answered",
+            Self::PhoneParked(..) => "phone parked",
+            Self::PlaceTold => "place told",
             Self::NextPhoneRefused => "next phone refused",
             Self::PhoneReferred { .. } => "phone referred",
             Self::PhoneExpired(_) => "phone's session expired",

@@ -6,10 +6,14 @@
 
 pub mod cause;
 mod common;
+mod features;
 mod from_phone;
 mod from_user;
 pub mod input;
+mod joining;
+mod notice;
 pub mod output;
+mod parking;
 pub mod record;
 mod ring_plan;
 #[cfg(test)]
@@ -21,6 +25,8 @@ use std::time::Instant;
 use common::{Common, LegState, MediaState, MetaSide, Phase};
 use from_phone::FromPhone;
 use from_user::FromUser;
+use joining::Joining;
+use parking::Parking;
 use transfer::Transfers;
 
 pub use cause::{Fault, HangupCause, Verdict};
@@ -30,19 +36,25 @@ pub use from_user::{CrossedLeg, PreAcceptWhen, Reception};
 pub use input::{
     ActionKind, CallTimes, Fork, ForkFailure, Input, MediaClosing, MediaFailure, MediaRefusal, Order, Towards,
 };
+pub use joining::Joiner;
+pub use notice::{Notice, NoticeInput, NoticeKind, NoticeOutput};
 pub use output::{Gate, LegEnd, Offer, Output, Sound};
+pub use parking::{ParkingOrder, ParkingPlace};
 pub use record::{CallDirection, CallRecord};
 pub use ring_plan::{Overflow, RingOrder, RingPlan, RingStep};
 pub use transfer::TransferTarget;
 
 use crate::sip::alert::Alert;
 use crate::time::Now;
+
 /// One call between a WhatsApp user and a phone.
 #[derive(Debug)]
 pub struct Call {
     common: Common,
     flow: Flow,
     transfers: Transfers,
+    joining: Joining,
+    parking: Parking,
 }
 
 #[derive(Debug)]
@@ -65,7 +77,7 @@ impl Call {
         let mut common = Common::new(record, times, from_user::META_SIDE);
         let flow = FromUser::begin(&mut common, now, offer, reception, crossed);
         let flow = Flow::FromUser(Box::new(flow));
-        Self { common, flow, transfers: Transfers::default() }
+        Self::of(common, flow)
     }
 
     /// A user calls and nobody is to be rung: the call is rejected at Meta and recorded with this cause.
@@ -74,7 +86,7 @@ impl Call {
         let mut common = Common::new(record, times, from_user::META_SIDE);
         let flow = Flow::FromUser(Box::new(FromUser::turned_away(now)));
         common.end(now, cause);
-        Self { common, flow, transfers: Transfers::default() }
+        Self::of(common, flow)
     }
 
     /// A phone calls a user; the phone's INVITE waits for our answer.
@@ -87,7 +99,12 @@ impl Call {
     ) -> Self {
         let mut common = Common::new(record, times, MetaSide::Untouched);
         let flow = Flow::FromPhone(FromPhone::begin(&mut common, offer, answer_on));
-        Self { common, flow, transfers: Transfers::default() }
+        Self::of(common, flow)
+    }
+
+    fn of(common: Common, flow: Flow) -> Self {
+        let (transfers, joining, parking) = (Transfers::default(), Joining::default(), Parking::default());
+        Self { common, flow, transfers, joining, parking }
     }
 
     /// Tells the call what happened.
@@ -112,6 +129,10 @@ impl Call {
                 }
                 (Timer::TransferRing | Timer::TransferorFarewell, _) => {
                     self.transfers.timer(&mut self.common, now, timer);
+                }
+                (Timer::Parked, _) => {
+                    let targets = self.parking.timed_out(&mut self.common);
+                    self.transfers.send(&mut self.common, now, targets, HangupCause::NotFetched);
                 }
                 (timer, Flow::FromUser(flow)) => flow.timer(&mut self.common, now, timer),
                 (timer, Flow::FromPhone(flow)) => flow.timer(&mut self.common, now, timer),
@@ -223,7 +244,7 @@ impl Call {
     }
 
     fn handle_while_up(&mut self, now: Now, input: Input) {
-        let Some(input) = self.transfers.handle(&mut self.common, now, input) else { return };
+        let Some(input) = self.handle_features(now, input) else { return };
         let common = &mut self.common;
         match input {
             Input::MediaFailed(failure) => common.end(now, HangupCause::MediaFailed(failure)),
@@ -245,15 +266,15 @@ impl Call {
                 common.end(now, HangupCause::SessionExpired);
             }
             Input::PhoneConfirmed(dialog) => common.push(Output::SaveDialog(dialog)),
-            Input::PhoneCancelled => {
-                common.set_leg(Fork(0), LegState::Gone);
+            Input::PhoneCancelled(fork) => {
+                common.set_leg(fork, LegState::Gone);
                 common.end(now, HangupCause::PhoneCancelled);
             }
             // Who has handed the call over has nothing to say any more.
-            Input::PhoneReoffered(fork, _) if common.leg.is_some_and(|talks| talks != fork) => {
+            Input::PhoneReoffered(fork, _) if common.leg != Some(fork) => {
                 common.push(Output::RefuseReoffer(fork));
             }
-            Input::PhoneReanswered(fork, _) if common.leg.is_some_and(|talks| talks != fork) => {}
+            Input::PhoneReanswered(fork, _) if common.leg != Some(fork) => {}
             Input::PhoneReoffered(_, sdp) => common.push(Output::AnswerReoffer(sdp)),
             Input::PhoneReofferAnswered(sdp) => common.push(Output::AnswerPhoneReoffer(Some(sdp))),
             Input::PhoneReofferRefused => common.push(Output::AnswerPhoneReoffer(None)),

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::lamps;
 use super::reader::Reader;
-use super::ring_plan;
 use super::sections::Draft;
+use super::{emergency, features, ring_plan};
 use crate::id::{Endpoint, PhoneName, TrunkName};
 use crate::policy::BusinessCountry;
 use crate::sip::trunk::{NumberOf, Numbering};
@@ -16,6 +16,8 @@ pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
     duplicates(reader, draft);
     ring_plan::compare(reader, draft);
     lamps::compare(reader, draft);
+    emergency::compare(reader, draft);
+    features::compare(reader, draft);
     dial_rules(reader, draft);
     sockets(reader, draft);
     advice(reader, draft);
@@ -148,8 +150,8 @@ fn dial_rules(reader: &mut Reader<'_>, draft: &Draft) {
                 "add phones = [\"1001\"] or trunks = [\"pbx\"]".to_owned(),
             );
         }
-        let emergency = draft.calls.as_ref().map_or(&[][..], |it| &it.emergency);
-        if let Some(number) = emergency.iter().find(|it| dial.prefix.starts_with(it.as_str())) {
+        let mut emergency = draft.emergency.iter().flat_map(|it| &it.numbers);
+        if let Some(number) = emergency.find(|it| dial.prefix.starts_with(it.as_str())) {
             let problem =
                 format!("every number behind this prefix begins with the emergency number {number}");
             reader.fault_at(&key("prefix"), problem, "prefix = \"8\"".to_owned());

@@ -10,6 +10,8 @@ mod defence;
 mod dns;
 mod fault;
 mod lamps;
+mod emergency;
+mod features;
 mod peers;
 mod reader;
 mod recording;
@@ -31,6 +33,7 @@ use std::time::Duration;
 pub use self::api::{ApiConfig, ApiScope, HookConfig, TokenConfig, TokenDigest};
 pub use self::dns::{DnsConfig, ServerAt};
 pub use self::fault::{ConfigFaults, Fault};
+pub use self::features::{FeaturesConfig, ParkingConfig};
 pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
 pub use self::ring_plan::{OVERFLOW_KEPT, RingOrder, RingPlanConfig, RingStepConfig};
@@ -39,11 +42,12 @@ pub use self::sip::{
     ClientCertificates, ConnectionsConfig, KeyTelling, ListenAt, SipConfig, SipTlsConfig, StreamTransport,
     TrunkTransport,
 };
-pub use self::sounds::{SoundSource, SoundsConfig};
+pub use self::sounds::{RefusalsConfig, SoundSource, SoundsConfig};
 pub use self::trunk::{LoginConfig, ProbeConfig, RegisterConfig, ServerConfig, TrunkConfig};
 
 use crate::codec::{AudioCodec, EncoderSettings};
-use crate::id::{NumberLabel, PhoneName, PhoneNumberId, TrunkName};
+use crate::dialplan::EmergencyPlan;
+use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::masked::Secret;
 use crate::sip::PhoneLamps;
 use crate::sip::SrtpSetting;
@@ -67,6 +71,10 @@ pub struct Config {
     pub media: MediaConfig,
     /// Limits that hold for every call.
     pub calls: CallsConfig,
+    /// Numbers that never reach WhatsApp.
+    pub emergency: EmergencyPlan,
+    /// What phones dial to have something done.
+    pub features: FeaturesConfig,
     /// Whether and how calls are recorded.
     pub recording: RecordingConfig,
     /// What is played into calls.
@@ -79,6 +87,8 @@ pub struct Config {
     pub phones: Vec<PhoneConfig>,
     /// The PBXs and providers that need no registration.
     pub trunks: Vec<TrunkConfig>,
+    /// Who belongs together, in the order of the file.
+    pub groups: Vec<Vec<Endpoint>>,
     /// The WhatsApp business numbers.
     pub numbers: Vec<NumberConfig>,
     /// What works but is worth a look.
@@ -211,8 +221,6 @@ pub struct CallsConfig {
     pub reservation_life: Duration,
     /// How long running calls may go on after SIGTERM before they are ended at both sides.
     pub drain: Duration,
-    /// Dialled digits that never become a WhatsApp call.
-    pub emergency: Vec<String>,
 }
 
 /// `[log]`

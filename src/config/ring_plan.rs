@@ -81,7 +81,7 @@ impl Setting for Target {
 /// A group as far as it could be read.
 pub(super) struct GroupDraft {
     pub(super) name: Option<String>,
-    members: Option<Vec<Endpoint>>,
+    pub(super) members: Option<Vec<Endpoint>>,
 }
 
 /// A plan as far as it could be read.

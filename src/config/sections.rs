@@ -8,7 +8,9 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::api::{ApiConfig, api};
-use super::peers::{Digits, NumberDraft, PhoneDraft, number, phone};
+use super::emergency::emergency;
+use super::features::{FeaturesConfig, features};
+use super::peers::{NumberDraft, PhoneDraft, number, phone};
 use super::reader::{Reader, Section};
 use super::recording::{RecordingConfig, recording};
 use super::ring_plan::{GroupDraft, group};
@@ -22,6 +24,7 @@ use super::{
     NumberConfig, RealmConfig, StoreConfig, Synchronous, TlsConfig, WebhookConfig,
 };
 use crate::codec::{AudioCodec, Bandwidth, Dtx, EncoderSettings, Redundancy};
+use crate::dialplan::EmergencyPlan;
 
 words!(Synchronous, "\"full\" or \"normal\"", "full" => Synchronous::Full, "normal" => Synchronous::Normal);
 words!(MediaTiming, "\"auto\", \"relay\" or \"playout\"",
@@ -50,6 +53,8 @@ pub(super) struct Draft {
     pub(super) sip: Option<SipConfig>,
     pub(super) media: Option<MediaConfig>,
     pub(super) calls: Option<CallsConfig>,
+    pub(super) emergency: Option<EmergencyPlan>,
+    pub(super) features: Option<FeaturesConfig>,
     pub(super) recording: Option<RecordingConfig>,
     pub(super) sounds: Option<SoundsConfig>,
     pub(super) log: Option<LogConfig>,
@@ -92,12 +97,15 @@ impl Draft {
             sip: self.sip?,
             media: self.media?,
             calls: self.calls?,
+            emergency: self.emergency?,
+            features: self.features?,
             recording: self.recording?,
             sounds: self.sounds?,
             log: self.log?,
             api: self.api?,
             phones: self.phones.into_iter().map(|it| it.config).collect::<Option<_>>()?,
             trunks: self.trunks.into_iter().map(|it| it.config).collect::<Option<_>>()?,
+            groups: self.groups.into_iter().map(|it| it.members).collect::<Option<_>>()?,
             numbers,
             warnings: Vec::new(),
         })
@@ -115,6 +123,8 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Draft {
     draft.sip = root.part("sip", |it| sip(it, &mut draft.listens));
     draft.media = root.part("media", |it| media(it, &mut draft.listens));
     draft.calls = root.part("calls", calls);
+    draft.emergency = root.part("emergency", emergency);
+    draft.features = root.part("features", features);
     draft.recording = root.part("recording", recording);
     draft.sounds = root.part("sounds", sounds);
     draft.log = root.part("log", log);
@@ -378,16 +388,12 @@ fn calls(section: &mut Section<'_, '_, '_>) -> Option<CallsConfig> {
     let drain = section.or("drain", Duration::ZERO);
     let why = "systemd waits TimeoutStopSec (90 s in our unit), then kills";
     let drain = section.within("drain", drain, &(Duration::ZERO..=secs(DAY)), why);
-    let known = ["000", "110", "112", "113", "115", "118", "119", "190", "191", "192", "193", "911", "999"];
-    let known = known.map(|it| Digits(it.to_owned())).into();
-    let emergency = section.list::<Digits>("emergency", Some(known), "[\"112\", \"911\"]");
     Some(CallsConfig {
         accept_window: accept_window?,
         ring_user: ring_user?,
         max_duration: max_duration?,
         reservation_life: life?,
         drain: drain?,
-        emergency: emergency?.into_iter().map(|it| it.0).collect(),
     })
 }
 

@@ -15,7 +15,7 @@ use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Recorder, RecorderSettings, Told, is_writable};
 use super::signalling::{
-    self, Browsers, BusinessNumber, CodecChoices, Ears, MetricPeers, Parts, Question, Switchboard, Timings,
+    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, MetricPeers, Parts, Question, Switchboard, Timings,
     TransferRules,
 };
 use super::sip_start::{self, bind_sockets};
@@ -26,7 +26,7 @@ use super::tls::TlsSetupError;
 use crate::call::{self, CallTimes};
 use crate::codec::AudioCodec;
 use crate::config::{self, Config};
-use crate::dialplan::{DialEntry, DialPlan, TrunkEntry};
+use crate::dialplan::{DialEntry, DialPlan, Neighbours, TrunkEntry};
 use crate::masked::Secret;
 use crate::media::CapacityLimits;
 use crate::media::Timing;
@@ -114,6 +114,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         graph: Arc::clone(&graph),
         numbers: numbers(&config),
         dialplan: dialplan(&config),
+        feature_rules: feature_rules(&config),
         transfer_rules: transfer_rules(&config),
         times: times(&config),
         accept_window: config.calls.accept_window,
@@ -470,6 +471,18 @@ fn transfer_rules(config: &Config) -> TransferRules {
     TransferRules { may_refer: of(|trunk| trunk.refer), voip_only: of(|trunk| trunk.voip_only) }
 }
 
+fn feature_rules(config: &Config) -> FeatureRules {
+    let config::FeaturesConfig { pick_up_by, parking, .. } = &config.features;
+    FeatureRules {
+        neighbours: Neighbours::new(config.groups.clone()),
+        pick_up_by: *pick_up_by,
+        retrieve_by: parking.retrieve_by,
+        places: parking.slots.clone(),
+        park_timeout: parking.timeout,
+        park_overflow: parking.overflow.clone(),
+    }
+}
+
 fn dialplan(config: &Config) -> DialPlan {
     let entry = |number: &config::NumberConfig| {
         number.dial.as_ref().map(|dial| DialEntry {
@@ -487,6 +500,7 @@ fn dialplan(config: &Config) -> DialPlan {
         entries: config.numbers.iter().filter_map(entry).collect(),
         phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
         trunks: config.trunks.iter().filter_map(trunk).collect(),
-        emergency: config.calls.emergency.clone(),
+        emergency: config.emergency.clone(),
+        features: config.features.codes.clone(),
     }
 }

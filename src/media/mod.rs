@@ -14,6 +14,7 @@ pub mod webrtc_leg;
 
 pub mod announcer;
 pub mod clip;
+pub mod code_watch;
 pub mod comfort;
 pub mod concealer;
 pub mod detector;

@@ -4,6 +4,7 @@
 mod browser_phone;
 mod crash_and_drain;
 mod encrypted_phones;
+mod features;
 mod figures_with_prometheus;
 mod overload;
 mod phones_over_streams;

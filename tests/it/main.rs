@@ -6,6 +6,7 @@ mod calls_random;
 mod calls_ring_plan;
 mod calls_user;
 mod config;
+mod config_features;
 mod config_ring_plan;
 mod fuzz;
 mod media_stories;

@@ -30,7 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("media", &["rtp", "codec", "sdp"]),
     ("call", &["whatsapp", "sip", "policy", "dialplan"]),
     // surface: what an administrator writes and reads
-    ("config", &["codec", "policy", "sip"]),
+    ("config", &["codec", "policy", "sip", "dialplan"]),
     ("metrics", &["call", "policy", "media", "config"]),
     // world: the only places that await; the simulator shares nothing that it is to test
     (

@@ -42,6 +42,8 @@ pub enum HangupCause {
     SessionExpired,
     /// The phone handed the call over and hung up; nobody took it, and the phone did not come back.
     TransferFailed,
+    /// The call was parked; nobody fetched it or took it back.
+    NotFetched,
     /// The user called at the same moment; the phone talks on that call.
     Crossed,
     /// A rule forbids the call.
@@ -52,6 +54,18 @@ pub enum HangupCause {
     NotAllowed,
     /// An emergency number was dialled (rule 10).
     Emergency,
+    /// The dialled feature code does not exist.
+    UnknownCode,
+    /// Nothing rings that this phone could pick up.
+    NothingRings,
+    /// The call to be picked up or fetched is one that this phone may not have.
+    NotYours,
+    /// The phone that dialled the parking code has no call to park.
+    NothingToPark,
+    /// Nothing is parked at this place.
+    NothingParked,
+    /// Every parking place is taken, or the one that was named.
+    NoParkingPlace,
     /// Meta refused or ended the call with this meaning.
     Meta(Meaning),
     /// Meta took our offer and never answered it.
@@ -156,10 +170,17 @@ impl HangupCause {
             Self::PhoneLost,
             Self::SessionExpired,
             Self::TransferFailed,
+            Self::NotFetched,
             Self::Crossed,
             Self::NotDialable,
             Self::NotAllowed,
             Self::Emergency,
+            Self::UnknownCode,
+            Self::NothingRings,
+            Self::NotYours,
+            Self::NothingToPark,
+            Self::NothingParked,
+            Self::NoParkingPlace,
             Self::MetaSilent,
             Self::GraphTimedOut,
             Self::GraphUnreachable,

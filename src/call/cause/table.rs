@@ -38,6 +38,8 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "The phone went away during the call: check its power and network.";
         C::TransferFailed => "transfer_failed", Phone, 480, "Transfer failed", 19,
             "Nobody took a transferred call: check its target.";
+        C::NotFetched => "not_fetched", Phone, 480, "Not fetched", 19,
+            "Nobody fetched a parked call: see `[features.parking]`.";
         C::Crossed => "crossed", User, 487, "User calls you", 16, "Nothing: the phone talks on the user's own call.";
         C::NotDialable => "not_dialable", Policy, 404, "Number unknown", 1,
             "Dial prefix and country code; see `dial` of the number.";
@@ -45,6 +47,17 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "Add the phone or trunk to `dial` of the business number.";
         C::Emergency => "emergency", Policy, 403, "No emergency calls", 21,
             "WhatsApp reaches no emergency service: use another line.";
+        C::UnknownCode => "unknown_code", Policy, 404, "No such code", 1, "The codes stand in `[features]`.";
+        C::NothingRings => "nothing_rings", Phone, 404, "Nothing rings", 1,
+            "The call was answered or given up before it was picked up.";
+        C::NotYours => "not_yours", Policy, 403, "Not your group", 21,
+            "Put both phones into one `[[group]]`, or see `pick_up_by` and `retrieve_by`.";
+        C::NothingToPark => "nothing_to_park", Phone, 404, "Nothing to park", 1,
+            "The phone has no call with a user on another line.";
+        C::NothingParked => "nothing_parked", Phone, 404, "Nothing parked", 1,
+            "The call was fetched, went back or ended; or it is another place.";
+        C::NoParkingPlace => "no_parking_place", Policy, 486, "No parking place", 17,
+            "The place is taken or does not exist: `slots` in `[features.parking]`.";
         C::MetaSilent => "meta_silent", Meta, 503, "WhatsApp no answer", 102,
             "Check that webhooks of the field `calls` arrive.";
         C::GraphTimedOut => "graph_timed_out", Meta, 503, "WhatsApp too slow", 102,

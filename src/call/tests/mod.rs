@@ -1,5 +1,6 @@
 //! Stories of whole calls: inputs in, exactly these outputs out, on a virtual clock.
 
+mod features;
 mod from_phone;
 mod from_user;
 mod model;
@@ -148,6 +149,7 @@ fn spell(output: &Output) -> String {
         Output::Cancel(fork, _) => format!("cancel {}", fork.0),
         Output::HangUp(fork, LegEnd::CompletedElsewhere) => format!("hang up {} elsewhere", fork.0),
         Output::HangUp(fork, LegEnd::Transferred) => format!("hang up {} transferred", fork.0),
+        Output::HangUp(fork, LegEnd::Parked(place)) => format!("hang up {} parked {}", fork.0, place.0),
         Output::HangUp(fork, _) => format!("hang up {}", fork.0),
         Output::AnswerReferral(fork, _, Ok(())) => format!("accept referral {}", fork.0),
         Output::AnswerReferral(fork, _, Err(status)) => format!("refuse referral {} {status}", fork.0),
@@ -155,7 +157,9 @@ fn spell(output: &Output) -> String {
             let last = if *telling == Telling::Last { " last" } else { "" };
             format!("tell {} {}{last}", fork.0, status.0)
         }
-        Output::RefusePhone(verdict, _) => format!("refuse {}", verdict.sip),
+        Output::RefusePhone(Fork(0), verdict, _) => format!("refuse {}", verdict.sip),
+        Output::RefusePhone(fork, verdict, _) => format!("refuse {} {}", fork.0, verdict.sip),
+        Output::AcceptPhone(fork, _) if fork.0 > 0 => format!("accept phone {}", fork.0),
         Output::Ring(sdp) => if sdp.is_some() { "early media" } else { "ring" }.to_owned(),
         other => other.name().to_owned(),
     }

@@ -37,7 +37,7 @@ impl Watch {
             }
             Output::OpenMedia { .. } => self.media += 1,
             Output::CloseMedia => self.media -= 1,
-            Output::AcceptPhone(_) | Output::RefusePhone(..) => {
+            Output::AcceptPhone(Fork(0), _) | Output::RefusePhone(Fork(0), ..) => {
                 self.answered_calling_phone += 1;
                 assert!(self.answered_calling_phone <= 1, "seed {seed}: two final answers to one INVITE");
             }
@@ -85,7 +85,7 @@ fn settles(input: &Input) -> Option<Fork> {
     match input {
         Input::PhoneFailed(fork, _) | Input::PhoneHungUp(fork) | Input::PhoneExpired(fork) => Some(*fork),
         Input::PhoneAnswered { fork, .. } => Some(*fork),
-        Input::PhoneCancelled => Some(Fork(0)),
+        Input::PhoneCancelled(fork) => Some(*fork),
         _ => None,
     }
 }
@@ -110,7 +110,7 @@ fn random_input(random: &mut Random, scene: &Scene) -> Input {
         15 => Input::PhoneRang(fork, None),
         16 => Input::PhoneAnswered { fork, sdp: "answer".into(), dialog: dialog() },
         17 => Input::PhoneFailed(fork, ForkFailure::Status(486)),
-        18 => Input::PhoneCancelled,
+        18 => Input::PhoneCancelled(Fork(0)),
         19 => Input::PhoneHungUp(fork),
         20 => Input::PhoneReoffered(fork, None),
         21 => Input::WaCallLearnt(wa("wacid.B")),

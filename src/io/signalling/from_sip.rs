@@ -18,15 +18,18 @@ use crate::user::UserId;
 const RETRY_WITHIN: u32 = 10;
 
 /// A phone's INVITE that waits for an answer.
-struct Dial {
-    leg: LegId,
-    endpoint: Endpoint,
-    sdp: Option<String>,
-    sip_call_id: String,
+pub(super) struct Dial {
+    pub(super) leg: LegId,
+    pub(super) endpoint: Endpoint,
+    pub(super) sdp: Option<String>,
+    pub(super) sip_call_id: String,
 }
 
 impl Switchboard {
     pub(super) fn handle_sip_event(&mut self, now: Now, event: Event) {
+        if self.ends_notice(now, &event) {
+            return;
+        }
         match event {
             Event::Invited { leg, from, dialled, sdp, call_id, replaces: _ } => {
                 let endpoint = match from.origin {
@@ -92,11 +95,18 @@ impl Switchboard {
                 }
                 Dialled::User(number, user) => return self.call_user(now, dial, &number, user),
                 Dialled::Desk(_) => HangupCause::NotDialable,
-                Dialled::Emergency => HangupCause::Emergency,
+                Dialled::Emergency(_) => HangupCause::Emergency,
+                Dialled::Feature(wish) => return self.do_feature(now, dial, &wish),
+                Dialled::UnknownCode => HangupCause::UnknownCode,
                 Dialled::NotAllowed => HangupCause::NotAllowed,
                 Dialled::Unknown => HangupCause::NotDialable,
             }
         };
+        self.turn_dial_away(now, dial, cause);
+    }
+
+    /// Refuses a dial attempt that is no call.
+    pub(super) fn turn_dial_away(&mut self, now: Now, dial: Dial, cause: HangupCause) {
         let verdict = cause.verdict();
         tracing::info!(from = %dial.endpoint, cause = verdict.label, "a dial attempt was refused");
         *self.figures.refused_dials.entry(verdict.label).or_default() += 1;
@@ -105,7 +115,7 @@ impl Switchboard {
             // Those who were refused together should not come back together.
             refusal.retry_after = Some(1 + self.parts.random.below(RETRY_WITHIN));
         }
-        self.parts.agent.refuse(now, dial.leg, refusal);
+        self.refuse_aloud(now, dial.leg, verdict, refusal);
     }
 
     fn call_user(&mut self, now: Now, dial: Dial, number_id: &PhoneNumberId, user: UserId) {

@@ -6,10 +6,12 @@
 
 mod codec_choices;
 mod counting;
+mod features;
 mod from_meta;
 mod from_sip;
 mod graveyard;
 mod lane;
+mod notices;
 mod numbers;
 mod outputs;
 mod protection;
@@ -28,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use codec_choices::CodecChoices;
 pub use counting::Figures;
+pub use features::FeatureRules;
 pub use numbers::BusinessNumber;
 pub use protection::{Browsers, ways};
 pub use quality::MetricPeers;

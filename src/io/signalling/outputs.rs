@@ -13,7 +13,7 @@ use crate::media::{Order, PhoneSide, Repeat, Side, Stage, Timing};
 use crate::policy::{Attempt, Decision, Denial, DenialReason, Permission};
 use crate::sip::alert::Alert;
 use crate::sip::trunk::CallFacts;
-use crate::sip::{CallerIdentity, Invite, InviteRefusal, Refusal};
+use crate::sip::{CallerIdentity, Invite, InviteRefusal, Refusal, Telling};
 use crate::time::{Now, Wall};
 use crate::whatsapp::Action;
 
@@ -90,15 +90,16 @@ impl Switchboard {
                     self.parts.agent.ring(now, leg, sdp);
                 }
             }
-            Output::AcceptPhone(sdp) => {
-                if let Some(leg) = self.leg(id, Fork(0)) {
+            Output::AcceptPhone(fork, sdp) => {
+                if let Some(leg) = self.leg(id, fork) {
                     self.describe(id, leg);
                     self.parts.agent.accept(now, leg, sdp);
                 }
             }
-            Output::RefusePhone(verdict, until) => {
-                if let Some(leg) = self.leg(id, Fork(0)) {
-                    self.parts.agent.refuse(now, leg, translate::refusal(verdict, until, now));
+            Output::RefusePhone(fork, verdict, until) => {
+                if let Some(leg) = self.leg(id, fork) {
+                    let refusal = translate::refusal(verdict, until, now);
+                    self.refuse_of_call(now, id, (fork, leg), verdict, refusal);
                 }
             }
             Output::AnswerReferral(fork, referral, answer) => {
@@ -111,6 +112,13 @@ impl Switchboard {
                     self.parts.agent.tell_referral(now, leg, referral, status, telling);
                 }
             }
+            Output::TellParked(fork, referral, place) => {
+                if let Some(leg) = self.leg(id, fork) {
+                    let text = format!("Parked on {}", place.0);
+                    self.parts.agent.tell_referral(now, leg, referral, (200, &text), Telling::Last);
+                }
+            }
+            Output::TellPlace(place) => self.tell_place(id, place),
             Output::RefuseReoffer(fork) => {
                 if let Some(leg) = self.leg(id, fork) {
                     self.parts.agent.answer_reoffer(now, leg, Err(488));
@@ -177,8 +185,14 @@ impl Switchboard {
             *offer = self.parts.codecs.narrowed(endpoint, std::mem::take(offer));
         }
         // Which of several phones talks is known when its answer counts.
-        let answered = matches!(order, Order::ApplyPhoneAnswer { .. } | Order::TakeNext { .. });
+        let opens = matches!(order, Order::SetStage(Stage::Open));
+        let answered =
+            matches!(order, Order::ApplyPhoneAnswer { .. } | Order::TakeNext { .. } | Order::SwitchToNext);
         self.parts.media.order(id, order);
+        if opens || answered {
+            let codes = self.codes_within(id);
+            self.parts.media.order(id, Order::LookForCodes(codes));
+        }
         if answered {
             self.parts.media.order(id, Order::SetTiming(self.timing(id)));
         }

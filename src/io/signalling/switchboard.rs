@@ -12,10 +12,11 @@ use super::codec_choices::CodecChoices;
 use super::counting::Figures;
 use super::graveyard::{Graveyard, Tomb};
 use super::lane::{self, Lane, Write};
+use super::notices::LiveNotice;
 use super::numbers::AcceptTimes;
 use super::quality::MetricPeers;
 use super::registrations::{self, Keeper};
-use super::{BusinessNumber, Question, Reply, Timings, TransferRules, translate};
+use super::{BusinessNumber, FeatureRules, Question, Reply, Timings, TransferRules, translate};
 use crate::call::{Call, CallTimes, Fork, HangupCause, Input, Order};
 use crate::codec::EncoderSettings;
 use crate::dialplan::DialPlan;
@@ -55,6 +56,8 @@ pub struct Parts {
     pub numbers: Vec<BusinessNumber>,
     /// Who may dial what.
     pub dialplan: DialPlan,
+    /// What features are allowed.
+    pub feature_rules: FeatureRules,
     /// What trunks may do in a transfer.
     pub transfer_rules: TransferRules,
     /// The times that calls live by.
@@ -103,6 +106,8 @@ pub struct Switchboard {
     pub(super) calls: BTreeMap<CallId, Live>,
     pub(super) by_wa: HashMap<WaCallId, CallId>,
     pub(super) by_leg: HashMap<LegId, (CallId, Fork)>,
+    /// What phones hear that have no call.
+    pub(super) notices: BTreeMap<CallId, LiveNotice>,
     pub(super) graveyard: Graveyard,
     pub(super) accept_times: Vec<AcceptTimes>,
     pub(super) figures: Figures,
@@ -139,6 +144,7 @@ impl Switchboard {
             calls: BTreeMap::new(),
             by_wa: HashMap::new(),
             by_leg: HashMap::new(),
+            notices: BTreeMap::new(),
             graveyard: Graveyard::default(),
             accept_times,
             figures: Figures::default(),
@@ -186,12 +192,16 @@ impl Switchboard {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let call = self.deadlines.first().map(|(at, _)| *at);
-        [call, self.stopping, self.leaving, self.parts.agent.poll_timeout()].into_iter().flatten().min()
+        [call, self.stopping, self.leaving, self.notice_timeout(), self.parts.agent.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Lets every machine finish what has become due, until all are quiet.
     pub(super) fn settle(&mut self, now: Now) {
         self.parts.agent.handle_timeout(now);
+        self.settle_notices(now);
         while let Some((at, call)) = self.deadlines.first().copied() {
             if at > now.mono {
                 break;
@@ -345,7 +355,7 @@ impl Switchboard {
         let millis = u64::try_from(now.wall.millis()).unwrap_or(0);
         loop {
             let id = CallId((millis << 20) | u64::from(self.parts.random.next_u32() >> 12));
-            if !self.calls.contains_key(&id) {
+            if !self.calls.contains_key(&id) && !self.notices.contains_key(&id) {
                 return id;
             }
         }
@@ -356,10 +366,16 @@ impl Switchboard {
     }
 
     pub(super) fn handle_report(&mut self, now: Now, id: CallId, report: Report) {
-        if let Report::Closed(summary) = &report {
+        if self.heard_by_notice(now, id, &report) {
+            return;
+        }
+        if let Some(summary) = self.calls.contains_key(&id).then_some(&report).and_then(Report::summary) {
             self.count_quality(summary);
         }
         self.keep_offers(id, &report);
+        if let Report::CodePressed(code) = &report {
+            return self.code_pressed(now, id, code);
+        }
         let Some(input) = translate::from_media(report) else {
             return tracing::debug!(call = %id, "the peer closed DTLS");
         };

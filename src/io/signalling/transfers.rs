@@ -2,7 +2,7 @@
 
 use super::switchboard::Switchboard;
 use crate::call::{Input, Sound, TransferTarget};
-use crate::dialplan::Dialled;
+use crate::dialplan::{Dialled, Feature, Wish};
 use crate::id::{CallId, Endpoint, LegId, TrunkName};
 use crate::media::{Order, Repeat, Side};
 use crate::sip::Referral;
@@ -16,6 +16,9 @@ impl Switchboard {
         let target = self.transfer_target(id, referral);
         match &target {
             TransferTarget::Ring(target) => tracing::info!(call = %id, %target, "a phone transfers the call"),
+            TransferTarget::Park(order) => {
+                tracing::info!(call = %id, place = order.place.0, "a phone parks the call");
+            }
             TransferTarget::Refused(status) => {
                 tracing::info!(call = %id, status, "a transfer was refused");
             }
@@ -41,15 +44,25 @@ impl Switchboard {
                 _ => TransferTarget::Ring(target),
             },
             // A user cannot be handed to another user: two WhatsApp legs are two calls.
-            Dialled::User(..) | Dialled::NotAllowed | Dialled::Emergency => TransferTarget::Refused(403),
-            Dialled::Unknown => TransferTarget::Refused(404),
+            Dialled::User(..) | Dialled::NotAllowed | Dialled::Emergency(_) => TransferTarget::Refused(403),
+            Dialled::Feature(Wish { feature: Feature::Park, argument }) => {
+                match self.parking_order(argument.as_deref()) {
+                    Ok(order) => TransferTarget::Park(order),
+                    Err(cause) => TransferTarget::Refused(cause.verdict().sip),
+                }
+            }
+            Dialled::Unknown | Dialled::UnknownCode | Dialled::Feature(_) => TransferTarget::Refused(404),
         }
     }
 
     /// Lets the user hear a sound over and over until it is stopped.
     pub(super) fn play_to_user(&self, id: CallId, sound: Sound) {
-        let Sound::Ringback = sound;
-        let Some(clip) = self.parts.sounds.ringback.clone() else { return };
+        let sounds = &self.parts.sounds;
+        let clip = match sound {
+            Sound::Ringback => &sounds.ringback,
+            Sound::Hold => &sounds.hold,
+        };
+        let Some(clip) = clip.clone() else { return };
         let play = Order::Play { towards: Side::Meta, clip, repeat: Repeat::Forever };
         self.parts.media.order(id, play);
     }

@@ -66,7 +66,8 @@ impl UserAgent {
         self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
         let (progress, told) = (Progress::new(&incoming.request), Vec::new());
         let pinned = phone.is_some() && Self::is_direct(&incoming);
-        let called = Called { invite: incoming, server, pinned, ringing: None, progress, told };
+        let (ringing, described) = (None, false);
+        let called = Called { invite: incoming, server, pinned, ringing, progress, described, told };
         let stage = Stage::Called(Box::new(called));
         let lamp = LampFacts::with(&dialled, "");
         self.legs.insert(leg, Leg { call_id, local_tag, phone, trunk, lamp, stage });
@@ -79,6 +80,9 @@ impl UserAgent {
     /// A caller that takes reliable answers gets early media so, one that requires them everything (RFC 3262).
     pub fn ring(&mut self, now: Now, leg: LegId, sdp: Option<String>) {
         self.note_ringing(leg);
+        if let Some(Leg { stage: Stage::Called(called), .. }) = self.legs.get_mut(&leg) {
+            called.described |= sdp.is_some();
+        }
         if self.ring_reliably(now, leg, sdp.as_ref()) {
             return;
         }

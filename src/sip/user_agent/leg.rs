@@ -122,7 +122,9 @@ pub(super) struct Called {
     pub(super) ringing: Option<(Vec<u8>, Instant)>,
     /// What the caller was told reliably.
     pub(super) progress: Progress,
-    /// What a trunk is told of the call, besides the answer.
+    /// The caller was sent a session description.
+    pub(super) described: bool,
+    /// What the caller is told of the call, besides the answer.
     pub(super) told: Vec<(Name, String)>,
 }
 

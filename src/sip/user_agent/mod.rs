@@ -23,6 +23,7 @@ mod reliable;
 mod reoffer;
 mod session;
 mod settings;
+mod showing;
 mod trunks;
 mod watching;
 mod ways;

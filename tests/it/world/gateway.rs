@@ -348,9 +348,9 @@ impl Gateway {
                 }
             }
             Output::Ring(sdp) => self.agent.ring(now, first.expect("a leg"), sdp),
-            Output::AcceptPhone(sdp) => self.agent.accept(now, first.expect("a leg"), sdp),
-            Output::RefusePhone(verdict, until) => {
-                self.agent.refuse(now, first.expect("a leg"), translate::refusal(verdict, until, now));
+            Output::AcceptPhone(fork, sdp) => self.agent.accept(now, leg(fork).expect("a leg"), sdp),
+            Output::RefusePhone(fork, verdict, until) => {
+                self.agent.refuse(now, leg(fork).expect("a leg"), translate::refusal(verdict, until, now));
             }
             Output::AnswerReferral(fork, referral, answer) => {
                 self.agent.answer_referral(now, leg(fork).expect("a leg"), referral, answer);
