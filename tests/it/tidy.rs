@@ -111,6 +111,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("is", &["src/media/ice.rs"]),
     ("libc", &["src/io/"]),
     ("md5", &["src/sip/digest.rs"]),
+    ("memchr", &["src/sip/message/"]),
     ("mio", &["src/io/media/", "src/simulator/"]),
     ("ogg", &["src/io/recording/", "src/io/sounds.rs"]),
     ("opus", &["src/codec/opus.rs", "src/codec/archive.rs", "src/simulator/voice.rs"]),
