@@ -17,6 +17,7 @@ mod sections;
 mod setting;
 mod sip;
 mod sounds;
+mod toll;
 mod trunk;
 mod trunk_words;
 
@@ -39,6 +40,7 @@ pub use self::trunk::{LoginConfig, ProbeConfig, RegisterConfig, ServerConfig, Tr
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::id::{NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::masked::Secret;
+use crate::policy::TollCaps;
 use crate::sip::PhoneLamps;
 use crate::sip::SrtpSetting;
 use crate::user::Msisdn;
@@ -204,6 +206,8 @@ pub struct CallsConfig {
     pub drain: Duration,
     /// Dialled digits that never become a WhatsApp call.
     pub emergency: Vec<String>,
+    /// How many calls may be dialled.
+    pub toll: TollCaps,
 }
 
 /// `[log]`

@@ -358,6 +358,7 @@ fn calls(section: &mut Section<'_, '_, '_>) -> Option<CallsConfig> {
     let known = ["000", "110", "112", "113", "115", "118", "119", "190", "191", "192", "193", "911", "999"];
     let known = known.map(|it| Digits(it.to_owned())).into();
     let emergency = section.list::<Digits>("emergency", Some(known), "[\"112\", \"911\"]");
+    let toll = super::toll::toll(section);
     Some(CallsConfig {
         accept_window: accept_window?,
         ring_user: ring_user?,
@@ -365,6 +366,7 @@ fn calls(section: &mut Section<'_, '_, '_>) -> Option<CallsConfig> {
         reservation_life: life?,
         drain: drain?,
         emergency: emergency?.into_iter().map(|it| it.0).collect(),
+        toll: toll?,
     })
 }
 

@@ -27,7 +27,7 @@ use crate::masked::Secret;
 use crate::media::CapacityLimits;
 use crate::media::Timing;
 use crate::metrics::Registry;
-use crate::policy::{BusinessCountry, Cap, Rules};
+use crate::policy::{BusinessCountry, Cap, Rules, TollGuard};
 use crate::random::Random;
 use crate::sdp::protection::Protection;
 use crate::sip::UserAgent;
@@ -105,6 +105,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         numbers: numbers(&config),
         dialplan: dialplan(&config),
         transfer_rules: transfer_rules(&config),
+        toll: TollGuard::new(config.calls.toll),
         times: times(&config),
         accept_window: config.calls.accept_window,
         dead_after: config.media.dead_after,

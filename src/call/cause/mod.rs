@@ -50,6 +50,10 @@ pub enum HangupCause {
     NotDialable,
     /// The phone may not use this business number.
     NotAllowed,
+    /// The phone has, or has begun, as many calls as it may.
+    PhoneCapped,
+    /// All phones and trunks together have, or have begun, as many calls as they may.
+    AllCapped,
     /// An emergency number was dialled (rule 10).
     Emergency,
     /// Meta refused or ended the call with this meaning.
@@ -157,6 +161,8 @@ impl HangupCause {
             Self::Crossed,
             Self::NotDialable,
             Self::NotAllowed,
+            Self::PhoneCapped,
+            Self::AllCapped,
             Self::Emergency,
             Self::MetaSilent,
             Self::GraphTimedOut,
