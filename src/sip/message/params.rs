@@ -48,18 +48,18 @@ impl Params {
     }
 
     /// Sets or replaces a parameter.
-    pub fn set(&mut self, name: &str, value: Option<String>) {
+    pub fn set(&mut self, name: &str, value: Option<&str>) {
         let (mut out, mut found) = (String::with_capacity(self.0.len() + name.len() + 16), false);
         for (known, old) in self.iter() {
             if !found && known.eq_ignore_ascii_case(name) {
                 found = true;
-                push(&mut out, known, value.as_deref());
+                push(&mut out, known, value);
             } else {
                 push(&mut out, known, old);
             }
         }
         if !found {
-            push(&mut out, name, value.as_deref());
+            push(&mut out, name, value);
         }
         self.0 = out;
     }
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(params.to_string(), ";Tag=a;lr;x=\"1;2\"");
         assert_eq!((params.get("tag"), params.get("lr"), params.has("LR")), (Some("a"), None, true));
         assert_eq!(params.unquoted("X").as_deref(), Some("1;2"));
-        params.set("TAG", Some("b".to_owned()));
+        params.set("TAG", Some("b"));
         params.set("new", None);
         params.remove("lr");
         assert_eq!(params.to_string(), ";Tag=b;x=\"1;2\";new");

@@ -48,10 +48,10 @@ impl Via {
     pub fn note_source(&mut self, source: SocketAddr) {
         let asked = self.params.has("rport");
         if asked {
-            self.params.set("rport", Some(source.port().to_string()));
+            self.params.set("rport", Some(&source.port().to_string()));
         }
         if asked || parse_ip(&self.host) != Some(source.ip()) {
-            self.params.set("received", Some(source.ip().to_string()));
+            self.params.set("received", Some(&source.ip().to_string()));
         }
     }
 

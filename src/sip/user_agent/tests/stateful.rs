@@ -37,8 +37,6 @@ struct Peer {
     seed: u64,
 }
 
-const CALLER: &str = "<sip:200@198.51.100.9>;tag=peer";
-
 impl Peer {
     /// A call that we make to a phone which has answered.
     fn called(seed: u64) -> Self {
@@ -56,11 +54,10 @@ impl Peer {
         let mut rig = Rig::new();
         let body = if seed.is_multiple_of(4) { "" } else { SDP };
         let (leg, text) = rig.trunk_calls(body);
-        let (own, ours) = (CALLER.to_owned(), "<sip:85521955500123@192.0.2.1>".to_owned());
+        let ours = "<sip:85521955500123@192.0.2.1>".to_owned();
         let parsed = parse(text.as_bytes()).expect("readable");
         let names = (parsed.head.call_id.clone(), parsed.head.from.to_string(), ours);
         let mut peer = Self::new(seed, rig, TRUNK, names, leg);
-        peer.own = peer.own.replace(&own, &own);
         peer.said.push(text);
         peer
     }

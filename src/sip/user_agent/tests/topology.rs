@@ -53,7 +53,7 @@ impl Watched {
         heard
     }
 
-    fn from_alpha(&mut self, number: u32, method: &str, cseq: u32, to_tag: &str, body: &str) {
+    fn alpha_says(&mut self, number: u32, method: &str, cseq: u32, to_tag: &str, body: &str) {
         let kind = if body.is_empty() { "" } else { SDP_LINE };
         let branch = if method == "ACK" || method == "CANCEL" { "INVITE" } else { method };
         let text = format!(
@@ -81,7 +81,7 @@ impl Watched {
 
     /// The trunk calls in, a phone is called; how it ends depends on the number.
     fn call(&mut self, number: u32) {
-        self.from_alpha(number, "INVITE", 1, "", &theirs("alpha", "10.1.1.9"));
+        self.alpha_says(number, "INVITE", 1, "", &theirs("alpha", "10.1.1.9"));
         self.collect();
         let inbound = match self.rig.events().as_slice() {
             [Event::Invited { leg, .. }] => *leg,
@@ -109,24 +109,24 @@ impl Watched {
                 self.collect();
                 self.rig.ua.refuse(self.rig.now, inbound, Refusal::status(486, "Busy"));
                 self.collect();
-                self.from_alpha(number, "ACK", 1, &to_tag, "");
+                self.alpha_says(number, "ACK", 1, &to_tag, "");
             }
             1 => {
-                self.from_alpha(number, "CANCEL", 1, "", "");
+                self.alpha_says(number, "CANCEL", 1, "", "");
                 self.rig.ua.cancel(self.rig.now, outbound, Reason::completed_elsewhere());
                 self.collect();
                 self.beta_answers(&invite, 487, "");
                 self.collect();
-                self.from_alpha(number, "ACK", 1, &to_tag, "");
+                self.alpha_says(number, "ACK", 1, &to_tag, "");
             }
             _ => {
                 self.beta_answers(&invite, 200, &theirs("beta", "10.2.2.7"));
                 let ack = self.collect().into_iter().find(|it| it.what() == "ACK").expect("an ACK");
                 self.rig.ua.accept(self.rig.now, inbound, OURS.to_owned());
                 self.collect();
-                self.from_alpha(number, "ACK", 1, &to_tag, "");
+                self.alpha_says(number, "ACK", 1, &to_tag, "");
                 // Hold and resume of one side are our own to the other.
-                self.from_alpha(number, "INVITE", 2, &to_tag, &theirs("alpha", "10.1.1.9"));
+                self.alpha_says(number, "INVITE", 2, &to_tag, &theirs("alpha", "10.1.1.9"));
                 self.rig.ua.answer_reoffer(self.rig.now, inbound, Ok(OURS.to_owned()));
                 self.rig.ua.reoffer(self.rig.now, outbound, OURS.to_owned());
                 for heard in self.collect() {
@@ -135,13 +135,13 @@ impl Watched {
                     }
                 }
                 self.collect();
-                self.from_alpha(number, "ACK", 2, &to_tag, "");
+                self.alpha_says(number, "ACK", 2, &to_tag, "");
                 if number.is_multiple_of(2) {
                     let bye = self.rig.within_back(&ack, "BYE", 9, "User-Agent: BetaPBX/2.0\r\n", "");
                     self.rig.send(PHONE, &bye);
                     self.rig.ua.hang_up(self.rig.now, inbound, None);
                 } else {
-                    self.from_alpha(number, "BYE", 3, &to_tag, "");
+                    self.alpha_says(number, "BYE", 3, &to_tag, "");
                     self.rig.ua.hang_up(self.rig.now, outbound, None);
                 }
             }
