@@ -134,16 +134,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         Arc::clone(&metrics),
     )
     .await?;
-    tracing::info!(
-        sip = sip_start::told(&sockets),
-        webhook = %webhook.address,
-        admin = %admin,
-        phones = config.phones.len(),
-        trunks = config.trunks.len(),
-        numbers = config.numbers.len(),
-        "ready for calls"
-    );
-    systemd::ready("ready for calls");
+    tell_ready(&config, &sip_start::told(&sockets), webhook.address, admin);
     tokio::spawn(stop_on_signal(questions_in, config.calls.drain));
     tokio::spawn(keep_warm(graph));
     tokio::spawn(forget_old_events(store.clone(), config.store.keep_events));
@@ -157,6 +148,20 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tells the log and systemd that calls may come.
+fn tell_ready(config: &Config, sip: &str, webhook: SocketAddr, admin: SocketAddr) {
+    tracing::info!(
+        sip,
+        %webhook,
+        %admin,
+        phones = config.phones.len(),
+        trunks = config.trunks.len(),
+        numbers = config.numbers.len(),
+        "ready for calls"
+    );
+    systemd::ready("ready for calls");
 }
 
 /// Waits for the files and for what is told of them, as long as a disk that is well takes.
