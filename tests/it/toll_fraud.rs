@@ -42,9 +42,7 @@ impl House {
         for name in ["1001", "1002"] {
             let ha1 = Secret::new(DigestAlgorithm::Md5.ha1(name, "gw.example.com", "s3cret"));
             let algorithm = DigestAlgorithm::Md5;
-            let srtp = cordboard::sip::SrtpSetting::default();
-            let display = String::new();
-            settings.phones.push(PhoneAccount { name: name.into(), display, algorithm, ha1, srtp });
+            settings.phones.push(PhoneAccount::new(name.into(), algorithm, ha1));
         }
         settings.trunks.push(TrunkPeer::at("a", address(TRUNK)));
         settings.trunks.push(TrunkPeer::at("b", address(OTHER_TRUNK)));

@@ -9,9 +9,7 @@ use cordboard::masked::Secret;
 use cordboard::random::Random;
 use cordboard::sip::digest::authorize;
 use cordboard::sip::message::{Message, Name, NameAddr, SipUri, parse};
-use cordboard::sip::{
-    DigestAlgorithm, Event, Flow, PhoneAccount, Settings, SrtpSetting, TrunkPeer, UserAgent,
-};
+use cordboard::sip::{DigestAlgorithm, Event, Flow, PhoneAccount, Settings, TrunkPeer, UserAgent};
 use cordboard::time::{Now, Wall};
 use cordboard_bench_sip::invite;
 use divan::black_box;
@@ -103,8 +101,7 @@ fn user_agent() {
     for number in 0..2000 {
         let (name, algorithm) = (format!("p{number}"), DigestAlgorithm::Md5);
         let ha1 = Secret::new(algorithm.ha1(&name, "gw.example.com", "s3cret"));
-        let (name, display) = (name.as_str().into(), String::new());
-        settings.phones.push(PhoneAccount { name, display, algorithm, ha1, srtp: SrtpSetting::default() });
+        settings.phones.push(PhoneAccount::new(name.as_str().into(), algorithm, ha1));
     }
     settings.trunks.push(TrunkPeer::at("pbx", TRUNK.parse().expect("an address")));
     let now = Now { mono: Instant::now(), wall: Wall::from_secs(1_790_000_000) };
