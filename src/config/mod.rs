@@ -22,6 +22,7 @@ mod sections;
 mod setting;
 mod sip;
 mod sounds;
+mod toll;
 mod trunk;
 mod trunk_words;
 
@@ -49,6 +50,7 @@ use crate::codec::{AudioCodec, EncoderSettings};
 use crate::dialplan::EmergencyPlan;
 use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::masked::Secret;
+use crate::policy::TollCaps;
 use crate::sip::PhoneLamps;
 use crate::sip::SrtpSetting;
 use crate::sip::alert::AlertForms;
@@ -221,6 +223,8 @@ pub struct CallsConfig {
     pub reservation_life: Duration,
     /// How long running calls may go on after SIGTERM before they are ended at both sides.
     pub drain: Duration,
+    /// How many calls may be dialled.
+    pub toll: TollCaps,
 }
 
 /// `[log]`

@@ -186,8 +186,6 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
             codecs: codecs?,
             dtmf: dtmf?,
             name,
-            codecs: codecs?,
-            dtmf: dtmf?,
         })
     })();
     PhoneDraft { name, config }

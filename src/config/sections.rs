@@ -388,12 +388,14 @@ fn calls(section: &mut Section<'_, '_, '_>) -> Option<CallsConfig> {
     let drain = section.or("drain", Duration::ZERO);
     let why = "systemd waits TimeoutStopSec (90 s in our unit), then kills";
     let drain = section.within("drain", drain, &(Duration::ZERO..=secs(DAY)), why);
+    let toll = super::toll::toll(section);
     Some(CallsConfig {
         accept_window: accept_window?,
         ring_user: ring_user?,
         max_duration: max_duration?,
         reservation_life: life?,
         drain: drain?,
+        toll: toll?,
     })
 }
 

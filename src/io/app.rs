@@ -31,7 +31,7 @@ use crate::masked::Secret;
 use crate::media::CapacityLimits;
 use crate::media::Timing;
 use crate::metrics::Registry;
-use crate::policy::{BusinessCountry, Cap, Rules};
+use crate::policy::{BusinessCountry, Cap, Rules, TollGuard};
 use crate::random::Random;
 use crate::sdp::narrow::Narrowing;
 use crate::sdp::protection::Protection;
@@ -116,6 +116,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         dialplan: dialplan(&config),
         feature_rules: feature_rules(&config),
         transfer_rules: transfer_rules(&config),
+        toll: TollGuard::new(config.calls.toll),
         times: times(&config),
         accept_window: config.calls.accept_window,
         dead_after: config.media.dead_after,
@@ -145,17 +146,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         Arc::clone(&metrics),
     )
     .await?;
-    tracing::info!(
-        sip = sip_start::told(&sockets),
-        webhook = %webhook.address,
-        admin = %admin,
-        api = api.map(tracing::field::display),
-        phones = config.phones.len(),
-        trunks = config.trunks.len(),
-        numbers = config.numbers.len(),
-        "ready for calls"
-    );
-    systemd::ready("ready for calls");
+    tell_ready(&config, &sip_start::told(&sockets), webhook.address, (admin, api));
     tokio::spawn(stop_on_signal(questions_in, config.calls.drain));
     tokio::spawn(keep_warm(graph));
     tokio::spawn(forget_old_events(store.clone(), config.store.keep_events));
@@ -169,6 +160,26 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tells the log and systemd that calls may come.
+fn tell_ready(
+    config: &Config,
+    sip: &str,
+    webhook: SocketAddr,
+    (admin, api): (SocketAddr, Option<SocketAddr>),
+) {
+    tracing::info!(
+        sip,
+        %webhook,
+        %admin,
+        api = api.map(tracing::field::display),
+        phones = config.phones.len(),
+        trunks = config.trunks.len(),
+        numbers = config.numbers.len(),
+        "ready for calls"
+    );
+    systemd::ready("ready for calls");
 }
 
 /// Waits for the files and for what is told of them, as long as a disk that is well takes.
@@ -279,28 +290,6 @@ async fn forget_old_events(store: Store, keep: Duration) {
         if let Err(error) = store.forget_events_before(now - keep, now - ASKED_KEPT).await {
             tracing::warn!(%error, "old events of the API could not be forgotten");
         }
-    }
-}
-
-fn codec_choices(config: &Config) -> CodecChoices {
-    let general = &config.media.codecs;
-    let own = |codecs: &Option<Vec<AudioCodec>>, dtmf: config::KeyTelling| {
-        let special = codecs.is_some() || dtmf != config::KeyTelling::Auto;
-        let codecs = codecs.clone().unwrap_or_else(|| general.clone());
-        special.then_some(Narrowing { codecs, events: dtmf == config::KeyTelling::Auto })
-    };
-    CodecChoices {
-        general: Narrowing { codecs: general.clone(), events: true },
-        phones: config
-            .phones
-            .iter()
-            .filter_map(|it| Some((it.name.clone(), own(&it.codecs, it.dtmf)?)))
-            .collect(),
-        trunks: config
-            .trunks
-            .iter()
-            .filter_map(|it| Some((it.name.clone(), own(&it.codecs, it.dtmf)?)))
-            .collect(),
     }
 }
 

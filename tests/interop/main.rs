@@ -14,6 +14,7 @@ mod refusals;
 mod rig;
 mod ring_plans;
 mod scanners_with_sipvicious;
+mod tls_with_openssl;
 mod torture;
 mod transfers;
 mod trunk_kamailio;

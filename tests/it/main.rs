@@ -15,4 +15,5 @@ mod privacy;
 mod readme;
 mod sources;
 mod tidy;
+mod toll_fraud;
 mod world;

@@ -52,6 +52,10 @@ pub enum HangupCause {
     NotDialable,
     /// The phone may not use this business number.
     NotAllowed,
+    /// The phone has, or has begun, as many calls as it may.
+    PhoneCapped,
+    /// All phones and trunks together have, or have begun, as many calls as they may.
+    AllCapped,
     /// An emergency number was dialled (rule 10).
     Emergency,
     /// The dialled feature code does not exist.
@@ -174,6 +178,8 @@ impl HangupCause {
             Self::Crossed,
             Self::NotDialable,
             Self::NotAllowed,
+            Self::PhoneCapped,
+            Self::AllCapped,
             Self::Emergency,
             Self::UnknownCode,
             Self::NothingRings,

@@ -45,6 +45,10 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "Dial prefix and country code; see `dial` of the number.";
         C::NotAllowed => "not_allowed", Policy, 403, "Not allowed here", 21,
             "Add the phone or trunk to `dial` of the business number.";
+        C::PhoneCapped => "phone_capped", Policy, 403, "Too many calls", 21,
+            "Is its password stolen? If not, raise `calls.per_phone`.";
+        C::AllCapped => "all_capped", Policy, 403, "Too many calls", 21,
+            "Look who dials (`cordboard calls`); if all is well, raise `calls.together`.";
         C::Emergency => "emergency", Policy, 403, "No emergency calls", 21,
             "WhatsApp reaches no emergency service: use another line.";
         C::UnknownCode => "unknown_code", Policy, 404, "No such code", 1, "The codes stand in `[features]`.";

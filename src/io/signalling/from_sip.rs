@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::outputs::refuse;
-use super::switchboard::Switchboard;
+use super::switchboard::{Parts, Switchboard};
 use super::translate;
 use crate::call::{Call, CallDirection, CallRecord, Fork, HangupCause};
 use crate::dialplan::Dialled;
 use crate::id::{Endpoint, LegId, PhoneNumberId, TrunkName};
 use crate::media::{CapacityState, Order};
+use crate::policy::CapReached;
 use crate::sip::trunk::RegistrationFailure;
 use crate::sip::{CallerOrigin, Event, TrunkChange};
 use crate::time::Now;
@@ -89,7 +90,12 @@ impl Switchboard {
         let cause = if self.is_closing() {
             HangupCause::Stopping
         } else {
-            match self.parts.dialplan.resolve(&dial.endpoint, digits) {
+            let dialled = self.parts.dialplan.resolve(&dial.endpoint, digits);
+            let capped = self.toll_cap(now, &dial.endpoint, &dialled);
+            match dialled {
+                Dialled::User(..) | Dialled::Desk(_) if capped.is_some() => {
+                    capped.unwrap_or(HangupCause::AllCapped)
+                }
                 Dialled::User(..) if self.parts.media.judge() == CapacityState::Refusing => {
                     HangupCause::Overloaded
                 }
@@ -116,6 +122,26 @@ impl Switchboard {
             refusal.retry_after = Some(1 + self.parts.random.below(RETRY_WITHIN));
         }
         self.refuse_aloud(now, dial.leg, verdict, refusal);
+    }
+
+    /// Why what was dialled may not be called now, though it might at another time; counts it if it may.
+    pub(super) fn toll_cap(&mut self, now: Now, from: &Endpoint, dialled: &Dialled) -> Option<HangupCause> {
+        if !matches!(dialled, Dialled::User(..) | Dialled::Desk(_)) {
+            return None;
+        }
+        let Parts { agent, toll, .. } = &mut self.parts;
+        // The call that asks is there already.
+        let others = |many: usize| u32::try_from(many.saturating_sub(1)).unwrap_or(u32::MAX);
+        let phone = match from {
+            Endpoint::Phone(name) => Some((name, others(agent.legs_of(name)))),
+            Endpoint::Trunk(..) => None,
+        };
+        let reached = toll.begin(now.mono, phone, others(agent.figures().legs)).err()?;
+        tracing::warn!(%from, ?reached, "a cap on dialling is reached");
+        Some(match reached {
+            CapReached::Phone => HangupCause::PhoneCapped,
+            CapReached::Together => HangupCause::AllCapped,
+        })
     }
 
     fn call_user(&mut self, now: Now, dial: Dial, number_id: &PhoneNumberId, user: UserId) {

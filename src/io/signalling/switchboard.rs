@@ -32,6 +32,7 @@ use crate::masked::Masked;
 use crate::media::Report;
 use crate::metrics::label::{OfPart, Part};
 use crate::metrics::{Registry, table};
+use crate::policy::TollGuard;
 use crate::random::Random;
 use crate::sdp::protection::Protection;
 use crate::sip::{Flow, UserAgent};
@@ -60,6 +61,8 @@ pub struct Parts {
     pub feature_rules: FeatureRules,
     /// What trunks may do in a transfer.
     pub transfer_rules: TransferRules,
+    /// How much may be dialled.
+    pub toll: TollGuard,
     /// The times that calls live by.
     pub times: CallTimes,
     /// From the webhook's time stamp to the last moment for `accept` (rule 2; reference §10).

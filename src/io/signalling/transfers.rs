@@ -13,7 +13,7 @@ impl Switchboard {
         let Some((id, fork)) = self.by_leg.get(&leg).copied() else {
             return self.parts.agent.answer_referral(now, leg, referral.id, Err(481));
         };
-        let target = self.transfer_target(id, referral);
+        let target = self.transfer_target(now, id, referral);
         match &target {
             TransferTarget::Ring(target) => tracing::info!(call = %id, %target, "a phone transfers the call"),
             TransferTarget::Park(order) => {
@@ -26,7 +26,7 @@ impl Switchboard {
         self.feed(now, id, Input::PhoneReferred { fork, id: referral.id, target });
     }
 
-    fn transfer_target(&self, id: CallId, referral: &Referral) -> TransferTarget {
+    fn transfer_target(&mut self, now: Now, id: CallId, referral: &Referral) -> TransferTarget {
         let asker = self.calls.get(&id).and_then(|live| live.call.record().endpoint.clone());
         let Some(asker) = asker else { return TransferTarget::Refused(481) };
         if let Endpoint::Trunk(trunk, _) = &asker
@@ -34,7 +34,11 @@ impl Switchboard {
         {
             return TransferTarget::Refused(403);
         }
-        match self.parts.dialplan.resolve(&asker, &referral.dialled) {
+        let dialled = self.parts.dialplan.resolve(&asker, &referral.dialled);
+        if matches!(dialled, Dialled::Desk(_)) && self.toll_cap(now, &asker, &dialled).is_some() {
+            return TransferTarget::Refused(403);
+        }
+        match dialled {
             Dialled::Desk(target) => match &target {
                 // Meta forbids the public telephone network on any leg; only the administrator's word says
                 // that a trunk does not lead there.

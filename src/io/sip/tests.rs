@@ -1,5 +1,7 @@
 //! Real sockets on loopback, every port given by the system.
 
+mod framing;
+
 use std::net::Ipv4Addr;
 use std::path::Path;
 

@@ -268,6 +268,12 @@ impl UserAgent {
         self.registrar.iter()
     }
 
+    /// How many calls a phone has, begun by whomever.
+    #[must_use]
+    pub fn legs_of(&self, phone: &PhoneName) -> usize {
+        self.legs.values().filter(|leg| leg.phone.as_ref() == Some(phone)).count()
+    }
+
     /// Counters and sizes.
     #[must_use]
     pub fn figures(&self) -> SipFigures {

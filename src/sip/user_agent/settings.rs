@@ -82,6 +82,13 @@ pub struct WatchLimits {
 }
 
 impl PhoneAccount {
+    /// A phone of which nothing else is said.
+    #[must_use]
+    pub fn new(name: PhoneName, algorithm: DigestAlgorithm, ha1: Secret<String>) -> Self {
+        let (srtp, lamps) = (SrtpSetting::default(), PhoneLamps::default());
+        Self { name, display: String::new(), algorithm, ha1, srtp, lamps }
+    }
+
     /// See [`super::super::registrar::SavedBinding::proof`].
     pub(super) fn proof(&self) -> u16 {
         let hash = DigestAlgorithm::Sha256.hash(&format!("binding:{}", self.ha1.expose()));
