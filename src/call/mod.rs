@@ -31,7 +31,7 @@ pub use input::{
     ActionKind, CallTimes, Fork, ForkFailure, Input, MediaClosing, MediaFailure, MediaRefusal, Order, Towards,
 };
 pub use output::{Gate, LegEnd, Offer, Output, Sound};
-pub use record::{CallDirection, CallRecord};
+pub use record::{CallDirection, CallNote, CallRecord};
 pub use ring_plan::{Overflow, RingOrder, RingPlan, RingStep};
 pub use transfer::TransferTarget;
 

@@ -78,6 +78,23 @@ pub struct CallRecord {
     pub quality_json: Option<String>,
     /// What was recorded; told after the call, read from the store.
     pub recording: Option<RecordingLine>,
+    /// What the call button or the link carried; the user could have written anything into it.
+    pub payload: Option<Masked<String>>,
+    /// Permission and caps at dialling: a JSON object, written with the reservation, read from the store.
+    pub dialling_json: Option<String>,
+}
+
+/// What somebody says of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallNote {
+    /// When.
+    pub at: Wall,
+    /// Who: a phone, a user of the machine, a token's name.
+    pub author: String,
+    /// What became of the call, one of the configured outcomes.
+    pub outcome: Option<String>,
+    /// In their own words.
+    pub text: Option<Masked<String>>,
 }
 
 /// What a record tells of the call's recording.
@@ -124,6 +141,8 @@ impl CallRecord {
             stages_json: None,
             quality_json: None,
             recording: None,
+            payload: None,
+            dialling_json: None,
         }
     }
 }

@@ -9,8 +9,10 @@ mod defence;
 mod fault;
 mod lamps;
 mod peers;
+mod rates;
 mod reader;
 mod recording;
+mod records;
 mod ring_plan;
 mod secret;
 mod sections;
@@ -28,6 +30,7 @@ use std::time::Duration;
 pub use self::fault::{ConfigFaults, Fault};
 pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
+pub use self::records::{RecordsConfig, read_moment};
 pub use self::ring_plan::{OVERFLOW_KEPT, RingOrder, RingPlanConfig, RingStepConfig};
 pub use self::secret::{Machine, Surroundings};
 pub use self::sip::{
@@ -62,6 +65,8 @@ pub struct Config {
     pub calls: CallsConfig,
     /// Whether and how calls are recorded.
     pub recording: RecordingConfig,
+    /// What is made of call records.
+    pub records: RecordsConfig,
     /// What is played into calls.
     pub sounds: SoundsConfig,
     /// What is logged, and how.
@@ -384,6 +389,8 @@ pub struct DialConfig {
 pub struct Records {
     /// Where the records are.
     pub store: StoreConfig,
+    /// Outcomes, rates.
+    pub records: RecordsConfig,
     /// The business numbers, as the administrator and as Graph call them.
     pub numbers: Vec<(NumberLabel, PhoneNumberId)>,
 }
@@ -432,13 +439,14 @@ impl Records {
         let Reading { draft, mut faults, .. } = read(text, path, surroundings);
         let needed = |key: &str| {
             let of_number = key.ends_with(".label") || key.ends_with(".phone_number_id") || key == "number";
-            key == "syntax" || key.starts_with("store") || of_number
+            key == "syntax" || key.starts_with("store") || key.starts_with("records") || of_number
         };
         faults.retain(|fault| needed(&fault.key));
         let complete = || {
             let draft = draft?;
             let numbers = draft.numbers.into_iter().map(|it| Some((it.label?, it.phone_number_id?)));
-            Some(Self { numbers: numbers.collect::<Option<_>>()?, store: draft.store? })
+            let numbers = numbers.collect::<Option<_>>()?;
+            Some(Self { numbers, store: draft.store?, records: draft.records? })
         };
         match complete() {
             Some(records) if faults.is_empty() => Ok(records),

@@ -10,6 +10,7 @@ use toml::de::DeTable;
 use super::peers::{Digits, NumberDraft, PhoneDraft, number, phone};
 use super::reader::{Reader, Section};
 use super::recording::{RecordingConfig, recording};
+use super::records::{RecordsConfig, records};
 use super::ring_plan::{GroupDraft, group};
 use super::secret::plain;
 use super::setting::{Setting, words};
@@ -50,6 +51,7 @@ pub(super) struct Draft {
     pub(super) media: Option<MediaConfig>,
     pub(super) calls: Option<CallsConfig>,
     pub(super) recording: Option<RecordingConfig>,
+    pub(super) records: Option<RecordsConfig>,
     pub(super) sounds: Option<SoundsConfig>,
     pub(super) log: Option<LogConfig>,
     pub(super) phones: Vec<PhoneDraft>,
@@ -86,6 +88,7 @@ impl Draft {
             media: self.media?,
             calls: self.calls?,
             recording: self.recording?,
+            records: self.records?,
             sounds: self.sounds?,
             log: self.log?,
             phones: self.phones.into_iter().map(|it| it.config).collect::<Option<_>>()?,
@@ -108,6 +111,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Draft {
     draft.media = root.part("media", |it| media(it, &mut draft.listens));
     draft.calls = root.part("calls", calls);
     draft.recording = root.part("recording", recording);
+    draft.records = root.part("records", records);
     draft.sounds = root.part("sounds", sounds);
     draft.log = root.part("log", log);
     draft.phones = root.each("phone", phone);

@@ -7,10 +7,12 @@ mod country;
 mod decide;
 mod facts;
 mod permission;
+mod picture;
 mod rules;
 
 pub use country::BusinessCountry;
 pub use decide::{Decision, Denial, DenialReason, Grant, decide};
 pub use facts::{Attempt, Facts, InFlight};
 pub use permission::{LedgerEntry, Permission, fold};
+pub use picture::picture;
 pub use rules::{Cap, Rules};

@@ -23,6 +23,7 @@ impl Surroundings for Desk {
             }
             Some("/etc/cordboard/secrets/trunk-pbx") => Ok("pa55\n".to_owned()),
             Some("/etc/cordboard/empty") => Ok("\n".to_owned()),
+            Some("/etc/cordboard/rates.toml") => Ok(include_str!("../../config/rates.toml").to_owned()),
             Some(path) if path.ends_with(".pem") => Ok("-----BEGIN CERTIFICATE-----".to_owned()),
             Some(path) if path.starts_with("/run/credentials/") => Ok("swordfish".to_owned()),
             _ => Err(io::ErrorKind::NotFound.into()),

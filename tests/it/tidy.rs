@@ -29,8 +29,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("policy", &["whatsapp"]),
     ("media", &["rtp", "codec", "sdp"]),
     ("call", &["whatsapp", "sip", "policy", "dialplan"]),
+    ("billing", &["call"]),
     // surface: what an administrator writes and reads
-    ("config", &["codec", "policy", "sip"]),
+    ("config", &["codec", "policy", "sip", "billing"]),
     ("metrics", &["call", "policy", "media", "config"]),
     // world: the only places that await; the simulator shares nothing that it is to test
     (
@@ -45,6 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "media",
             "call",
+            "billing",
             "config",
             "metrics",
             "simulator",
@@ -109,6 +111,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ),
     ("ipnet", &["src/sip/defence/", "src/config/setting.rs"]),
     ("is", &["src/media/ice.rs"]),
+    ("jiff", &["src/billing/", "src/policy/hours.rs", "src/config/"]),
     ("libc", &["src/io/"]),
     ("md5", &["src/sip/digest.rs"]),
     ("mio", &["src/io/media/", "src/simulator/"]),

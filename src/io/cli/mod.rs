@@ -2,6 +2,7 @@
 
 pub mod bans;
 pub mod bench;
+pub mod call_actions;
 pub mod calls;
 pub mod check;
 pub mod codec_chain;
@@ -36,6 +37,7 @@ enum Command {
     Check(check::CheckArgs),
     Password(password::PasswordArgs),
     Calls(calls::CallsArgs),
+    Costs(call_actions::CostsArgs),
     Permission(permission::PermissionArgs),
     Bans(bans::BansArgs),
     Phone(phone::PhoneArgs),
@@ -102,6 +104,7 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Check(args) => check::check(&args),
         Command::Password(args) => password::password(&args),
         Command::Calls(args) => records::calls(&args),
+        Command::Costs(args) => records::costs(&args),
         Command::Permission(args) => records::permission(&args),
         Command::Bans(args) => bans::bans(&args),
         Command::Phone(args) => phone::phone(&args),

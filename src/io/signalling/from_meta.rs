@@ -173,6 +173,7 @@ impl Switchboard {
         let crossed = self.take_crossing_phone(now, number, &user);
         let mut record = self.record_of_user_call(now, number, wa_call, user, call.name);
         record.opened = call.arrived;
+        record.payload = call.payload;
         // A phone that dials this user has its place already.
         if crossed.is_none() && buried.is_none() && self.parts.media.judge() == CapacityState::Refusing {
             let call = Call::turned_away(now, record, self.parts.times, HangupCause::Overloaded);
@@ -182,12 +183,9 @@ impl Switchboard {
         let accept_by = accept_by - self.accept_times[number].reserve();
         let reception = self.reception(number, crossed.is_some() || buried.is_some(), accept_by);
         let leg = crossed.as_ref().map(|(_, leg)| *leg);
-        let (crossed, payload) = (crossed.map(|(crossed, _)| crossed), call.payload);
+        let crossed = crossed.map(|(crossed, _)| crossed);
         let call = Call::from_user(now, record, self.parts.times, call.offer, reception, crossed);
         let id = self.admit(call, number, Some(inbox));
-        if let Some(live) = self.calls.get_mut(&id) {
-            live.payload = payload;
-        }
         if let (Some(leg), Some(live)) = (leg, self.calls.get_mut(&id)) {
             live.legs.insert(Fork(0), leg);
             self.by_leg.insert(leg, (id, Fork(0)));

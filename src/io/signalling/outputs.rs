@@ -213,7 +213,7 @@ impl Switchboard {
         CallFacts {
             wa_call: record.wa_call.as_ref().map(ToString::to_string),
             user_id: record.user.scoped().map(|it| it.as_str().to_owned()),
-            payload: live.payload.clone(),
+            payload: record.payload.clone(),
             business_number: Some(self.parts.numbers[live.number].display.digits().to_owned()),
         }
     }

@@ -24,7 +24,6 @@ use crate::io::recording::Recorder;
 use crate::io::sip::{Arrival, ConnectionFigures};
 use crate::io::sounds::Sounds;
 use crate::io::store::{InboxId, Store};
-use crate::masked::Masked;
 use crate::media::Report;
 use crate::metrics::label::{OfPart, Part};
 use crate::metrics::{Registry, table};
@@ -86,8 +85,6 @@ pub(super) struct Live {
     pub(super) legs: BTreeMap<Fork, LegId>,
     pub(super) inbox: Option<InboxId>,
     pub(super) deadline: Option<Instant>,
-    /// What the call button or the link carried.
-    pub(super) payload: Option<Masked<String>>,
     /// Our offer to the next phones, in each of the ways.
     pub(super) offers: Vec<(Protection, String)>,
 }
@@ -310,7 +307,6 @@ impl Switchboard {
             legs: BTreeMap::new(),
             inbox,
             deadline: None,
-            payload: None,
             offers: Vec::new(),
         };
         self.calls.insert(id, live);

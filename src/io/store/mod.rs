@@ -9,6 +9,7 @@
 //! | `writer` | the queue, the group commit, deadlines |
 //! | `inbox` | webhooks: known repetitions, marks of what was handled |
 //! | `records` | call records and dialog snapshots |
+//! | `notes` | what people say of calls |
 //! | `recordings` | what was recorded of which call |
 //! | `reservations` | caps: facts, decision and reservation in one transaction |
 //! | `permissions` | the ledger of what users said |
@@ -27,6 +28,7 @@ use sqlx::{ConnectOptions, Connection};
 
 mod bindings;
 mod inbox;
+mod notes;
 mod permissions;
 mod recordings;
 mod records;
