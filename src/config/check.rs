@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::lamps;
+use super::hours;
 use super::reader::Reader;
 use super::ring_plan;
 use super::sections::Draft;
@@ -15,6 +16,7 @@ pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
     duplicates(reader, draft);
     ring_plan::compare(reader, draft);
     lamps::compare(reader, draft);
+    hours::compare(reader, draft);
     dial_rules(reader, draft);
     sockets(reader, draft);
     advice(reader, draft);

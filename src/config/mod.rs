@@ -8,6 +8,7 @@ mod check;
 mod defence;
 mod fault;
 mod lamps;
+mod hours;
 mod peers;
 mod rates;
 mod reader;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::fault::{ConfigFaults, Fault};
+pub use self::hours::{ClosedTarget, HoursConfig, MetaSettings};
 pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
 pub use self::records::{RecordsConfig, read_moment};
@@ -340,6 +342,10 @@ pub struct NumberConfig {
     pub never_call: Vec<String>,
     /// Whether its calls are recorded where `[recording]` is enabled.
     pub record: bool,
+    /// When it takes calls; `None`: always.
+    pub hours: Option<HoursConfig>,
+    /// What Meta is to hold of it.
+    pub settings: MetaSettings,
     /// How phones call users through this number; `None` if they cannot.
     pub dial: Option<DialConfig>,
 }

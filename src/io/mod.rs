@@ -6,6 +6,7 @@ pub mod bans;
 pub mod bench;
 pub mod chart;
 pub mod cli;
+pub mod desk;
 pub mod export;
 pub mod graph;
 mod listeners;

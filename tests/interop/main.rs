@@ -5,6 +5,7 @@ mod browser_phone;
 mod crash_and_drain;
 mod encrypted_phones;
 mod figures_with_prometheus;
+mod hours_and_missed_calls;
 mod overload;
 mod phones_over_streams;
 mod phones_with_baresip;

@@ -71,7 +71,7 @@ fn everything_written() -> String {
             return Some("ring = []".to_owned());
         }
         let key = line.strip_prefix('#')?;
-        (key.starts_with(|c: char| c.is_ascii_lowercase()) || key.starts_with("[[")).then(|| key.to_owned())
+        (key.starts_with(|c: char| c.is_ascii_lowercase()) || key.starts_with('[')).then(|| key.to_owned())
     };
     EXAMPLE.lines().map(|line| switched(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }

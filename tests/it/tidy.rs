@@ -90,7 +90,7 @@ const WORLD_EXCEPTIONS: &[(&str, &str, &str)] = &[
 const NAMED_IN: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["src/sip/digest.rs", "src/media/dtls.rs", "src/whatsapp/", "src/io/", "src/simulator/"]),
     ("audio_codec", &["src/codec/g722.rs"]),
-    ("axum", &["src/io/admin.rs", "src/io/bans.rs", "src/io/phones.rs", "src/io/webhook/", "src/simulator/"]),
+    ("axum", &["src/io/admin.rs", "src/io/bans.rs", "src/io/desk.rs", "src/io/phones.rs", "src/io/webhook/", "src/simulator/"]),
     ("axum_server", &["src/io/webhook/", "src/io/listeners.rs"]),
     ("base64", &["src/sdp/crypto.rs", "src/media/", "src/simulator/"]),
     ("bytes", &["src/media/", "src/io/", "src/simulator/"]),
@@ -120,7 +120,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/metrics/mod.rs"]),
     ("rand_chacha", &["src/random.rs"]),
     ("regex_lite", &["src/sip/trunk/numbers.rs"]),
-    ("reqwest", &["src/io/graph/", "src/io/cli/bans.rs", "src/io/cli/phone.rs", "src/simulator/"]),
+    ("reqwest", &["src/io/graph/", "src/io/cli/bans.rs", "src/io/cli/dnd.rs", "src/io/cli/phone.rs", "src/simulator/"]),
     ("rtc_dtls", &["src/simulator/"]),
     ("rtc_rtcp", &["src/rtp/rtcp.rs", "src/rtp/xr.rs", "src/simulator/"]),
     ("rtc_srtp", &["src/media/srtp.rs", "src/simulator/"]),

@@ -68,6 +68,8 @@ pub enum HangupCause {
     MediaFailed(MediaFailure),
     /// Nobody sent media any more (rule 20).
     NoMedia,
+    /// The user called outside the number's hours.
+    Closed,
     /// The longest allowed call was reached (rule 20).
     TooLong,
     /// The store cannot be written.

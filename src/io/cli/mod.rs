@@ -6,6 +6,7 @@ pub mod call_actions;
 pub mod calls;
 pub mod check;
 pub mod codec_chain;
+pub mod dnd;
 pub mod draw;
 pub mod password;
 pub mod permission;
@@ -14,6 +15,7 @@ pub mod pipe_chain;
 pub mod quality;
 mod records;
 pub mod serve;
+pub mod settings;
 mod simulate;
 
 use std::ffi::OsString;
@@ -41,6 +43,8 @@ enum Command {
     Permission(permission::PermissionArgs),
     Bans(bans::BansArgs),
     Phone(phone::PhoneArgs),
+    Settings(settings::SettingsArgs),
+    Dnd(dnd::DndArgs),
     Simulate(crate::simulator::cli::SimulateArgs),
     Bench(bench::BenchArgs),
     #[command(hide = true)]
@@ -56,6 +60,8 @@ enum Command {
 pub enum Exit {
     /// All went well.
     Done,
+    /// A comparison found a difference, as `diff` says it.
+    Different,
     /// The command line or the configuration is wrong; a message said what to write instead.
     Usage,
     /// Something outside is not there: the store, a port, the network.
@@ -70,6 +76,7 @@ impl Exit {
     pub const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
+            Self::Different => 1,
             Self::Usage => 64,
             Self::Unavailable => 69,
             Self::Internal => 70,
@@ -108,6 +115,8 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Permission(args) => records::permission(&args),
         Command::Bans(args) => bans::bans(&args),
         Command::Phone(args) => phone::phone(&args),
+        Command::Dnd(args) => dnd::dnd(&args),
+        Command::Settings(args) => settings::settings(&args),
         Command::Simulate(args) => simulate::simulate(args),
         Command::Bench(args) => bench::bench(&args),
         Command::CodecChain(args) => codec_chain::codec_chain(&args),

@@ -4,10 +4,12 @@
 //! ask for. Nothing here waits for a disk, DNS or a peer: the store, Graph and the media workers
 //! reply through channels.
 
+mod availability;
 mod counting;
 mod from_meta;
 mod from_sip;
 mod graveyard;
+mod hours;
 mod lane;
 mod numbers;
 mod outputs;
@@ -25,7 +27,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use availability::{Disturb, DisturbSet};
 pub use counting::Figures;
+pub use hours::{Hours, WhenClosed};
 pub use numbers::BusinessNumber;
 pub use protection::{Browsers, ways};
 pub use quality::MetricPeers;
@@ -73,6 +77,10 @@ pub enum Question {
     Resync(PhoneName, oneshot::Sender<usize>),
     /// Whether new calls are turned away.
     Closing(oneshot::Sender<bool>),
+    /// Which phones are not to be disturbed, since when.
+    Undisturbed(oneshot::Sender<Vec<(PhoneName, Wall)>>),
+    /// Sets whether a phone may be rung.
+    SetDisturb(PhoneName, Disturb, oneshot::Sender<DisturbSet>),
     /// How each trunk fares.
     Trunks(oneshot::Sender<Vec<TrunkStatus>>),
     /// Take no new calls; the reply comes when the last one has ended.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::availability::Undisturbed;
 use super::counting::Figures;
 use super::graveyard::{Graveyard, Tomb};
 use super::lane::{self, Lane, Write};
@@ -105,6 +106,7 @@ pub struct Switchboard {
     pub(super) leaving: Option<Instant>,
     pub(super) draining: Option<oneshot::Sender<()>>,
     pub(super) keeper: Option<Keeper>,
+    pub(super) undisturbed: Undisturbed,
     lanes: tokio::task::JoinSet<()>,
     deadlines: BTreeSet<(Instant, CallId)>,
     touched: BTreeSet<CallId>,
@@ -138,6 +140,7 @@ impl Switchboard {
             leaving: None,
             draining: None,
             keeper: Some(keeper),
+            undisturbed: Undisturbed::new(),
             lanes,
             deadlines: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -373,6 +376,13 @@ impl Switchboard {
                 let places = self.parts.agent.ask_to_resync(now, &phone);
                 tracing::info!(%phone, places, "asked to look for a new configuration by command");
                 let _ = answer.send(places);
+            }
+            Question::Undisturbed(answer) => {
+                let all = self.undisturbed.iter().map(|(phone, since)| (phone.clone(), *since));
+                let _ = answer.send(all.collect());
+            }
+            Question::SetDisturb(phone, disturb, answer) => {
+                let _ = answer.send(self.set_disturb(now, &phone, disturb));
             }
             Question::Closing(answer) => {
                 // Asked twice a second: the load is followed also while no calls come.

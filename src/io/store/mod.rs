@@ -14,6 +14,7 @@
 //! | `reservations` | caps: facts, decision and reservation in one transaction |
 //! | `permissions` | the ledger of what users said |
 //! | `bindings` | where phones are registered |
+//! | `availability` | which phones do not want to be disturbed |
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection};
 
+mod availability;
 mod bindings;
 mod inbox;
 mod notes;
