@@ -6,6 +6,7 @@
 
 pub mod cause;
 mod common;
+mod from_gateway;
 mod from_phone;
 mod from_user;
 pub mod input;
@@ -19,6 +20,7 @@ mod transfer;
 use std::time::Instant;
 
 use common::{Common, LegState, MediaState, MetaSide, Phase};
+use from_gateway::FromGateway;
 use from_phone::FromPhone;
 use from_user::FromUser;
 use transfer::Transfers;
@@ -31,7 +33,7 @@ pub use input::{
     ActionKind, CallTimes, Fork, ForkFailure, Input, MediaClosing, MediaFailure, MediaRefusal, Order, Towards,
 };
 pub use output::{Gate, LegEnd, Offer, Output, Sound};
-pub use record::{CallDirection, CallNote, CallRecord};
+pub use record::{CallDirection, CallNote, CallRecord, MissedCall};
 pub use ring_plan::{Overflow, RingOrder, RingPlan, RingStep};
 pub use transfer::TransferTarget;
 
@@ -48,6 +50,7 @@ pub struct Call {
 enum Flow {
     FromUser(Box<FromUser>),
     FromPhone(FromPhone),
+    FromGateway(Box<FromGateway>),
 }
 
 impl Call {
@@ -89,6 +92,19 @@ impl Call {
         Self { common, flow, transfers: Transfers::default() }
     }
 
+    /// The gateway calls back: `agent` is rung first, then the user.
+    #[must_use]
+    pub fn from_gateway(
+        record: CallRecord,
+        times: CallTimes,
+        agent: crate::id::Endpoint,
+        answer_on: AnswerOn,
+    ) -> Self {
+        let mut common = Common::new(record, times, MetaSide::Untouched);
+        let flow = Flow::FromGateway(Box::new(FromGateway::begin(&mut common, agent, answer_on)));
+        Self { common, flow, transfers: Transfers::default() }
+    }
+
     /// Tells the call what happened.
     pub fn handle_input(&mut self, now: Now, input: Input) {
         self.common.note_stage(now, &input);
@@ -114,6 +130,7 @@ impl Call {
                 }
                 (timer, Flow::FromUser(flow)) => flow.timer(&mut self.common, now, timer),
                 (timer, Flow::FromPhone(flow)) => flow.timer(&mut self.common, now, timer),
+                (timer, Flow::FromGateway(flow)) => flow.timer(&mut self.common, now, timer),
             }
         }
     }
@@ -133,7 +150,7 @@ impl Call {
     pub fn hand_over(&mut self, now: Now) -> Option<CrossedLeg> {
         match &mut self.flow {
             Flow::FromPhone(flow) => flow.hand_over(&mut self.common, now),
-            Flow::FromUser(_) => None,
+            Flow::FromUser(_) | Flow::FromGateway(_) => None,
         }
     }
 
@@ -255,6 +272,7 @@ impl Call {
             input => match &mut self.flow {
                 Flow::FromUser(flow) => flow.handle(common, now, input),
                 Flow::FromPhone(flow) => flow.handle(common, now, input),
+                Flow::FromGateway(flow) => flow.handle(common, now, input),
             },
         }
     }

@@ -98,6 +98,10 @@ pub enum Output {
     Play(Sound),
     /// Let the user hear the phone again.
     StopPlaying,
+    /// Let the phone hear something, over and over.
+    PlayToPhone(Sound),
+    /// Let the phone hear the user again.
+    StopPlayingToPhone,
     /// Close the ports.
     CloseMedia,
 
@@ -169,6 +173,8 @@ impl Output {
             Self::TakeNextPhone(_) => "take next phone",
             Self::DropNextPhone => "drop next phone",
             Self::Play(_) => "play",
+            Self::PlayToPhone(_) => "play to phone",
+            Self::StopPlayingToPhone => "stop playing to phone",
             Self::StopPlaying => "stop playing",
             Self::CloseMedia => "close media",
             Self::Post(_) => "post",

@@ -2,6 +2,7 @@
 
 use crate::id::{CallId, Endpoint, NumberLabel, PhoneNumberId, WaCallId};
 use crate::masked::Masked;
+use crate::policy::Permission;
 use crate::time::Wall;
 use crate::user::UserId;
 
@@ -82,6 +83,39 @@ pub struct CallRecord {
     pub payload: Option<Masked<String>>,
     /// Permission and caps at dialling: a JSON object, written with the reservation, read from the store.
     pub dialling_json: Option<String>,
+}
+
+impl CallRecord {
+    /// Whether this is a user's call that is over and nobody took.
+    #[must_use]
+    pub fn is_missed(&self) -> bool {
+        self.ended.is_some() && self.is_missed_once_over()
+    }
+
+    /// Whether it would be missed if it ended now.
+    #[must_use]
+    pub fn is_missed_once_over(&self) -> bool {
+        self.direction == CallDirection::UserInitiated && self.talked_at().is_none()
+    }
+
+    /// When somebody on our side and the user began to talk, if they did.
+    #[must_use]
+    pub fn talked_at(&self) -> Option<Wall> {
+        self.answered.filter(|_| self.endpoint.is_some())
+    }
+}
+
+/// A user's call that nobody took, and what may be done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissedCall {
+    /// The call.
+    pub record: CallRecord,
+    /// Whether the user may be called back, and until when.
+    pub permission: Permission,
+    /// Who is calling back, since when.
+    pub claimed: Option<(Wall, String)>,
+    /// When it was done with, and by what.
+    pub settled: Option<(Wall, String)>,
 }
 
 /// What somebody says of a call.

@@ -80,3 +80,39 @@ fn a_phone_that_is_not_to_be_disturbed_does_not_ring_and_rings_again_when_it_is(
     assert_eq!(world.closed_record(&call.id)["cause"], "user_hung_up");
     world.assert_no_violations();
 }
+
+#[test]
+fn a_missed_call_is_called_back_by_one_command_and_then_off_the_list() {
+    let mut world = World::start(&Setup::default());
+    let missed = world.meta.place_call(USER).id;
+    let id = world.closed_record(&missed)["id"].as_str().expect("an id").to_owned();
+    assert!(done(&world, &["missed"]).contains("no: none"), "no permission yet");
+    let phone = world.phone(baresip::OnRing::Answer);
+    let (status, said) = command(&world, &["callback", &id, "--from", "1001"]);
+    assert_eq!(status, Some(69), "{said}");
+    assert!(said.contains("does not allow calls"), "{said}");
+    world.meta.set_user(USER, &json!({}));
+    done(&world, &["permission", "set", "--user", USER, "--state", "permanent"]);
+    let said = done(&world, &["callback", "next", "--from", "1001"]);
+    assert!(said.contains("1001 rings, then the user ***23"), "{said}");
+    let calls = || world.meta.calls();
+    let back = crate::rig::program::wait_for("the user's phone rings", crate::rig::program::PATIENCE, || {
+        let all = calls();
+        let found = all.iter().find(|it| it["call"] != json!(missed))?;
+        found["call"].as_str().map(str::to_owned)
+    });
+    let call = world.meta.call(&back);
+    call.talk(40);
+    call.act("hangup", &Value::Null);
+    let record = world.closed_record(&back);
+    assert_eq!(
+        (&record["direction"], &record["cause"]),
+        (&json!("business_initiated"), &json!("user_hung_up"))
+    );
+    assert_eq!(record["endpoint"], "phone 1001", "{record:#}");
+    assert_eq!(record["dialling"]["permission"], "permanent", "{record:#}");
+    assert_eq!(done(&world, &["missed"]).trim(), "no missed calls");
+    assert!(done(&world, &["missed", "--all"]).contains("done: call "));
+    drop(phone);
+    world.assert_no_violations();
+}

@@ -120,7 +120,17 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/metrics/mod.rs"]),
     ("rand_chacha", &["src/random.rs"]),
     ("regex_lite", &["src/sip/trunk/numbers.rs"]),
-    ("reqwest", &["src/io/graph/", "src/io/cli/bans.rs", "src/io/cli/dnd.rs", "src/io/cli/phone.rs", "src/simulator/"]),
+    (
+        "reqwest",
+        &[
+            "src/io/graph/",
+            "src/io/cli/bans.rs",
+            "src/io/cli/dnd.rs",
+            "src/io/cli/missed.rs",
+            "src/io/cli/phone.rs",
+            "src/simulator/",
+        ],
+    ),
     ("rtc_dtls", &["src/simulator/"]),
     ("rtc_rtcp", &["src/rtp/rtcp.rs", "src/rtp/xr.rs", "src/simulator/"]),
     ("rtc_srtp", &["src/media/srtp.rs", "src/simulator/"]),

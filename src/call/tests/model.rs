@@ -150,10 +150,11 @@ fn faithful_reply(random: &mut Random, watch: &mut Watch) -> Option<Input> {
 
 fn play(seed: u64) {
     let mut random = Random::from_number(seed);
-    let mut scene = match random.below(4) {
+    let mut scene = match random.below(5) {
         0 => Scene::user_calls(&["1001", "1002"], PreAcceptWhen::AtOnce),
         1 => Scene::user_calls_by(random_plan(&mut random), PreAcceptWhen::AtOnce),
         2 => Scene::user_calls_by(random_plan(&mut random), PreAcceptWhen::Ringing),
+        3 => Scene::gateway_calls(AnswerOn::Speech),
         _ => Scene::phone_calls(AnswerOn::Speech),
     };
     let mut watch = Watch::default();

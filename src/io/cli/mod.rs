@@ -8,6 +8,7 @@ pub mod check;
 pub mod codec_chain;
 pub mod dnd;
 pub mod draw;
+pub mod missed;
 pub mod password;
 pub mod permission;
 pub mod phone;
@@ -45,6 +46,8 @@ enum Command {
     Phone(phone::PhoneArgs),
     Settings(settings::SettingsArgs),
     Dnd(dnd::DndArgs),
+    Missed(missed::MissedArgs),
+    Callback(missed::CallbackArgs),
     Simulate(crate::simulator::cli::SimulateArgs),
     Bench(bench::BenchArgs),
     #[command(hide = true)]
@@ -116,6 +119,8 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Bans(args) => bans::bans(&args),
         Command::Phone(args) => phone::phone(&args),
         Command::Dnd(args) => dnd::dnd(&args),
+        Command::Missed(args) => records::missed(&args),
+        Command::Callback(args) => missed::callback(&args),
         Command::Settings(args) => settings::settings(&args),
         Command::Simulate(args) => simulate::simulate(args),
         Command::Bench(args) => bench::bench(&args),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::call_actions::{self, CallsAction, CostsArgs, ExportArgs, outcome as known_outcome, tally};
 use super::calls::{CallsArgs, Cover, present};
 use super::check::load_records;
+use super::missed::{self, MissedAction, MissedArgs};
 use super::permission::{PermissionAction, PermissionArgs, PermissionOf, State, find_number, line};
 use super::{Exit, complain, quality, say};
 use crate::billing::{Month, Statement};
@@ -14,7 +15,7 @@ use crate::config::Records;
 use crate::id::{CallId, PhoneNumberId};
 use crate::io::export::{self, ExportError};
 use crate::io::signalling::now;
-use crate::io::store::{CallFilter, Store, StoreError, StoreSettings};
+use crate::io::store::{CallFilter, MissedFilter, Store, StoreError, StoreSettings};
 use crate::masked::Masked;
 use crate::policy::Permission;
 
@@ -100,6 +101,21 @@ pub(super) fn costs(args: &CostsArgs) -> Exit {
         .await?;
         args.trim(&mut statement, present);
         say(call_actions::costs(&statement, &currency, args.json));
+        Ok(())
+    })
+}
+
+/// `cordboard missed`
+pub(super) fn missed(args: &MissedArgs) -> Exit {
+    with_store(&args.config, async |records, store| {
+        if let Some(MissedAction::Done { call, by }) = &args.action {
+            let settled = store.settle_missed(*call, by, now().wall).await?;
+            return settled.then_some(()).ok_or_else(|| Trouble(format!("{call} is not on the list")));
+        }
+        let number = args.number.as_deref().map(|label| find_number(records, Some(label))).transpose();
+        let filter = MissedFilter { number: number.map_err(Trouble)?.cloned(), settled: args.all };
+        let calls = store.missed(args.limit, &filter).await?;
+        say(missed::present(&calls, args, now().wall));
         Ok(())
     })
 }

@@ -5,6 +5,7 @@
 //! reply through channels.
 
 mod availability;
+mod callbacks;
 mod counting;
 mod from_meta;
 mod from_sip;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 pub use availability::{Disturb, DisturbSet};
+pub use callbacks::{Originated, Origination};
 pub use counting::Figures;
 pub use hours::{Hours, WhenClosed};
 pub use numbers::BusinessNumber;
@@ -39,7 +41,7 @@ pub use timings::Timings;
 pub use transfers::TransferRules;
 
 use crate::call::{ActionKind, Input};
-use crate::id::{CallId, PhoneName};
+use crate::id::{CallId, PhoneName, PhoneNumberId};
 use crate::io::sip::Sockets;
 use crate::io::webhook::Delivery;
 use crate::media::Report;
@@ -81,6 +83,10 @@ pub enum Question {
     Undisturbed(oneshot::Sender<Vec<(PhoneName, Wall)>>),
     /// Sets whether a phone may be rung.
     SetDisturb(PhoneName, Disturb, oneshot::Sender<DisturbSet>),
+    /// The numbers whose missed calls a phone may call back; `None`: there is no such phone.
+    QueueOf(PhoneName, oneshot::Sender<Option<Vec<PhoneNumberId>>>),
+    /// Ring an agent's phone, then a user.
+    Originate(Origination, oneshot::Sender<Originated>),
     /// How each trunk fares.
     Trunks(oneshot::Sender<Vec<TrunkStatus>>),
     /// Take no new calls; the reply comes when the last one has ended.

@@ -53,7 +53,8 @@ impl Switchboard {
             Output::Release => self.write(id, Write::Release),
             Output::OpenMedia { meta, phone } => self.open_media(id, meta, phone),
             Output::Post(action) => self.post(id, action),
-            Output::Play(sound) => self.play_to_user(id, sound),
+            Output::Play(sound) => self.play(id, Side::Meta, sound),
+            Output::PlayToPhone(sound) => self.play(id, Side::Phone, sound),
             other => match translate::to_media(other) {
                 Ok(order) => {
                     let opens = order == Order::SetStage(Stage::Open);

@@ -384,6 +384,12 @@ impl Switchboard {
             Question::SetDisturb(phone, disturb, answer) => {
                 let _ = answer.send(self.set_disturb(now, &phone, disturb));
             }
+            Question::QueueOf(phone, answer) => {
+                let _ = answer.send(self.queue_of(&phone));
+            }
+            Question::Originate(wanted, answer) => {
+                let _ = answer.send(self.originate(now, wanted));
+            }
             Question::Closing(answer) => {
                 // Asked twice a second: the load is followed also while no calls come.
                 let _ = self.parts.media.judge();

@@ -46,11 +46,11 @@ impl Switchboard {
         }
     }
 
-    /// Lets the user hear a sound over and over until it is stopped.
-    pub(super) fn play_to_user(&self, id: CallId, sound: Sound) {
+    /// Lets one side hear a sound over and over until it is stopped.
+    pub(super) fn play(&self, id: CallId, towards: Side, sound: Sound) {
         let Sound::Ringback = sound;
         let Some(clip) = self.parts.sounds.ringback.clone() else { return };
-        let play = Order::Play { towards: Side::Meta, clip, repeat: Repeat::Forever };
+        let play = Order::Play { towards, clip, repeat: Repeat::Forever };
         self.parts.media.order(id, play);
     }
 }

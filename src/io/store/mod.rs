@@ -9,6 +9,7 @@
 //! | `writer` | the queue, the group commit, deadlines |
 //! | `inbox` | webhooks: known repetitions, marks of what was handled |
 //! | `records` | call records and dialog snapshots |
+//! | `missed` | calls that nobody took, until somebody talks to the user |
 //! | `notes` | what people say of calls |
 //! | `recordings` | what was recorded of which call |
 //! | `reservations` | caps: facts, decision and reservation in one transaction |
@@ -30,6 +31,7 @@ use sqlx::{ConnectOptions, Connection};
 mod availability;
 mod bindings;
 mod inbox;
+mod missed;
 mod notes;
 mod permissions;
 mod recordings;
@@ -39,6 +41,7 @@ mod users;
 mod writer;
 
 pub use inbox::InboxId;
+pub use missed::{Claim, MissedFilter};
 pub use permissions::PermissionLine;
 pub use records::{CallFilter, Closed};
 pub use reservations::CapUse;

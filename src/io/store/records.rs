@@ -6,7 +6,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 
 use super::users::{self, Ids};
 use super::writer::{Operation, Outlives, Write};
-use super::{Store, StoreError, recordings, reservations};
+use super::{Store, StoreError, missed, recordings, reservations};
 use crate::call::{CallDirection, CallRecord};
 use crate::id::{CallId, Endpoint, NumberLabel, WaCallId};
 use crate::masked::Masked;
@@ -332,7 +332,11 @@ async fn upsert(
             quality = IFNULL(?24, quality), payload = IFNULL(?25, payload)
          WHERE ended IS NULL",
     );
-    Ok(bind(query, record, ids, ended).execute(db).await?.rows_affected() > 0)
+    let written = bind(query, record, ids.clone(), ended).execute(&mut *db).await?.rows_affected() > 0;
+    if written {
+        missed::follow(db, record, ended, &ids).await?;
+    }
+    Ok(written)
 }
 
 struct OpenRecord(Box<CallRecord>);
