@@ -68,11 +68,11 @@ impl FromGateway {
                 (self.meta_sdp, self.phone_sdp) = (meta_sdp, phone_sdp);
             }
             Input::PhoneRang(..) => common.reached(now, "agent_rang"),
-            Input::PhoneAnswered { fork, sdp, dialog } if self.stage == Stage::Ringing => {
+            Input::PhoneAnswered { fork: AGENT, sdp, dialog } if self.stage == Stage::Ringing => {
                 self.stage = Stage::Asking;
                 common.stop_timer(Timer::RingStep);
-                common.leg = Some(fork);
-                common.set_leg(fork, LegState::Answered);
+                common.leg = Some(AGENT);
+                common.set_leg(AGENT, LegState::Answered);
                 common.record.endpoint = Some(self.agent.clone());
                 common.record.sip_call_id = Some(dialog.call_id.clone());
                 common.reached(now, "agent_answered");
@@ -80,8 +80,8 @@ impl FromGateway {
                 common.push(Output::SaveDialog(dialog));
                 common.push(Output::Reserve);
             }
-            Input::PhoneFailed(fork, failure) => {
-                common.set_leg(fork, LegState::Gone);
+            Input::PhoneFailed(AGENT, failure) if self.stage == Stage::Ringing => {
+                common.set_leg(AGENT, LegState::Gone);
                 common.end(now, agent_cause(failure));
             }
             Input::Reserved(_) if self.stage == Stage::Asking => self.reserved(common, now),

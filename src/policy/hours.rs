@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{Timestamp, ToSpan as _};
 
 use crate::time::Wall;
 use crate::whatsapp::settings::{CallHours, Day, HolidayHours, Minutes, WeeklyHours};
@@ -116,11 +116,14 @@ impl OpeningHours {
         let stamp = Timestamp::from_millisecond(now.millis()).unwrap_or(Timestamp::UNIX_EPOCH);
         let local = self.zone.to_datetime(stamp);
         let open = self.is_open(local);
-        // The next change on the wall, then the first moment at which it shows there.
-        let until = self.changes(local.date()).find_map(|(at, opens)| {
-            let moment = self.moment(at)?;
-            (moment > now && opens != open).then_some(moment)
-        });
+        // The next change on the wall, at the first moment at which it shows there ...
+        let until = self.changes(local.date()).filter(|(_, opens)| *opens != open);
+        let until = until.flat_map(|(at, _)| self.moments(at)).find(|it| *it > now);
+        // ... unless the clocks change before, into an hour in which it is otherwise.
+        let jump = self.zone.following(stamp).next().map(|it| it.timestamp());
+        let jump = jump.filter(|it| self.is_open(self.zone.to_datetime(*it)) != open);
+        let jump = jump.map(|it| Wall(it.as_millisecond()));
+        let until = [until, jump].into_iter().flatten().min();
         if open { Opening::Open { until } } else { Opening::Closed { until } }
     }
 
@@ -138,6 +141,8 @@ impl OpeningHours {
     /// by one that begins open is no change.
     fn changes(&self, day: Date) -> impl Iterator<Item = (DateTime, bool)> {
         let days = std::iter::successors(Some(day), |day| day.tomorrow().ok()).take(HORIZON);
+        let end =
+            day.saturating_add(i64::try_from(HORIZON).unwrap_or(0).days()).to_datetime(Time::midnight());
         let mut until = None::<DateTime>;
         let mut pending = days.flat_map(|day| self.spans(day).iter().map(move |span| (day, *span)));
         let mut queued: Option<(DateTime, bool)> = None;
@@ -146,7 +151,10 @@ impl OpeningHours {
                 return Some(change);
             }
             loop {
-                let Some((day, span)) = pending.next() else { return until.take().map(|at| (at, false)) };
+                let Some((day, span)) = pending.next() else {
+                    // What goes on beyond the horizon does not end there.
+                    return until.take().filter(|at| *at < end).map(|at| (at, false));
+                };
                 let (from, to) = (wall(day, span.from), wall(day, span.to));
                 if until == Some(from) {
                     until = Some(to);
@@ -165,10 +173,14 @@ impl OpeningHours {
         })
     }
 
-    /// A time that a change of the clocks skips is the moment after the gap.
-    fn moment(&self, at: DateTime) -> Option<Wall> {
-        let zoned = self.zone.to_ambiguous_zoned(at).compatible().ok()?;
-        Some(Wall(zoned.timestamp().as_millisecond()))
+    /// When a time shows on the wall: once, or twice when the clocks go back over it; a time that they skip is
+    /// the one that they show then.
+    fn moments(&self, at: DateTime) -> impl Iterator<Item = Wall> + use<> {
+        let ambiguous = self.zone.to_ambiguous_zoned(at);
+        let twice = matches!(ambiguous.offset(), AmbiguousOffset::Fold { .. });
+        let second = twice.then(|| ambiguous.clone().later().ok()).flatten();
+        let first = ambiguous.compatible().ok();
+        first.into_iter().chain(second).map(|it| Wall(it.timestamp().as_millisecond()))
     }
 
     /// Its time zone.

@@ -30,7 +30,7 @@ fn a_user_who_calls_a_closed_number_is_rejected_and_no_phone_rings() {
     let call = world.meta.place_call(USER);
     let record = world.closed_record(&call.id);
     assert_eq!((&record["cause"], &record["fault"]), (&json!("closed"), &json!("policy")), "{record:#}");
-    assert_eq!(record["payload"], "***7", "covered: {record:#}");
+    assert_eq!(record["payload"], "*** 7", "covered: {record:#}");
     drop(phone);
     world.assert_no_violations();
 }

@@ -165,6 +165,7 @@ impl HangupCause {
             Self::GraphUnreachable,
             Self::GraphUnreadable,
             Self::NoMedia,
+            Self::Closed,
             Self::TooLong,
             Self::StoreDown,
             Self::Overloaded,

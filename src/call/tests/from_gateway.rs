@@ -14,7 +14,7 @@ fn ringing_agent(answer_on: AnswerOn) -> Scene {
 /// The agent is there, and the user's phone rings.
 fn ringing_user(answer_on: AnswerOn) -> Scene {
     let mut scene = ringing_agent(answer_on);
-    scene.answers(0).does(&["apply phone answer", "save dialog", "reserve"]);
+    scene.answers(0).does(&["apply phone's answer", "save dialog", "reserve"]);
     scene.hears(grant()).does(&["post connect"]);
     scene.hears(Input::GraphConnected(wa("wacid.B"))).does(&["note wa call"]);
     scene.hears(Input::UserAnswerReceived("answer".into())).does(&["apply meta's answer", "start dtls"]);
