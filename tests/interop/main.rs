@@ -6,6 +6,7 @@ mod crash_and_drain;
 mod encrypted_phones;
 mod features;
 mod figures_with_prometheus;
+mod hours_and_missed_calls;
 mod overload;
 mod phones_over_streams;
 mod phones_with_baresip;

@@ -1,6 +1,7 @@
 //! Stories of whole calls: inputs in, exactly these outputs out, on a virtual clock.
 
 mod features;
+mod from_gateway;
 mod from_phone;
 mod from_user;
 mod model;
@@ -94,6 +95,14 @@ impl Scene {
         record.endpoint = Some(phone("1001"));
         let offer = Some("phone's offer".into());
         let call = Call::from_phone(record, CallTimes::default(), offer, answer_on);
+        Self { call, now }
+    }
+
+    /// The gateway calls back, phone 1001 first.
+    fn gateway_calls(answer_on: AnswerOn) -> Self {
+        let now = start();
+        let record = record(CallDirection::BusinessInitiated);
+        let call = Call::from_gateway(record, CallTimes::default(), phone("1001"), answer_on);
         Self { call, now }
     }
 
