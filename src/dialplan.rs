@@ -1,5 +1,13 @@
 //! From dialled digits to a business number and a WhatsApp user, and back to digits a phone can dial.
 
+pub mod emergency;
+pub mod features;
+pub mod reach;
+
+pub use emergency::{EmergencyPlan, Extensions};
+pub use features::{Feature, FeatureCodes, Wish};
+pub use reach::{Neighbours, Reach};
+
 use crate::id::{Endpoint, PhoneName, PhoneNumberId, TrunkName};
 use crate::user::{Bsuid, Msisdn, UserId};
 
@@ -44,7 +52,9 @@ pub struct DialPlan {
     /// What phones can dial without WhatsApp.
     pub trunks: Vec<TrunkEntry>,
     /// Numbers that must never reach WhatsApp (rule 10).
-    pub emergency: Vec<String>,
+    pub emergency: EmergencyPlan,
+    /// What phones can have done.
+    pub features: FeatureCodes,
 }
 
 /// What dialled digits mean.
@@ -54,8 +64,12 @@ pub enum Dialled {
     User(PhoneNumberId, UserId),
     /// A phone of this gateway, or a number behind a trunk (rule 25).
     Desk(Endpoint),
-    /// An emergency number.
-    Emergency,
+    /// An emergency number, and where it goes; `None`: nowhere.
+    Emergency(Option<Endpoint>),
+    /// A feature code.
+    Feature(Wish),
+    /// It looks like a feature code and is none.
+    UnknownCode,
     /// The digits fit a business number that this caller may not use.
     NotAllowed,
     /// The digits lead nowhere.
@@ -63,17 +77,32 @@ pub enum Dialled {
 }
 
 impl DialPlan {
-    /// Reads what `caller` dialled: a prefix with a number, a number with `+`, or a dialable identity.
+    /// Reads what `caller` dialled: an emergency number, a phone, a feature code, a prefix with a number, a
+    /// number with `+`, or a dialable identity.
     #[must_use]
     pub fn resolve(&self, caller: &Endpoint, dialled: &str) -> Dialled {
         let digits: String = dialled.chars().filter(|c| !matches!(c, '-' | '.' | ' ' | '(' | ')')).collect();
-        if self.is_emergency(&digits) {
-            return Dialled::Emergency;
+        let phone = self.phones.iter().find(|phone| phone.as_str() == dialled);
+        let own_phone = phone.is_some() && self.emergency.extensions == Extensions::Win;
+        if self.emergency.has(&digits) && !own_phone {
+            return Dialled::Emergency(self.emergency.way(&digits));
         }
-        if let Some(phone) = self.phones.iter().find(|phone| phone.as_str() == dialled) {
+        if let Some(phone) = phone {
             return Dialled::Desk(Endpoint::Phone(phone.clone()));
         }
-        let scoped = scoped_from_digits(&digits).map(UserId::Scoped);
+        // Who calls from behind a trunk has a PBX with codes of its own.
+        let from_phone = matches!(caller, Endpoint::Phone(_));
+        if let Some(wish) = self.features.read(dialled).filter(|_| from_phone) {
+            return Dialled::Feature(wish);
+        }
+        match self.resolve_number(caller, &digits) {
+            Dialled::Unknown if from_phone && dialled.starts_with(['*', '#']) => Dialled::UnknownCode,
+            resolved => resolved,
+        }
+    }
+
+    fn resolve_number(&self, caller: &Endpoint, digits: &str) -> Dialled {
+        let scoped = scoped_from_digits(digits).map(UserId::Scoped);
         let plain = digits.strip_prefix('+').and_then(Msisdn::parse).map(UserId::Phone);
         if let Some(user) = scoped.or(plain) {
             return match self.entries.iter().find(|entry| entry.allows(caller)) {
@@ -83,18 +112,18 @@ impl DialPlan {
         }
         let fitting = self.entries.iter().filter(|entry| digits.starts_with(&entry.prefix));
         let best = fitting.max_by_key(|entry| (entry.prefix.len(), entry.allows(caller)));
-        if let Some(entry) = self.trunk_for(caller, &digits, best.map_or(0, |entry| entry.prefix.len())) {
+        if let Some(entry) = self.trunk_for(caller, digits, best.map_or(0, |entry| entry.prefix.len())) {
             let number = digits[entry.prefix.len()..].to_owned();
             return match number.as_str() {
                 "" => Dialled::Unknown,
-                number if self.is_emergency(number) => Dialled::Emergency,
+                number if self.emergency.has(number) => Dialled::Emergency(self.emergency.way(number)),
                 _ => Dialled::Desk(Endpoint::Trunk(entry.trunk.clone(), number)),
             };
         }
         let Some(entry) = best else { return Dialled::Unknown };
         let rest = &digits[entry.prefix.len()..];
-        if self.is_emergency(rest) {
-            return Dialled::Emergency;
+        if self.emergency.has(rest) {
+            return Dialled::Emergency(self.emergency.way(rest));
         }
         match user_from_digits(rest) {
             None => Dialled::Unknown,
@@ -110,10 +139,6 @@ impl DialPlan {
         let phone = matches!(caller, Endpoint::Phone(_));
         let fits = |it: &&TrunkEntry| it.prefix.len() > longer_than && digits.starts_with(&it.prefix);
         self.trunks.iter().filter(|_| phone).filter(fits).max_by_key(|it| it.prefix.len())
-    }
-
-    fn is_emergency(&self, digits: &str) -> bool {
-        self.emergency.iter().any(|number| number == digits.trim_start_matches('+'))
     }
 }
 
@@ -195,7 +220,8 @@ mod tests {
                 TrunkEntry { prefix: "0".into(), trunk: "pbx".into() },
                 TrunkEntry { prefix: "88".into(), trunk: "lab".into() },
             ],
-            emergency: vec!["112".into()],
+            emergency: EmergencyPlan::refusing(["112".into()]),
+            features: FeatureCodes::default(),
         }
     }
 
@@ -215,7 +241,7 @@ mod tests {
         assert_eq!(desk(&phone("1001"), "88123"), "trunk lab");
         assert!(matches!(plan.resolve(&phone("1002"), "895521955500123"), Dialled::User(..)));
         assert_eq!(desk(&phone("1001"), "0"), "Unknown");
-        assert_eq!(desk(&phone("1001"), "0112"), "Emergency");
+        assert_eq!(desk(&phone("1001"), "0112"), "Emergency(None)");
         let trunk = Endpoint::Trunk("pbx".into(), "200".into());
         assert_eq!((desk(&trunk, "1001"), desk(&trunk, "0200")), ("phone 1001".into(), "Unknown".into()));
     }
@@ -254,9 +280,34 @@ mod tests {
 
     #[test]
     fn rule_10_an_emergency_number_never_reaches_whatsapp() {
-        for dialled in ["112", "8112", "+112", "1-1-2"] {
-            assert_eq!(plan().resolve(&phone("1001"), dialled), Dialled::Emergency, "{dialled}");
+        for dialled in ["112", "8112", "0112", "+112", "1-1-2"] {
+            assert_eq!(plan().resolve(&phone("1001"), dialled), Dialled::Emergency(None), "{dialled}");
+            let mut routed = plan();
+            routed.emergency.route = Some("pstn".into());
+            let way = Endpoint::Trunk("pstn".into(), "112".into());
+            assert_eq!(routed.resolve(&phone("1001"), dialled), Dialled::Emergency(Some(way)), "{dialled}");
         }
+    }
+
+    #[test]
+    fn rule_10_a_phone_named_like_an_emergency_number_is_that_phone_unless_the_file_says_otherwise() {
+        let mut plan = plan();
+        plan.phones.push("112".into());
+        assert_eq!(plan.resolve(&phone("1001"), "112"), Dialled::Desk(phone("112")));
+        assert_eq!(plan.resolve(&phone("1001"), "8112"), Dialled::Emergency(None), "a prefix means no phone");
+        plan.emergency.extensions = Extensions::Yield;
+        assert_eq!(plan.resolve(&phone("1001"), "112"), Dialled::Emergency(None));
+    }
+
+    #[test]
+    fn a_feature_code_is_for_phones_and_one_that_nobody_knows_is_told_apart_from_a_number() {
+        let plan = plan();
+        let wish = Wish { feature: Feature::PickUp, argument: Some("1002".into()) };
+        assert_eq!(plan.resolve(&phone("1001"), "**1002"), Dialled::Feature(wish));
+        assert_eq!(plan.resolve(&phone("1001"), "*99"), Dialled::UnknownCode);
+        assert_eq!(plan.resolve(&phone("1001"), "#8"), Dialled::UnknownCode);
+        let trunk = Endpoint::Trunk("pbx".into(), "200".into());
+        assert_eq!(plan.resolve(&trunk, "*8"), Dialled::Unknown);
     }
 
     #[test]

@@ -53,9 +53,9 @@ need_build_packages() {
     command -v cargo >/dev/null || give_up "no Rust toolchain: install rustup from https://rustup.rs (Rust 1.95 or later)"
 }
 
-# The real programs of the tests and the demo: a phone, a caller, speech, Prometheus, a namespace of its own.
+# The real programs of the tests and the demo: a phone, a caller, a PBX, speech, Prometheus, a namespace of its own.
 need_peer_packages() {
-    need_apt baresip-core sip-tester espeak-ng sox opus-tools prometheus iproute2
+    need_apt baresip-core sip-tester kamailio kamailio-tls-modules kamailio-websocket-modules espeak-ng sox opus-tools prometheus iproute2 openssl
 }
 
 # A Python with aiortc, pesq and numpy in `.tools/python`; afterwards `$PYTHON_TOOLS/bin/python` runs it.

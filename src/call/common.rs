@@ -34,6 +34,8 @@ pub enum Timer {
     TransferRing,
     /// Who has handed the call over did not hang up by itself.
     TransferorFarewell,
+    /// Nobody has fetched a parked call.
+    Parked,
 }
 
 /// Where a call stands.
@@ -294,7 +296,7 @@ impl Common {
             let fork = Fork(u8::try_from(index).unwrap_or(u8::MAX));
             match self.legs[index] {
                 LegState::Ringing => self.push(Output::Cancel(fork, LegEnd::Verdict(verdict))),
-                LegState::Calling => self.push(Output::RefusePhone(verdict, self.until)),
+                LegState::Calling => self.push(Output::RefusePhone(fork, verdict, self.until)),
                 LegState::Answered => self.push(Output::HangUp(fork, LegEnd::Verdict(verdict))),
                 LegState::Gone => {}
             }

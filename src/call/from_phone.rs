@@ -1,16 +1,11 @@
-//! A desk phone calls a WhatsApp user: reserve, `connect`, ring, answer on `ACCEPTED` (rules 7-10). Or the gateway
-//! rings the desk phone first, because somebody there waits for this user.
-
-use std::time::Duration;
+//! A desk phone calls a WhatsApp user: reserve, `connect`, ring, answer on `ACCEPTED` (rules 7-10).
 
 use crate::call::Offer;
 use crate::call::cause::HangupCause;
 use crate::call::common::{Common, LegState, MediaState, MetaSide, Phase, Timer, graph_cause};
 use crate::call::from_user::CrossedLeg;
-use crate::call::input::{ActionKind, Fork, ForkFailure, Input};
-use crate::call::output::{Gate, LegEnd, Output, Sound};
-use crate::id::Endpoint;
-use crate::sip::DialogSnapshot;
+use crate::call::input::{ActionKind, Fork, Input};
+use crate::call::output::{Gate, Output};
 use crate::time::{Now, Wall};
 use crate::whatsapp::{Action, Failure, Meaning};
 
@@ -30,22 +25,8 @@ enum Permit {
     Granted,
 }
 
-/// How the phone came into the call.
-#[derive(Debug)]
-enum Origin {
-    /// Its INVITE waits for our answer.
-    Dialled,
-    /// It is rung by us, and the user only when somebody has answered there.
-    Rung(Endpoint),
-}
-
-/// How long somebody at the desk is rung.
-const DESK_RING: Duration = Duration::from_secs(30);
-
 #[derive(Debug)]
 pub(super) struct FromPhone {
-    origin: Origin,
-    meta_sdp: String,
     answer_on: AnswerOn,
     offer: Option<String>,
     permit: Permit,
@@ -61,17 +42,7 @@ impl FromPhone {
     pub(super) fn begin(common: &mut Common, offer: Option<String>, answer_on: AnswerOn) -> Self {
         common.legs.push(LegState::Calling);
         common.leg = Some(Fork(0));
-        Self::new(Origin::Dialled, offer, answer_on)
-    }
-
-    pub(super) fn ring_first(target: Endpoint, answer_on: AnswerOn) -> Self {
-        Self::new(Origin::Rung(target), None, answer_on)
-    }
-
-    fn new(origin: Origin, offer: Option<String>, answer_on: AnswerOn) -> Self {
         Self {
-            origin,
-            meta_sdp: String::new(),
             answer_on,
             offer,
             permit: Permit::Unasked,
@@ -86,10 +57,10 @@ impl FromPhone {
 
     pub(super) fn handle(&mut self, common: &mut Common, now: Now, input: Input) {
         match input {
-            Input::RecordOpened if self.permit == Permit::Unasked => match self.origin {
-                Origin::Dialled => self.ask_leave(common),
-                Origin::Rung(_) => common.open_media(Offer::Ours, Offer::Ours),
-            },
+            Input::RecordOpened if self.permit == Permit::Unasked => {
+                self.permit = Permit::Asked;
+                common.push(Output::Reserve);
+            }
             Input::RecordRefused | Input::ReservationFailed => common.end(now, HangupCause::StoreDown),
             Input::Reserved(_) if self.permit == Permit::Asked => self.reserved(common, now),
             Input::Denied(denial) => {
@@ -99,8 +70,6 @@ impl FromPhone {
             Input::MediaOpened { meta_sdp, phone_sdp } => {
                 self.media_opened(common, now, meta_sdp, phone_sdp);
             }
-            Input::PhoneAnswered { fork, sdp, dialog } => self.desk_answered(common, fork, sdp, dialog),
-            Input::PhoneFailed(fork, failure) => desk_failed(common, now, fork, failure),
             Input::GraphConnected(call) => {
                 common.learn_wa_call(call);
                 common.graph_replied(ActionKind::Connect);
@@ -136,55 +105,20 @@ impl FromPhone {
         self.answer_if_due(common, now);
     }
 
-    fn ask_leave(&mut self, common: &mut Common) {
-        self.permit = Permit::Asked;
-        common.push(Output::Reserve);
-    }
-
     fn reserved(&mut self, common: &mut Common, now: Now) {
         self.permit = Permit::Granted;
         common.hold_place();
         common.reached(now, "reserved");
-        if common.media == MediaState::Open {
-            return self.connect(common, now);
-        }
         let phone = self.offer.clone().map_or(Offer::Ours, Offer::Theirs);
         common.open_media(Offer::Ours, phone);
     }
 
     fn media_opened(&mut self, common: &mut Common, now: Now, meta_sdp: String, phone_sdp: String) {
         common.media = MediaState::Open;
-        (self.phone_sdp, self.meta_sdp) = (phone_sdp, meta_sdp);
-        if let Origin::Rung(target) = &self.origin {
-            common.legs.push(LegState::Ringing);
-            common.set_timer(Timer::RingStep, now.mono + DESK_RING);
-            let (fork, target, sdp) = (Fork(0), target.clone(), self.phone_sdp.clone());
-            return common.push(Output::Invite { fork, target, sdp });
-        }
-        self.connect(common, now);
-    }
-
-    /// Somebody at the desk has picked up: now the caps are asked, and then the user is rung.
-    fn desk_answered(&mut self, common: &mut Common, fork: Fork, sdp: String, dialog: Box<DialogSnapshot>) {
-        let waits = matches!(self.origin, Origin::Rung(_)) && common.leg.is_none();
-        if !waits {
-            return common.push(Output::HangUp(fork, LegEnd::CompletedElsewhere));
-        }
-        common.stop_timer(Timer::RingStep);
-        common.set_leg(fork, LegState::Answered);
-        common.leg = Some(fork);
-        common.record.sip_call_id = Some(dialog.call_id.clone());
-        common.push(Output::ApplyPhoneAnswer(sdp));
-        common.push(Output::SaveDialog(dialog));
-        common.push(Output::PlayToPhone(Sound::Ringback));
-        self.ask_leave(common);
-    }
-
-    fn connect(&mut self, common: &mut Common, now: Now) {
+        self.phone_sdp = phone_sdp;
         let (user, opaque) = (common.record.user.clone(), common.record.id.to_string());
         common.placed = true;
-        let offer = std::mem::take(&mut self.meta_sdp);
-        common.post(Action::Connect { user, offer, opaque });
+        common.post(Action::Connect { user, offer: meta_sdp, opaque });
         common.set_timer(Timer::AnswerWait, now.mono + common.times.answer_wait);
     }
 
@@ -214,7 +148,7 @@ impl FromPhone {
     fn user_rang(&mut self, common: &mut Common, now: Now) {
         common.note_rang(now);
         common.reached(now, "rang");
-        if !self.rang && !self.early && self.is_dialled() {
+        if !self.rang && !self.early {
             self.rang = true;
             common.push(Output::Ring(None));
         }
@@ -224,11 +158,6 @@ impl FromPhone {
     /// Voice before the answer is early media, unless the number takes it for the answer.
     fn user_spoke(&mut self, common: &mut Common) {
         self.spoke = true;
-        if !self.is_dialled() && !self.early {
-            // Early media: what the user's side says is heard in place of the ringing.
-            self.early = true;
-            common.push(Output::StopPlayingToPhone);
-        }
         if self.answer_on == AnswerOn::Accepted && !self.early && self.offer.is_some() {
             self.early = true;
             common.push(Output::Ring(Some(self.phone_sdp.clone())));
@@ -247,22 +176,14 @@ impl FromPhone {
         common.mark_connected(self.accepted.unwrap_or(now.wall));
         common.set_leg(Fork(0), LegState::Answered);
         common.reached(now, "phone_answered");
-        match self.origin {
-            Origin::Dialled => common.push(Output::AcceptPhone(self.phone_sdp.clone())),
-            Origin::Rung(_) => common.push(Output::StopPlayingToPhone),
-        }
+        common.push(Output::AcceptPhone(Fork(0), self.phone_sdp.clone()));
         common.bridge(now);
-    }
-
-    const fn is_dialled(&self) -> bool {
-        matches!(self.origin, Origin::Dialled)
     }
 
     pub(super) fn timer(&mut self, common: &mut Common, now: Now, timer: Timer) {
         match timer {
             Timer::AnswerWait => common.end(now, HangupCause::MetaSilent),
             Timer::UserRing => common.end(now, HangupCause::UserUnanswered),
-            Timer::RingStep => common.end(now, HangupCause::PhoneUnanswered),
             Timer::CrossWait => common.end(now, HangupCause::Meta(Meaning::AlreadyInCall)),
             _ => {}
         }
@@ -284,22 +205,4 @@ impl FromPhone {
     pub(super) fn is_crossing(&self) -> bool {
         self.crossing
     }
-}
-
-/// The desk phone does not take the call that somebody there wanted: there is nobody to connect the user with.
-fn desk_failed(common: &mut Common, now: Now, fork: Fork, failure: ForkFailure) {
-    if common.leg_state(fork).is_none_or(|state| *state != LegState::Ringing) {
-        return;
-    }
-    common.set_leg(fork, LegState::Gone);
-    let cause = match failure {
-        ForkFailure::Status(486 | 600) => HangupCause::PhoneBusy,
-        ForkFailure::Status(603) => HangupCause::PhoneDeclined,
-        ForkFailure::Status(480 | 408) | ForkFailure::TimedOut | ForkFailure::Cancelled => {
-            HangupCause::PhoneUnanswered
-        }
-        ForkFailure::Unreachable | ForkFailure::Silent => HangupCause::PhoneUnreachable,
-        ForkFailure::Status(_) => HangupCause::PhoneFailed,
-    };
-    common.end(now, cause);
 }

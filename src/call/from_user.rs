@@ -7,6 +7,7 @@ use crate::call::input::{ActionKind, Fork, ForkFailure, Input};
 use crate::call::output::{LegEnd, Output};
 use crate::call::ring_plan::{Hunt, RingPlan};
 use crate::id::Endpoint;
+use crate::sip::alert::Alert;
 use crate::time::{Now, Wall};
 use crate::whatsapp::Action;
 
@@ -51,6 +52,8 @@ pub(super) struct FromUser {
     hunt: Hunt,
     pre_accept_when: PreAcceptWhen,
     crossed: Option<CrossedLeg>,
+    /// The phone that has picked the call up and waits for its answer.
+    picked_up: Option<Fork>,
     record_open: bool,
     rang: bool,
     invited: bool,
@@ -97,6 +100,7 @@ impl FromUser {
             hunt: Hunt::new(reception.plan, reception.accept_by),
             pre_accept_when: reception.pre_accept,
             crossed,
+            picked_up: None,
             record_open: false,
             rang: false,
             invited: false,
@@ -167,6 +171,11 @@ impl FromUser {
         }
     }
 
+    /// How a leg of the plan rings.
+    pub(super) fn alert(&self, fork: Fork) -> Option<&Alert> {
+        self.hunt.alert(fork)
+    }
+
     /// It is the turn of the next in the plan: who is not among them stops ringing, the others ring on.
     fn ring_next(&mut self, common: &mut Common, now: Now) {
         common.stop_timer(Timer::RingStep);
@@ -189,7 +198,7 @@ impl FromUser {
             }
         }
         for target in missing {
-            let fork = self.hunt.rings(target.clone());
+            let fork = self.hunt.rings(target.clone(), round.alert.clone());
             common.legs.push(LegState::Ringing);
             common.push(Output::Invite { fork, target, sdp: self.phone_sdp.clone() });
         }
@@ -211,9 +220,11 @@ impl FromUser {
         }
         if kind == ActionKind::Accept && common.phase == Phase::SettingUp {
             if let Some(crossed) = &self.crossed {
-                common.set_leg(Fork(0), LegState::Answered);
                 common.record.endpoint = Some(crossed.endpoint.clone());
-                common.push(Output::AcceptPhone(self.phone_sdp.clone()));
+            }
+            if let Some(fork) = self.crossed.as_ref().map(|_| Fork(0)).or(self.picked_up) {
+                common.set_leg(fork, LegState::Answered);
+                common.push(Output::AcceptPhone(fork, self.phone_sdp.clone()));
             }
             common.bridge(now);
         }
@@ -233,6 +244,11 @@ impl FromUser {
         common.record.endpoint = self.hunt.target(fork).cloned();
         common.reached(now, "phone_answered");
         common.push(Output::ApplyPhoneAnswer(sdp.to_owned()));
+        Self::take_back(common, fork);
+    }
+
+    /// Nobody but `fork` rings any more.
+    fn take_back(common: &mut Common, fork: Fork) {
         for index in 0..common.legs.len() {
             let other = Fork(u8::try_from(index).unwrap_or(u8::MAX));
             if other != fork && common.legs[index] == LegState::Ringing {
@@ -240,6 +256,33 @@ impl FromUser {
                 common.push(Output::Cancel(other, LegEnd::CompletedElsewhere));
             }
         }
+    }
+
+    /// Who rings at this moment.
+    pub(super) fn ringing<'a>(&'a self, common: &'a Common) -> impl Iterator<Item = &'a Endpoint> {
+        let forks = common.legs.iter().enumerate().filter(|(_, state)| **state == LegState::Ringing);
+        forks.filter_map(|(at, _)| self.hunt.target(Fork(u8::try_from(at).ok()?)))
+    }
+
+    /// Makes room for a phone that wants to take the call from those it rings at.
+    pub(super) fn let_in(&mut self, common: &mut Common, endpoint: Endpoint) -> Option<Fork> {
+        // Behind a phone that dialled at the same moment, legs and hunt count apart; and it has the call.
+        let open = common.phase == Phase::SettingUp && common.leg.is_none() && self.crossed.is_none();
+        (open && self.ringing(common).next().is_some()).then(|| {
+            common.legs.push(LegState::Calling);
+            self.hunt.rings(endpoint, Alert::default())
+        })
+    }
+
+    /// A phone has picked the call up: it is answered when Meta has taken `accept`.
+    pub(super) fn picked_up(&mut self, common: &mut Common, now: Now, fork: Fork, sdp: String) {
+        common.stop_timer(Timer::RingStep);
+        common.record.rang.get_or_insert(now.wall);
+        common.reached(now, "phone_answered");
+        self.picked_up = Some(fork);
+        self.phone_sdp = sdp;
+        Self::take_back(common, fork);
+        self.advance(common, now);
     }
 
     fn phone_failed(&mut self, common: &mut Common, now: Now, fork: Fork, failure: ForkFailure) {

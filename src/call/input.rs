@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::call::parking::ParkingOrder;
 use crate::call::transfer::TransferTarget;
 use crate::id::WaCallId;
 use crate::policy::{Denial, Grant};
@@ -114,6 +115,8 @@ impl ActionKind {
 pub enum Order {
     /// The process stops and ends its calls.
     Stop,
+    /// Somebody who looks after the gateway ends this call.
+    HangUp,
     /// A bug of ours was caught in this call.
     Panic,
 }
@@ -161,6 +164,8 @@ pub enum Input {
     PhoneReofferAnswered(String),
     /// The phone's new offer could not be used; the old session stays.
     PhoneReofferRefused,
+    /// Our answer to the offer of a phone that wants to come in.
+    NextPhoneAnswered(String),
     /// Our offer for a phone that may take the place of the one that talks.
     NextPhoneOffered(String),
     /// That phone's answer could not be used; the one that talked does so still.
@@ -203,8 +208,8 @@ pub enum Input {
     PhoneConfirmed(Box<DialogSnapshot>),
     /// A leg came to nothing.
     PhoneFailed(Fork, ForkFailure),
-    /// The phone took its own INVITE back.
-    PhoneCancelled,
+    /// A phone took its own INVITE back.
+    PhoneCancelled(Fork),
     /// The phone hung up.
     PhoneHungUp(Fork),
     /// The phone never confirmed our 200.
@@ -224,6 +229,11 @@ pub enum Input {
         /// Where to, by the dial plan.
         target: TransferTarget,
     },
+
+    /// The phone that talks pressed the code that parks the call.
+    PhoneParked(Fork, ParkingOrder),
+    /// A phone that parked the call has heard where it stands.
+    PlaceTold,
 
     /// The product wants the call to end.
     Ordered(Order),
@@ -266,10 +276,13 @@ impl Input {
             Self::PhoneAnswered { .. } => "phone answered",
             Self::PhoneConfirmed(_) => "phone confirmed",
             Self::PhoneFailed(..) => "phone failed",
-            Self::PhoneCancelled => "phone cancelled",
+            Self::PhoneCancelled(_) => "phone cancelled",
             Self::PhoneHungUp(_) => "phone hung up",
             Self::PhoneAckMissed => "phone's ack missed",
             Self::NextPhoneOffered(_) => "next phone offered",
+            Self::NextPhoneAnswered(_) => "next phone answered",
+            Self::PhoneParked(..) => "phone parked",
+            Self::PlaceTold => "place told",
             Self::NextPhoneRefused => "next phone refused",
             Self::PhoneReferred { .. } => "phone referred",
             Self::PhoneExpired(_) => "phone's session expired",
@@ -287,6 +300,8 @@ pub struct CallTimes {
     pub answer_wait: Duration,
     /// How long a WhatsApp user may ring.
     pub user_ring: Duration,
+    /// How long an agent's phone rings before the user is called back.
+    pub agent_ring: Duration,
     /// After both sides agreed: how long ICE and DTLS may take.
     pub media_setup: Duration,
     /// How long a crossed inbound call may take to show up after 138003 (rule 8).
@@ -302,6 +317,7 @@ impl Default for CallTimes {
         Self {
             answer_wait: Duration::from_secs(15),
             user_ring: Duration::from_secs(60),
+            agent_ring: Duration::from_secs(30),
             media_setup: Duration::from_secs(10),
             cross_wait: Duration::from_secs(3),
             terminate_wait: Duration::from_secs(5),

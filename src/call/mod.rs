@@ -6,10 +6,15 @@
 
 pub mod cause;
 mod common;
+mod features;
+mod from_gateway;
 mod from_phone;
 mod from_user;
 pub mod input;
+mod joining;
+mod notice;
 pub mod output;
+mod parking;
 pub mod record;
 mod ring_plan;
 #[cfg(test)]
@@ -19,8 +24,11 @@ mod transfer;
 use std::time::Instant;
 
 use common::{Common, LegState, MediaState, MetaSide, Phase};
+use from_gateway::FromGateway;
 use from_phone::FromPhone;
 use from_user::FromUser;
+use joining::Joining;
+use parking::Parking;
 use transfer::Transfers;
 
 pub use cause::{Fault, HangupCause, Verdict};
@@ -30,25 +38,32 @@ pub use from_user::{CrossedLeg, PreAcceptWhen, Reception};
 pub use input::{
     ActionKind, CallTimes, Fork, ForkFailure, Input, MediaClosing, MediaFailure, MediaRefusal, Order, Towards,
 };
+pub use joining::Joiner;
+pub use notice::{Notice, NoticeInput, NoticeKind, NoticeOutput};
 pub use output::{Gate, LegEnd, Offer, Output, Sound};
-pub use record::{CallDirection, CallRecord};
+pub use parking::{ParkingOrder, ParkingPlace};
+pub use record::{CallDirection, CallNote, CallRecord, MissedCall};
 pub use ring_plan::{Overflow, RingOrder, RingPlan, RingStep};
 pub use transfer::TransferTarget;
 
-use crate::id::Endpoint;
+use crate::sip::alert::Alert;
 use crate::time::Now;
+
 /// One call between a WhatsApp user and a phone.
 #[derive(Debug)]
 pub struct Call {
     common: Common,
     flow: Flow,
     transfers: Transfers,
+    joining: Joining,
+    parking: Parking,
 }
 
 #[derive(Debug)]
 enum Flow {
     FromUser(Box<FromUser>),
     FromPhone(FromPhone),
+    FromGateway(Box<FromGateway>),
 }
 
 impl Call {
@@ -65,7 +80,7 @@ impl Call {
         let mut common = Common::new(record, times, from_user::META_SIDE);
         let flow = FromUser::begin(&mut common, now, offer, reception, crossed);
         let flow = Flow::FromUser(Box::new(flow));
-        Self { common, flow, transfers: Transfers::default() }
+        Self::of(common, flow)
     }
 
     /// A user calls and nobody is to be rung: the call is rejected at Meta and recorded with this cause.
@@ -74,7 +89,7 @@ impl Call {
         let mut common = Common::new(record, times, from_user::META_SIDE);
         let flow = Flow::FromUser(Box::new(FromUser::turned_away(now)));
         common.end(now, cause);
-        Self { common, flow, transfers: Transfers::default() }
+        Self::of(common, flow)
     }
 
     /// A phone calls a user; the phone's INVITE waits for our answer.
@@ -87,21 +102,25 @@ impl Call {
     ) -> Self {
         let mut common = Common::new(record, times, MetaSide::Untouched);
         let flow = Flow::FromPhone(FromPhone::begin(&mut common, offer, answer_on));
-        Self { common, flow, transfers: Transfers::default() }
+        Self::of(common, flow)
     }
 
-    /// Somebody at `target` waits for a user: the phone there is rung first, and the user when it is answered.
+    fn of(common: Common, flow: Flow) -> Self {
+        let (transfers, joining, parking) = (Transfers::default(), Joining::default(), Parking::default());
+        Self { common, flow, transfers, joining, parking }
+    }
+
+    /// The gateway calls back: `agent` is rung first, then the user.
     #[must_use]
-    pub fn from_desk(
-        mut record: CallRecord,
+    pub fn from_gateway(
+        record: CallRecord,
         times: CallTimes,
-        target: Endpoint,
+        agent: crate::id::Endpoint,
         answer_on: AnswerOn,
     ) -> Self {
-        record.endpoint = Some(target.clone());
-        let common = Common::new(record, times, MetaSide::Untouched);
-        let flow = Flow::FromPhone(FromPhone::ring_first(target, answer_on));
-        Self { common, flow, transfers: Transfers::default() }
+        let mut common = Common::new(record, times, MetaSide::Untouched);
+        let flow = Flow::FromGateway(Box::new(FromGateway::begin(&mut common, agent, answer_on)));
+        Self::of(common, flow)
     }
 
     /// Tells the call what happened.
@@ -127,8 +146,13 @@ impl Call {
                 (Timer::TransferRing | Timer::TransferorFarewell, _) => {
                     self.transfers.timer(&mut self.common, now, timer);
                 }
+                (Timer::Parked, _) => {
+                    let targets = self.parking.timed_out(&mut self.common);
+                    self.transfers.send(&mut self.common, now, targets, HangupCause::NotFetched);
+                }
                 (timer, Flow::FromUser(flow)) => flow.timer(&mut self.common, now, timer),
                 (timer, Flow::FromPhone(flow)) => flow.timer(&mut self.common, now, timer),
+                (timer, Flow::FromGateway(flow)) => flow.timer(&mut self.common, now, timer),
             }
         }
     }
@@ -148,7 +172,7 @@ impl Call {
     pub fn hand_over(&mut self, now: Now) -> Option<CrossedLeg> {
         match &mut self.flow {
             Flow::FromPhone(flow) => flow.hand_over(&mut self.common, now),
-            Flow::FromUser(_) => None,
+            Flow::FromUser(_) | Flow::FromGateway(_) => None,
         }
     }
 
@@ -180,6 +204,15 @@ impl Call {
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self.common.phase, Phase::SettingUp | Phase::Bridged)
+    }
+
+    /// How a leg of the ring plan rings; `None` for others.
+    #[must_use]
+    pub fn alert(&self, fork: Fork) -> Option<&Alert> {
+        match &self.flow {
+            Flow::FromUser(flow) => flow.alert(fork),
+            Flow::FromPhone(_) | Flow::FromGateway(_) => None,
+        }
     }
 
     /// The phone leg that talks, or will.
@@ -228,7 +261,7 @@ impl Call {
     }
 
     fn handle_while_up(&mut self, now: Now, input: Input) {
-        let Some(input) = self.transfers.handle(&mut self.common, now, input) else { return };
+        let Some(input) = self.handle_features(now, input) else { return };
         let common = &mut self.common;
         match input {
             Input::MediaFailed(failure) => common.end(now, HangupCause::MediaFailed(failure)),
@@ -242,6 +275,7 @@ impl Call {
             Input::PhoneAnswerRefused => common.end(now, HangupCause::PhoneMediaRefused),
             Input::MediaStalled => common.end(now, HangupCause::NoMedia),
             Input::Ordered(Order::Stop) => common.end(now, HangupCause::Stopping),
+            Input::Ordered(Order::HangUp) => common.end(now, HangupCause::Ordered),
             Input::Ordered(Order::Panic) => common.end(now, HangupCause::Panic),
             Input::PhoneAckMissed => common.end(now, HangupCause::PhoneLost),
             Input::PhoneExpired(fork) => {
@@ -249,15 +283,15 @@ impl Call {
                 common.end(now, HangupCause::SessionExpired);
             }
             Input::PhoneConfirmed(dialog) => common.push(Output::SaveDialog(dialog)),
-            Input::PhoneCancelled => {
-                common.set_leg(Fork(0), LegState::Gone);
+            Input::PhoneCancelled(fork) => {
+                common.set_leg(fork, LegState::Gone);
                 common.end(now, HangupCause::PhoneCancelled);
             }
             // Who has handed the call over has nothing to say any more.
-            Input::PhoneReoffered(fork, _) if common.leg.is_some_and(|talks| talks != fork) => {
+            Input::PhoneReoffered(fork, _) if common.leg != Some(fork) => {
                 common.push(Output::RefuseReoffer(fork));
             }
-            Input::PhoneReanswered(fork, _) if common.leg.is_some_and(|talks| talks != fork) => {}
+            Input::PhoneReanswered(fork, _) if common.leg != Some(fork) => {}
             Input::PhoneReoffered(_, sdp) => common.push(Output::AnswerReoffer(sdp)),
             Input::PhoneReofferAnswered(sdp) => common.push(Output::AnswerPhoneReoffer(Some(sdp))),
             Input::PhoneReofferRefused => common.push(Output::AnswerPhoneReoffer(None)),
@@ -270,6 +304,7 @@ impl Call {
             input => match &mut self.flow {
                 Flow::FromUser(flow) => flow.handle(common, now, input),
                 Flow::FromPhone(flow) => flow.handle(common, now, input),
+                Flow::FromGateway(flow) => flow.handle(common, now, input),
             },
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::call::cause::Verdict;
 use crate::call::input::Fork;
+use crate::call::parking::ParkingPlace;
 use crate::call::record::CallRecord;
 use crate::id::{Endpoint, WaCallId};
 use crate::sip::{DialogSnapshot, ReferralId, Telling};
@@ -37,6 +38,8 @@ pub enum LegEnd {
     Verdict(Verdict),
     /// The phone has handed the call over.
     Transferred,
+    /// The phone has parked the call there.
+    Parked(ParkingPlace),
 }
 
 /// What the user hears instead of the phone.
@@ -44,6 +47,8 @@ pub enum LegEnd {
 pub enum Sound {
     /// Another phone rings.
     Ringback,
+    /// Nobody is there for now.
+    Hold,
 }
 
 /// What a call asks the shell to do.
@@ -96,8 +101,14 @@ pub enum Output {
     OfferNextPhone,
     /// That phone answered: it talks from now on.
     TakeNextPhone(String),
+    /// Describe our answer to the offer of a phone that wants to come in; nothing changes yet.
+    AnswerNextPhone(String),
+    /// That phone talks from now on.
+    SwitchToNextPhone,
     /// That phone will not come.
     DropNextPhone,
+    /// The phone has let the call go: nothing is sent there.
+    LeavePhone,
     /// Let the user hear something, over and over.
     Play(Sound),
     /// Let the user hear the phone again.
@@ -127,10 +138,14 @@ pub enum Output {
     HangUp(Fork, LegEnd),
     /// Tell the calling phone that the user rings; with early media if there is a session description.
     Ring(Option<String>),
-    /// Answer the calling phone.
-    AcceptPhone(String),
-    /// Refuse the calling phone, with the time from which a new try makes sense if it is known.
-    RefusePhone(Verdict, Option<Wall>),
+    /// Answer a calling phone.
+    AcceptPhone(Fork, String),
+    /// Refuse a calling phone, with the time from which a new try makes sense if it is known.
+    RefusePhone(Fork, Verdict, Option<Wall>),
+    /// Tell who asked for it that the call is parked, and where.
+    TellParked(Fork, ReferralId, ParkingPlace),
+    /// Let the phone hear where its call is parked.
+    TellPlace(ParkingPlace),
     /// Take a transfer on, or refuse it with a status.
     AnswerReferral(Fork, ReferralId, Result<(), u16>),
     /// Tell who asked for a transfer how it goes.
@@ -177,18 +192,23 @@ impl Output {
             Self::ApplyPhoneReanswer(_) => "apply phone's re-answer",
             Self::OfferNextPhone => "offer to next phone",
             Self::TakeNextPhone(_) => "take next phone",
+            Self::AnswerNextPhone(_) => "answer next phone",
+            Self::SwitchToNextPhone => "switch to next phone",
             Self::DropNextPhone => "drop next phone",
+            Self::LeavePhone => "leave phone",
+            Self::TellParked(..) => "tell parked",
+            Self::TellPlace(..) => "tell place",
             Self::Play(_) => "play",
-            Self::StopPlaying => "stop playing",
             Self::PlayToPhone(_) => "play to phone",
             Self::StopPlayingToPhone => "stop playing to phone",
+            Self::StopPlaying => "stop playing",
             Self::CloseMedia => "close media",
             Self::Post(_) => "post",
             Self::Invite { .. } => "invite",
             Self::Cancel(..) => "cancel",
             Self::HangUp(..) => "hang up",
             Self::Ring(_) => "ring",
-            Self::AcceptPhone(_) => "accept phone",
+            Self::AcceptPhone(..) => "accept phone",
             Self::RefusePhone(..) => "refuse phone",
             Self::AnswerReferral(..) => "answer referral",
             Self::TellReferral { .. } => "tell referral",

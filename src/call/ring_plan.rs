@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::call::cause::HangupCause;
 use crate::call::input::{Fork, ForkFailure};
 use crate::id::Endpoint;
+use crate::sip::alert::Alert;
 use crate::time::Wall;
 
 /// With less left than this nobody can answer any more: a phone would only jingle.
@@ -34,6 +35,8 @@ pub struct RingStep {
     pub ring: Option<Duration>,
     /// In which order.
     pub order: RingOrder,
+    /// How they ring.
+    pub alert: Alert,
 }
 
 /// How the targets of a step ring.
@@ -58,7 +61,7 @@ impl RingPlan {
     /// One step: all ring together for as long as the window allows.
     #[must_use]
     pub fn together(targets: Vec<Endpoint>) -> Self {
-        let step = RingStep { targets, ring: None, order: RingOrder::Together };
+        let step = RingStep { targets, ring: None, order: RingOrder::Together, alert: Alert::default() };
         Self { steps: vec![step], overflow: None }
     }
 
@@ -76,12 +79,15 @@ pub(super) struct Round {
     pub(super) targets: Vec<Endpoint>,
     /// When it is the next one's turn; `None`: at the end of the accept window.
     pub(super) ends: Option<Wall>,
+    /// How they ring.
+    pub(super) alert: Alert,
 }
 
 #[derive(Clone, Debug)]
 struct Turn {
     targets: Vec<Endpoint>,
     ring: Option<Duration>,
+    alert: Alert,
 }
 
 /// The walk through one call's plan.
@@ -92,7 +98,7 @@ pub(super) struct Hunt {
     /// The last moment for anybody to answer.
     accept_by: Wall,
     /// Who was rung, by the number of the leg.
-    rung: Vec<Endpoint>,
+    rung: Vec<(Endpoint, Alert)>,
     /// Who said no: they are not rung a second time.
     refused: Vec<Endpoint>,
     worst: Option<HangupCause>,
@@ -106,7 +112,8 @@ impl Hunt {
                 RingOrder::Together => vec![step.targets],
                 RingOrder::OneByOne => step.targets.into_iter().map(|it| vec![it]).collect(),
             };
-            groups.into_iter().map(move |targets| Turn { targets, ring })
+            let alert = step.alert;
+            groups.into_iter().map(move |targets| Turn { targets, ring, alert: alert.clone() })
         });
         let (rung, refused) = (Vec::new(), Vec::new());
         Self { turns: turns.collect(), overflow: plan.overflow, accept_by, rung, refused, worst: None }
@@ -125,11 +132,14 @@ impl Hunt {
                 continue;
             }
             let ends = turn.ring.filter(|it| *it < left).map_or(steps_end, |ring| now + ring);
-            return Some(Round { targets, ends: Some(ends).filter(|it| *it < self.accept_by) });
+            let ends = Some(ends).filter(|it| *it < self.accept_by);
+            return Some(Round { targets, ends, alert: turn.alert });
         }
         let overflow = self.overflow.take()?;
         let targets = self.willing(vec![overflow.target]);
-        (!targets.is_empty() && self.accept_by.since(now) >= least).then_some(Round { targets, ends: None })
+        let in_time = self.accept_by.since(now) >= least;
+        let alert = Alert::default();
+        (!targets.is_empty() && in_time).then_some(Round { targets, ends: None, alert })
     }
 
     fn willing(&self, mut targets: Vec<Endpoint>) -> Vec<Endpoint> {
@@ -139,14 +149,19 @@ impl Hunt {
     }
 
     /// Notes that `target` is rung; the number of its leg.
-    pub(super) fn rings(&mut self, target: Endpoint) -> Fork {
-        self.rung.push(target);
+    pub(super) fn rings(&mut self, target: Endpoint, alert: Alert) -> Fork {
+        self.rung.push((target, alert));
         Fork(u8::try_from(self.rung.len() - 1).unwrap_or(u8::MAX))
     }
 
     /// Whom a leg rings.
     pub(super) fn target(&self, fork: Fork) -> Option<&Endpoint> {
-        self.rung.get(usize::from(fork.0))
+        self.rung.get(usize::from(fork.0)).map(|(target, _)| target)
+    }
+
+    /// How a leg rings.
+    pub(super) fn alert(&self, fork: Fork) -> Option<&Alert> {
+        self.rung.get(usize::from(fork.0)).map(|(_, alert)| alert)
     }
 
     /// A leg came to nothing.

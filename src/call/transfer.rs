@@ -9,6 +9,7 @@ use crate::call::cause::HangupCause;
 use crate::call::common::{Common, LegState, Phase, Timer};
 use crate::call::input::{Fork, ForkFailure, Input};
 use crate::call::output::{LegEnd, Output, Sound};
+use crate::call::parking::ParkingOrder;
 use crate::id::Endpoint;
 use crate::sip::{ReferralId, Telling};
 use crate::time::Now;
@@ -18,13 +19,17 @@ const RING: Duration = Duration::from_secs(40);
 /// How long the phone that asked has for its own BYE once it was told of the success.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// More legs in one call than its numbers can name.
-const MOST_LEGS: usize = 200;
+pub(super) const MOST_LEGS: usize = 200;
+/// A leg that no call has.
+const NOBODY: Fork = Fork(u8::MAX);
 
 /// Where a call is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransferTarget {
     /// A phone or a number behind a trunk, to be rung.
     Ring(Endpoint),
+    /// A parking place.
+    Park(ParkingOrder),
     /// Nowhere: a status for the one that asked.
     Refused(u16),
 }
@@ -47,6 +52,8 @@ struct Transfer {
     asker: Asker,
     target: Endpoint,
     stage: Stage,
+    /// Why the call ends if nobody takes it and nobody is left.
+    vain: HangupCause,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +115,8 @@ impl Transfers {
         let talks = common.phase == Phase::Bridged && common.leg == Some(fork);
         let answer = match target {
             TransferTarget::Refused(status) => Err(status),
+            // Taken before it comes here; what does not talk has nothing to park.
+            TransferTarget::Park(_) => Err(491),
             // Before both talk, and while another transfer goes on, there is nothing to hand over.
             TransferTarget::Ring(_) if !talks || self.going_on.is_some() => Err(491),
             TransferTarget::Ring(_) if common.legs.len() >= MOST_LEGS => Err(603),
@@ -116,9 +125,41 @@ impl Transfers {
         common.push(Output::AnswerReferral(fork, id, answer.as_ref().map(|_| ()).map_err(|status| *status)));
         let Ok(target) = answer else { return };
         let back = common.record.endpoint.clone();
-        let (asker, stage) = (Asker::Present, Stage::Offering);
-        self.going_on = Some(Transfer { by: fork, id: Some(id), back, asker, target, stage });
+        let (asker, stage, vain) = (Asker::Present, Stage::Offering, HangupCause::TransferFailed);
+        self.going_on = Some(Transfer { by: fork, id: Some(id), back, asker, target, stage, vain });
         common.push(Output::OfferNextPhone);
+    }
+
+    /// Whether nothing is handed over at this moment.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.going_on.is_none()
+    }
+
+    /// A call without a phone rings at the first of `targets`, then at the second; `vain` is why it ends if
+    /// nobody takes it.
+    pub(super) fn send(&mut self, common: &mut Common, now: Now, targets: Vec<Endpoint>, vain: HangupCause) {
+        let mut targets = targets.into_iter();
+        let Some(target) = targets.next() else { return common.end(now, vain) };
+        let (by, asker, stage) = (NOBODY, Asker::Gone, Stage::Offering);
+        self.going_on = Some(Transfer { by, id: None, back: targets.next(), asker, target, stage, vain });
+        common.push(Output::OfferNextPhone);
+    }
+
+    /// Somebody else has a call that was sent.
+    pub(super) fn call_back(&mut self, common: &mut Common) {
+        let Some(transfer) = self.going_on.take() else { return };
+        common.stop_timer(Timer::TransferRing);
+        if let Stage::Ringing(fork) = transfer.stage {
+            common.set_leg(fork, LegState::Gone);
+            common.push(Output::Cancel(fork, LegEnd::CompletedElsewhere));
+        }
+        common.push(Output::DropNextPhone);
+    }
+
+    /// `fork` has let the call go and is given a moment for its own BYE.
+    pub(super) fn see_off(&mut self, common: &mut Common, now: Now, fork: Fork) {
+        self.leaving = Some(fork);
+        common.set_timer(Timer::TransferorFarewell, now.mono + FAREWELL);
     }
 
     fn offered(&mut self, common: &mut Common, now: Now, sdp: String) {
@@ -143,8 +184,7 @@ impl Transfers {
         common.push(Output::KeepRecord(row));
         transfer.tell(common, (200, "OK"), Telling::Last);
         if transfer.asker == Asker::Present {
-            self.leaving = Some(transfer.by);
-            common.set_timer(Timer::TransferorFarewell, now.mono + FAREWELL);
+            self.see_off(common, now, transfer.by);
         }
     }
 
@@ -161,11 +201,12 @@ impl Transfers {
             // The one that asked keeps the call.
             (Asker::Present, _) => {}
             (Asker::Gone, Some(target)) => {
-                let (by, asker, stage) = (transfer.by, Asker::Gone, Stage::Offering);
-                self.going_on = Some(Transfer { by, id: None, back: None, asker, target, stage });
+                let (by, vain, stage) = (transfer.by, transfer.vain, Stage::Offering);
+                let asker = Asker::Gone;
+                self.going_on = Some(Transfer { by, id: None, back: None, asker, target, stage, vain });
                 common.push(Output::OfferNextPhone);
             }
-            (Asker::Gone, None) => common.end(now, HangupCause::TransferFailed),
+            (Asker::Gone, None) => common.end(now, transfer.vain),
         }
     }
 

@@ -3,17 +3,22 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::hours;
 use super::lamps;
 use super::reader::Reader;
-use super::ring_plan;
 use super::sections::Draft;
+use super::{emergency, features, ring_plan};
 use crate::id::{Endpoint, PhoneName, TrunkName};
+use crate::sip::trunk::{NumberOf, Numbering};
 
 /// Compares everything with everything.
 pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
     duplicates(reader, draft);
     ring_plan::compare(reader, draft);
     lamps::compare(reader, draft);
+    emergency::compare(reader, draft);
+    features::compare(reader, draft);
+    hours::compare(reader, draft);
     dial_rules(reader, draft);
     sockets(reader, draft);
     advice(reader, draft);
@@ -105,6 +110,16 @@ pub(super) fn endpoint_fault(draft: &Draft, target: &Endpoint) -> Option<(String
     }
 }
 
+/// Whether a user's number behind this prefix would be taken for that of a stranger.
+fn reads_prefix_as_number(draft: &Draft, trunk: &TrunkName, prefix: &str) -> bool {
+    let trunk = draft.trunks.iter().find(|it| it.name.as_ref() == Some(trunk));
+    let Some(numbers) = trunk.and_then(|it| it.numbers.as_ref()) else { return false };
+    let (user, form) = ("14155550100", Numbering { rules: Vec::new(), ..numbers.clone() });
+    let dialled = format!("{prefix}{user}");
+    let read = form.inward(NumberOf::Called, &dialled);
+    read != dialled && read != format!("+{user}")
+}
+
 fn dial_rules(reader: &mut Reader<'_>, draft: &Draft) {
     // Who may dial which prefix, to find two numbers that one phone could not tell apart.
     let mut taken: Vec<(String, String, usize)> = Vec::new();
@@ -120,6 +135,13 @@ fn dial_rules(reader: &mut Reader<'_>, draft: &Draft) {
             if let Some((problem, remedy)) = trunk_fault(draft, name) {
                 reader.fault_at(&key("trunks"), problem, remedy);
             }
+            if reads_prefix_as_number(draft, name, &dial.prefix) {
+                let problem = format!(
+                    "trunk \"{name}\" reads what begins like this as a number of its own country ([trunk.numbers]): \
+                     its callers would reach a stranger"
+                );
+                reader.warn_at(&key("prefix"), problem, "prefix = \"8\"".to_owned());
+            }
         }
         if dial.phones.is_empty() && dial.trunks.is_empty() {
             let problem = "nobody may dial this prefix".to_owned();
@@ -129,8 +151,8 @@ fn dial_rules(reader: &mut Reader<'_>, draft: &Draft) {
                 "add phones = [\"1001\"] or trunks = [\"pbx\"]".to_owned(),
             );
         }
-        let emergency = draft.calls.as_ref().map_or(&[][..], |it| &it.emergency);
-        if let Some(number) = emergency.iter().find(|it| dial.prefix.starts_with(it.as_str())) {
+        let mut emergency = draft.emergency.iter().flat_map(|it| &it.numbers);
+        if let Some(number) = emergency.find(|it| dial.prefix.starts_with(it.as_str())) {
             let problem =
                 format!("every number behind this prefix begins with the emergency number {number}");
             reader.fault_at(&key("prefix"), problem, "prefix = \"8\"".to_owned());
@@ -185,7 +207,17 @@ fn sockets(reader: &mut Reader<'_>, draft: &Draft) {
             "[media.outside] ports = \"40000-40999\" and [media.inside] ports = \"41000-42999\"".to_owned();
         reader.fault_at("media.inside.ports", problem, remedy);
     }
-    let tcp = [("admin.listen", listens.admin), ("webhook.listen", listens.webhook)];
+    let tcp =
+        [("admin.listen", listens.admin), ("webhook.listen", listens.webhook), ("api.listen", listens.api)];
+    if let Some(api) = listens.api {
+        let others = tcp.iter().filter(|(key, _)| *key != "api.listen");
+        for (other, taken) in others.filter_map(|(key, at)| Some((key, (*at)?))) {
+            if taken.port() == api.port() && meet(taken.ip(), api.ip()) {
+                let problem = format!("{api} is already taken by {other} ({taken})");
+                reader.fault_at("api.listen", problem, "give each listener a port of its own".to_owned());
+            }
+        }
+    }
     for (key, at) in listens.sip.iter().filter(|(key, _)| *key != "sip.listen") {
         let own = listens.sip.iter().filter(|(it, _)| it != key && *it != "sip.listen");
         let others =
@@ -215,6 +247,14 @@ fn sockets(reader: &mut Reader<'_>, draft: &Draft) {
 
 /// What works but is worth a look.
 fn advice(reader: &mut Reader<'_>, draft: &Draft) {
+    if let Some(Some(api)) = &draft.api
+        && api.tls.is_none()
+        && !api.listen.ip().is_loopback()
+    {
+        let problem = format!("{} takes tokens in plain text from other machines", api.listen);
+        let remedy = "listen = \"127.0.0.1:9781\" behind a proxy with TLS, or [api] tls = { … }".to_owned();
+        reader.warn_at("api.listen", problem, remedy);
+    }
     if let Some(admin) = draft.listens.admin.filter(|it| !it.ip().is_loopback()) {
         let problem = format!("{admin} shows figures of calls to everybody who can reach it");
         let remedy =

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::reader::Section;
 use super::setting::Setting;
-use crate::sip::DefenceSettings;
 use crate::sip::defence::{Acl, Rate};
+use crate::sip::{DefenceSettings, Transport};
 
 /// A part of a User-Agent; upper and lower case are the same.
 struct Word(String);
@@ -28,6 +28,13 @@ pub(super) fn defence(section: &mut Section<'_, '_, '_>) -> Option<DefenceSettin
     let enabled = section.or("enabled", usual.enabled);
     let allow = section.list("allow", Some(usual.acl.allow), "[\"192.168.0.0/16\"]");
     let deny = section.list("deny", Some(usual.acl.deny), "[\"192.0.2.0/24\"]");
+    let lists = [
+        (Transport::Udp, section.list("allow_udp", Some(Vec::new()), "[\"192.168.0.0/16\"]")),
+        (Transport::Tcp, section.list("allow_tcp", Some(Vec::new()), "[\"192.168.0.0/16\"]")),
+        (Transport::Tls, section.list("allow_tls", Some(Vec::new()), "[\"192.168.0.0/16\"]")),
+        (Transport::Ws, section.list("allow_ws", Some(Vec::new()), "[\"127.0.0.1\"]")),
+        (Transport::Wss, section.list("allow_wss", Some(Vec::new()), "[\"192.168.0.0/16\"]")),
+    ];
     let trusted = section.list("trusted", Some(usual.trusted), "[\"192.168.1.0/24\"]");
     let words = usual.scanners.into_iter().map(Word).collect();
     let scanners = section.list("scanners", Some(words), "[\"friendly-scanner\"]");
@@ -56,8 +63,11 @@ pub(super) fn defence(section: &mut Section<'_, '_, '_>) -> Option<DefenceSettin
     let new_requests = section.or("new_requests", usual.new_requests);
     let new_requests =
         section.within("new_requests", new_requests, &(1..=1_000_000), "it is requests a second");
+    let by_transport =
+        lists.into_iter().map(|(transport, list)| Some((transport, list?))).collect::<Option<_>>();
     Some(DefenceSettings {
         enabled: enabled?,
+        by_transport: by_transport?,
         acl: Acl { allow: allow?, deny: deny? },
         trusted: trusted?,
         scanners: scanners?.into_iter().map(|word| word.0).collect(),

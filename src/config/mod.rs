@@ -4,20 +4,29 @@
 //! stops at the first fault: [`Config::read`] returns all of them, each with key, line and remedy.
 //! `config/gateway.example.toml` shows every key; a test compares it with this code.
 
+mod api;
 mod check;
 mod defence;
+mod dns;
+mod emergency;
 mod fault;
+mod features;
+mod hours;
 mod lamps;
 mod peers;
 mod policy;
+mod rates;
 mod reader;
 mod recording;
+mod records;
 mod ring_plan;
+mod ringing;
 mod secret;
 mod sections;
 mod setting;
 mod sip;
 mod sounds;
+mod toll;
 mod trunk;
 mod trunk_words;
 
@@ -26,23 +35,32 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::api::{ApiConfig, ApiScope, HookConfig, TokenConfig, TokenDigest};
+pub use self::dns::{DnsConfig, ServerAt};
 pub use self::fault::{ConfigFaults, Fault};
+pub use self::features::{FeaturesConfig, ParkingConfig};
+pub use self::hours::{ClosedTarget, HoursConfig, MetaSettings};
 pub use self::policy::{AskConfig, GuardsConfig, NumberPolicy, PolicyConfig, TemplateConfig};
 pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
+pub use self::records::{RecordsConfig, read_moment};
 pub use self::ring_plan::{OVERFLOW_KEPT, RingOrder, RingPlanConfig, RingStepConfig};
 pub use self::secret::{Machine, Surroundings};
 pub use self::sip::{
-    ClientCertificates, ConnectionsConfig, ListenAt, SipConfig, SipTlsConfig, StreamTransport, TrunkTransport,
+    ClientCertificates, ConnectionsConfig, KeyTelling, ListenAt, SipConfig, SipTlsConfig, StreamTransport,
+    TrunkTransport,
 };
-pub use self::sounds::{SoundSource, SoundsConfig};
+pub use self::sounds::{RefusalsConfig, SoundSource, SoundsConfig};
 pub use self::trunk::{LoginConfig, ProbeConfig, RegisterConfig, ServerConfig, TrunkConfig};
 
 use crate::codec::{AudioCodec, EncoderSettings};
-use crate::id::{NumberLabel, PhoneName, PhoneNumberId, TrunkName};
+use crate::dialplan::EmergencyPlan;
+use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::masked::Secret;
+use crate::policy::TollCaps;
 use crate::sip::PhoneLamps;
 use crate::sip::SrtpSetting;
+use crate::sip::alert::AlertForms;
 use crate::user::Msisdn;
 
 /// The whole file.
@@ -62,18 +80,28 @@ pub struct Config {
     pub media: MediaConfig,
     /// Limits that hold for every call.
     pub calls: CallsConfig,
+    /// Numbers that never reach WhatsApp.
+    pub emergency: EmergencyPlan,
+    /// What phones dial to have something done.
+    pub features: FeaturesConfig,
     /// Data about Meta's rules.
     pub policy: PolicyConfig,
     /// Whether and how calls are recorded.
     pub recording: RecordingConfig,
+    /// What is made of call records.
+    pub records: RecordsConfig,
     /// What is played into calls.
     pub sounds: SoundsConfig,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Where programs of the company ask; `None`: nowhere.
+    pub api: Option<ApiConfig>,
     /// The phones that may register.
     pub phones: Vec<PhoneConfig>,
     /// The PBXs and providers that need no registration.
     pub trunks: Vec<TrunkConfig>,
+    /// Who belongs together, in the order of the file.
+    pub groups: Vec<Vec<Endpoint>>,
     /// The WhatsApp business numbers.
     pub numbers: Vec<NumberConfig>,
     /// What works but is worth a look.
@@ -206,8 +234,8 @@ pub struct CallsConfig {
     pub reservation_life: Duration,
     /// How long running calls may go on after SIGTERM before they are ended at both sides.
     pub drain: Duration,
-    /// Dialled digits that never become a WhatsApp call.
-    pub emergency: Vec<String>,
+    /// How many calls may be dialled.
+    pub toll: TollCaps,
 }
 
 /// `[log]`
@@ -276,6 +304,12 @@ pub struct PhoneConfig {
     pub timing: Option<MediaTiming>,
     /// Who may watch it, and its mailboxes.
     pub lamps: PhoneLamps,
+    /// Its codecs, best first; `None`: as `[media]` says.
+    pub codecs: Option<Vec<AudioCodec>>,
+    /// How keys are told.
+    pub dtmf: KeyTelling,
+    /// How it is told to ring.
+    pub alerts: AlertForms,
 }
 
 /// The digest algorithm of a phone (RFC 8760).
@@ -323,6 +357,8 @@ pub struct NumberConfig {
     pub access_token: Secret<String>,
     /// Who rings when a user calls.
     pub ring: RingPlanConfig,
+    /// Which tone its calls ring with, unless a step says another.
+    pub alert: Option<String>,
     /// When `pre_accept` is sent.
     pub pre_accept: PreAccept,
     /// What counts as the user's answer.
@@ -343,6 +379,10 @@ pub struct NumberConfig {
     pub ask: AskConfig,
     /// Whether its calls are recorded where `[recording]` is enabled.
     pub record: bool,
+    /// When it takes calls; `None`: always.
+    pub hours: Option<HoursConfig>,
+    /// What Meta is to hold of it.
+    pub settings: MetaSettings,
     /// How phones call users through this number; `None` if they cannot.
     pub dial: Option<DialConfig>,
 }
@@ -392,6 +432,8 @@ pub struct DialConfig {
 pub struct Records {
     /// Where the records are.
     pub store: StoreConfig,
+    /// Outcomes, rates.
+    pub records: RecordsConfig,
     /// The business numbers, as the administrator and as Graph call them.
     pub numbers: Vec<(NumberLabel, PhoneNumberId)>,
     /// What decides about their calls, in the same order; `None` where something in it is wrong.
@@ -463,7 +505,7 @@ impl Records {
         let Reading { draft, mut faults, .. } = read(text, path, surroundings);
         let needed = |key: &str| {
             let of_number = key.ends_with(".label") || key.ends_with(".phone_number_id") || key == "number";
-            let data = ["store", "policy", "calls"].iter().any(|it| key.starts_with(it));
+            let data = ["store", "records", "policy", "calls"].iter().any(|it| key.starts_with(it));
             key == "syntax" || data || of_number
         };
         faults.retain(|fault| needed(&fault.key));
@@ -474,6 +516,7 @@ impl Records {
             Some(Self {
                 numbers: numbers.collect::<Option<_>>()?,
                 store: draft.store?,
+                records: draft.records?,
                 policies,
                 policy: draft.policy?,
                 reservation_life: draft.calls?.reservation_life,

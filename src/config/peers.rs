@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::hours::{HoursConfig, hours, settings};
 use super::lamps;
 use super::policy::{NumberPolicy, ask, guards};
 use super::reader::Section;
 use super::ring_plan::{PlanDraft, RingPlanConfig, plan};
+use super::ringing;
+use super::sections::own_codecs;
 use super::setting::{Setting, words};
 use super::{
-    AnswerOn, CapConfig, DialConfig, MediaTiming, NumberConfig, PasswordAlgorithm, PhoneConfig, PreAccept,
+    AnswerOn, CapConfig, DialConfig, KeyTelling, MediaTiming, NumberConfig, PasswordAlgorithm, PhoneConfig,
+    PreAccept,
 };
 use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId};
 use crate::sip::{ReadableKeys, SrtpSetting, SrtpUse};
@@ -132,6 +136,7 @@ pub(super) struct NumberDraft {
     pub(super) cap_per_pair: Option<CapConfig>,
     pub(super) policy: Option<NumberPolicy>,
     pub(super) dial: Option<Option<DialConfig>>,
+    pub(super) hours: Option<Option<HoursConfig>>,
     /// All but who rings, which takes the groups to be known.
     pub(super) config: Option<NumberConfig>,
 }
@@ -161,6 +166,9 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
     let rtcp_xr = section.or("rtcp_xr", false);
     let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
     let lamps = lamps::of_phone(section);
+    let codecs = own_codecs(section);
+    let dtmf = section.or("dtmf", KeyTelling::Auto);
+    let alerts = ringing::of_phone(section);
     let config = (|| {
         let name = name.clone()?;
         let display = display?.unwrap_or_else(|| name.to_string());
@@ -171,6 +179,7 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
             srtp: srtp?,
             rtcp_xr: rtcp_xr?,
             timing: timing?,
+            alerts: alerts?,
             lamps: {
                 let mut lamps = lamps?;
                 if lamps.mailboxes.is_empty() {
@@ -178,6 +187,8 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
                 }
                 lamps
             },
+            codecs: codecs?,
+            dtmf: dtmf?,
             name,
         })
     })();
@@ -192,6 +203,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
     let display_number = section.required::<Number>("display_number", "\"493055500010\"").map(|it| it.0);
     let access_token = section.secret("access_token");
     let plan = plan(section);
+    let alert = section.optional::<Name>("alert", "\"support\"");
     let pre_accept = section.or("pre_accept", PreAccept::AtOnce);
     // Meta: ACCEPTED usually arrives after the call is up (calling/business-initiated-calls, reference §9.7).
     let answer_on = section.or("answer_on", AnswerOn::Speech);
@@ -222,6 +234,8 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
             ask: ask.clone()?,
         })
     })();
+    let hours = if section.has("hours") { section.part("hours", hours).map(Some) } else { Some(None) };
+    let settings = section.part("settings", settings);
     let config = (|| {
         Some(NumberConfig {
             label: NumberLabel::clone(label.as_ref()?),
@@ -229,6 +243,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
             display_number: display_number.clone()?,
             access_token: access_token?,
             ring: RingPlanConfig::default(),
+            alert: alert?.map(|it| it.0),
             pre_accept: pre_accept?,
             answer_on: answer_on?,
             cap_per_number: cap_per_number?,
@@ -239,10 +254,12 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
             guards: guards?,
             ask: ask?,
             record: record?,
+            hours: hours.clone()?,
+            settings: settings?,
             dial: dial.clone()?,
         })
     })();
-    NumberDraft { label, phone_number_id, display_number, plan, cap_per_pair, policy, dial, config }
+    NumberDraft { label, phone_number_id, display_number, plan, cap_per_pair, policy, dial, hours, config }
 }
 
 fn cap(section: &mut Section<'_, '_, '_>) -> Option<CapConfig> {

@@ -34,6 +34,8 @@ pub struct GuardsConfig {
     pub warn_at: u32,
     /// When the pick-up rate of users' calls is too low.
     pub pickup: PickUpAlarm,
+    /// Whether calls to users wait for the number's hours.
+    pub hold_outside_hours: bool,
 }
 
 /// `[number.ask]`: permission requests.
@@ -168,10 +170,12 @@ pub(super) fn guards(section: &mut Section<'_, '_, '_>) -> Option<GuardsConfig> 
     let below = section.or("pickup_below", 70);
     let below = section.within("pickup_below", below, &(0..=100), "it is a percentage; 0 never alarms");
     let min_calls = section.or("pickup_min_calls", 20);
+    let hold_outside_hours = section.or("hold_outside_hours", false);
     Some(GuardsConfig {
         unanswered_stop: stop.map(|it| (it > 0).then_some(it))?,
         warn_at: warn_at?,
         pickup: PickUpAlarm { below: below?, min_calls: min_calls? },
+        hold_outside_hours: hold_outside_hours?,
     })
 }
 

@@ -249,6 +249,32 @@ impl<'r, 'a, 't> Section<'r, 'a, 't> {
         good.then_some(read)
     }
 
+    /// A table of values under names that the program does not know; empty if it is left out.
+    pub(super) fn named<T: Setting>(&mut self, key: &'static str, example: &str) -> Option<Vec<(String, T)>> {
+        let Some(value) = self.find(key) else {
+            self.note(key, None, None);
+            return Some(Vec::new());
+        };
+        self.note(key, None, Some("{ … }".to_owned()));
+        let Some(table) = value.get_ref().as_table() else {
+            let problem = format!("{} is not a table", quote(value.get_ref()));
+            self.fault(key, value, problem, format!("{key} = {example}"));
+            return None;
+        };
+        let mut read = Vec::with_capacity(table.len());
+        let mut good = true;
+        for (name, item) in table.iter() {
+            if let Some(one) = T::read(item.get_ref()) {
+                read.push((name.get_ref().to_string(), one));
+            } else {
+                good = false;
+                let problem = format!("{}, {}, is not {}", name.get_ref(), quote(item.get_ref()), T::WANTED);
+                self.fault(key, item, problem, format!("{key} = {example}"));
+            }
+        }
+        good.then_some(read)
+    }
+
     /// Keeps `value` only if it lies in `range`; `why` says where the limits come from.
     pub(super) fn within<T: Setting + PartialOrd>(
         &mut self,

@@ -37,6 +37,10 @@ pub struct RingStepConfig {
     pub ring: Option<Duration>,
     /// In which order.
     pub order: RingOrder,
+    /// Which tone; `None`: the number's.
+    pub alert: Option<String>,
+    /// Whether the phones answer by themselves.
+    pub auto_answer: bool,
 }
 
 /// How the targets of a step ring.
@@ -77,7 +81,7 @@ impl Setting for Target {
 /// A group as far as it could be read.
 pub(super) struct GroupDraft {
     pub(super) name: Option<String>,
-    members: Option<Vec<Endpoint>>,
+    pub(super) members: Option<Vec<Endpoint>>,
 }
 
 /// A plan as far as it could be read.
@@ -91,6 +95,8 @@ struct StepDraft {
     targets: Option<Vec<Target>>,
     ring: Option<Duration>,
     order: Option<RingOrder>,
+    alert: Option<Option<String>>,
+    auto_answer: Option<bool>,
 }
 
 /// `[[group]]`
@@ -114,7 +120,9 @@ fn step(section: &mut Section<'_, '_, '_>) -> StepDraft {
     let why = "nobody answers faster, and Meta gives a call up 30 to 60 s after its webhook";
     let ring = section.within("ring", ring, &(secs(3)..=secs(55)), why);
     let order = section.or("order", RingOrder::Together);
-    StepDraft { targets, ring, order }
+    let alert = section.optional::<Name>("alert", "\"urgent\"").map(|it| it.map(|it| it.0));
+    let auto_answer = section.or("auto_answer", false);
+    StepDraft { targets, ring, order, alert, auto_answer }
 }
 
 impl PlanDraft {
@@ -124,13 +132,25 @@ impl PlanDraft {
         let ring = self.ring.as_deref()?;
         if !ring.is_empty() {
             let targets = resolved(ring, groups);
-            steps.push(RingStepConfig { targets, ring: None, order: RingOrder::Together });
+            let order = RingOrder::Together;
+            steps.push(RingStepConfig { targets, ring: None, order, alert: None, auto_answer: false });
         }
         for step in &self.steps {
             let targets = resolved(step.targets.as_deref()?, groups);
-            steps.push(RingStepConfig { targets, ring: Some(step.ring?), order: step.order? });
+            steps.push(RingStepConfig {
+                targets,
+                ring: Some(step.ring?),
+                order: step.order?,
+                alert: step.alert.clone()?,
+                auto_answer: step.auto_answer?,
+            });
         }
         Some(RingPlanConfig { steps, overflow: self.overflow.clone()? })
+    }
+
+    /// Whether the plan has an end of its own.
+    pub(super) fn has_overflow(&self) -> bool {
+        matches!(self.overflow, Some(Some(_)))
     }
 
     /// Each list of targets and the key under which it stands.

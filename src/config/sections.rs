@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::peers::{Digits, NumberDraft, PhoneDraft, number, phone};
+use super::api::{ApiConfig, api};
+use super::emergency::emergency;
+use super::features::{FeaturesConfig, features};
+use super::peers::{NumberDraft, PhoneDraft, number, phone};
 use super::policy::{PolicyConfig, policy};
 use super::reader::{Reader, Section};
 use super::recording::{RecordingConfig, recording};
+use super::records::{RecordsConfig, records};
 use super::ring_plan::{GroupDraft, group};
 use super::secret::plain;
 use super::setting::{Setting, words};
@@ -22,6 +26,7 @@ use super::{
     NumberConfig, RealmConfig, StoreConfig, Synchronous, TlsConfig, WebhookConfig,
 };
 use crate::codec::{AudioCodec, Bandwidth, Dtx, EncoderSettings, Redundancy};
+use crate::dialplan::EmergencyPlan;
 
 words!(Synchronous, "\"full\" or \"normal\"", "full" => Synchronous::Full, "normal" => Synchronous::Normal);
 words!(MediaTiming, "\"auto\", \"relay\" or \"playout\"",
@@ -50,10 +55,18 @@ pub(super) struct Draft {
     pub(super) sip: Option<SipConfig>,
     pub(super) media: Option<MediaConfig>,
     pub(super) calls: Option<CallsConfig>,
+    pub(super) emergency: Option<EmergencyPlan>,
+    pub(super) features: Option<FeaturesConfig>,
     pub(super) policy: Option<PolicyConfig>,
     pub(super) recording: Option<RecordingConfig>,
+    pub(super) records: Option<RecordsConfig>,
     pub(super) sounds: Option<SoundsConfig>,
     pub(super) log: Option<LogConfig>,
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is a fault, the inner one an API that nobody wants"
+    )]
+    pub(super) api: Option<Option<ApiConfig>>,
     pub(super) phones: Vec<PhoneDraft>,
     pub(super) trunks: Vec<TrunkDraft>,
     pub(super) groups: Vec<GroupDraft>,
@@ -66,6 +79,7 @@ pub(super) struct Draft {
 pub(super) struct Listens {
     pub(super) admin: Option<SocketAddr>,
     pub(super) webhook: Option<SocketAddr>,
+    pub(super) api: Option<SocketAddr>,
     pub(super) sip: Vec<(&'static str, SocketAddr)>,
     pub(super) outside: Option<(IpAddr, RangeInclusive<u16>)>,
     pub(super) inside: Option<(IpAddr, RangeInclusive<u16>)>,
@@ -87,12 +101,17 @@ impl Draft {
             sip: self.sip?,
             media: self.media?,
             calls: self.calls?,
+            emergency: self.emergency?,
+            features: self.features?,
             policy: self.policy?,
             recording: self.recording?,
+            records: self.records?,
             sounds: self.sounds?,
             log: self.log?,
+            api: self.api?,
             phones: self.phones.into_iter().map(|it| it.config).collect::<Option<_>>()?,
             trunks: self.trunks.into_iter().map(|it| it.config).collect::<Option<_>>()?,
+            groups: self.groups.into_iter().map(|it| it.members).collect::<Option<_>>()?,
             numbers,
             warnings: Vec::new(),
         })
@@ -110,10 +129,14 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Draft {
     draft.sip = root.part("sip", |it| sip(it, &mut draft.listens));
     draft.media = root.part("media", |it| media(it, &mut draft.listens));
     draft.calls = root.part("calls", calls);
+    draft.emergency = root.part("emergency", emergency);
+    draft.features = root.part("features", features);
     draft.policy = root.part("policy", policy);
     draft.recording = root.part("recording", recording);
+    draft.records = root.part("records", records);
     draft.sounds = root.part("sounds", sounds);
     draft.log = root.part("log", log);
+    draft.api = root.part("api", |it| api(it, &mut draft.listens));
     draft.phones = root.each("phone", phone);
     draft.trunks = root.each("trunk", trunk);
     draft.groups = root.each("group", group);
@@ -171,7 +194,7 @@ fn webhook(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<W
     })
 }
 
-fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsConfig> {
+pub(super) fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsConfig> {
     let certificate = pem(section, "certificate", "\"/etc/cordboard/fullchain.pem\"");
     let key = pem(section, "key", "\"/etc/cordboard/privkey.pem\"");
     Some(TlsConfig { certificate: certificate?, key: key? })
@@ -277,16 +300,30 @@ fn overload(section: &mut Section<'_, '_, '_>) -> (Option<u32>, Option<u32>, Opt
 
 /// The best sound first: Opus goes through as it is, G.722 keeps its 7 kHz, and every phone has one of the others.
 fn codecs(section: &mut Section<'_, '_, '_>) -> Option<Vec<AudioCodec>> {
-    let example = "[\"opus\", \"g722\", \"pcmu\", \"pcma\"]";
     let all = vec![AudioCodec::Opus, AudioCodec::G722, AudioCodec::Pcmu, AudioCodec::Pcma];
-    let codecs = section.list("codecs", Some(all), example)?;
+    let codecs = section.list("codecs", Some(all), CODECS)?;
+    distinct(section, codecs)
+}
+
+/// The codecs of one phone or trunk; without them those of `[media]`.
+pub(super) fn own_codecs(section: &mut Section<'_, '_, '_>) -> Option<Option<Vec<AudioCodec>>> {
+    if !section.has("codecs") {
+        return section.optional::<AudioCodec>("codecs", CODECS).and(Some(None));
+    }
+    let codecs = section.list("codecs", None, CODECS)?;
+    distinct(section, codecs).map(Some)
+}
+
+const CODECS: &str = "[\"opus\", \"g722\", \"pcmu\", \"pcma\"]";
+
+fn distinct(section: &mut Section<'_, '_, '_>, codecs: Vec<AudioCodec>) -> Option<Vec<AudioCodec>> {
     let twice = codecs.iter().enumerate().find(|(at, codec)| codecs[..*at].contains(codec));
     let problem = match twice {
         _ if codecs.is_empty() => "must not be empty: no phone could talk".to_owned(),
         Some((_, codec)) => format!("{} stands twice", codec.write()),
         None => return Some(codecs),
     };
-    section.fault_of("codecs", problem, format!("codecs = {example}"));
+    section.fault_of("codecs", problem, format!("codecs = {CODECS}"));
     None
 }
 
@@ -359,16 +396,14 @@ fn calls(section: &mut Section<'_, '_, '_>) -> Option<CallsConfig> {
     let drain = section.or("drain", Duration::ZERO);
     let why = "systemd waits TimeoutStopSec (90 s in our unit), then kills";
     let drain = section.within("drain", drain, &(Duration::ZERO..=secs(DAY)), why);
-    let known = ["000", "110", "112", "113", "115", "118", "119", "190", "191", "192", "193", "911", "999"];
-    let known = known.map(|it| Digits(it.to_owned())).into();
-    let emergency = section.list::<Digits>("emergency", Some(known), "[\"112\", \"911\"]");
+    let toll = super::toll::toll(section);
     Some(CallsConfig {
         accept_window: accept_window?,
         ring_user: ring_user?,
         max_duration: max_duration?,
         reservation_life: life?,
         drain: drain?,
-        emergency: emergency?.into_iter().map(|it| it.0).collect(),
+        toll: toll?,
     })
 }
 

@@ -7,10 +7,13 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::defence::defence;
+use super::dns::{DnsConfig, dns};
 use super::lamps;
 use super::reader::Section;
+use super::ringing;
 use super::sections::{HOUR, Listens, MINUTE, pem, secs};
 use super::setting::{Setting, words};
+use crate::sip::registrar::keepalive::KeepAlive;
 use crate::sip::{DefenceSettings, WatchLimits};
 
 /// `[sip]`
@@ -44,8 +47,12 @@ pub struct SipConfig {
     pub nonce_life: Duration,
     /// Whether phones are told our version.
     pub show_version: bool,
+    /// `[sip.dns]`
+    pub dns: DnsConfig,
     /// `[sip.defence]`
     pub defence: DefenceSettings,
+    /// `[sip.keep_alive]`
+    pub keep_alive: KeepAlive,
     /// `[sip.lamps]`
     pub lamps: WatchLimits,
 }
@@ -94,10 +101,23 @@ pub enum TrunkTransport {
     Tcp,
     /// TLS.
     Tls,
+    /// As DNS says of its name (RFC 3263 §4.1).
+    Auto,
 }
 
-words!(TrunkTransport, "\"udp\", \"tcp\" or \"tls\"",
-    "udp" => TrunkTransport::Udp, "tcp" => TrunkTransport::Tcp, "tls" => TrunkTransport::Tls);
+words!(TrunkTransport, "\"udp\", \"tcp\", \"tls\" or \"auto\"",
+    "auto" => TrunkTransport::Auto, "udp" => TrunkTransport::Udp, "tcp" => TrunkTransport::Tcp, "tls" => TrunkTransport::Tls);
+
+/// How keys are told on a SIP leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyTelling {
+    /// As telephone events where the far end takes them, else as tones.
+    Auto,
+    /// As tones only, whatever the far end says.
+    Inband,
+}
+
+words!(KeyTelling, "\"auto\" or \"inband\"", "auto" => KeyTelling::Auto, "inband" => KeyTelling::Inband);
 
 /// The certificate of the secure listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,7 +214,9 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
     let (session_expires, min_session_expires) = sessions(section);
     let nonce_life = section.or("nonce_life", secs(5 * MINUTE));
     let show_version = section.or("show_version", false);
+    let dns = section.part("dns", dns);
     let defence = section.part("defence", defence);
+    let keep_alive = section.part("keep_alive", ringing::keep_alive);
     let lamps = section.part("lamps", lamps::limits);
     let (domain, udp) = (domain?, udp?);
     let first: Option<&ListenAt> = udp.first();
@@ -213,7 +235,9 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
         min_session_expires: min_session_expires?,
         nonce_life: nonce_life?,
         show_version: show_version?,
+        dns: dns?,
         defence: defence?,
+        keep_alive: keep_alive?,
         lamps: lamps?,
     })
 }

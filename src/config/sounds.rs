@@ -17,6 +17,21 @@ pub struct SoundsConfig {
     pub hold: SoundSource,
     /// For both sides when a call is answered, before they hear each other.
     pub greeting: SoundSource,
+    /// A folder with `0.wav` to `9.wav`, in which numbers are said.
+    pub digits: Option<PathBuf>,
+    /// `[sounds.refusals]`
+    pub refusals: RefusalsConfig,
+}
+
+/// `[sounds.refusals]`: what a phone hears before its call is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalsConfig {
+    /// Whether it hears anything.
+    pub enabled: bool,
+    /// For causes without a sound of their own.
+    pub other: SoundSource,
+    /// By the label of the verdict.
+    pub by_label: Vec<(String, SoundSource)>,
 }
 
 /// Where a sound comes from.
@@ -51,7 +66,7 @@ impl Setting for SoundSource {
 }
 
 /// Two letters.
-struct Country(String);
+pub(super) struct Country(pub(super) String);
 
 impl Setting for Country {
     const WANTED: &'static str = "the two letters of a country, in quotes";
@@ -70,7 +85,28 @@ pub(super) fn sounds(section: &mut Section<'_, '_, '_>) -> Option<SoundsConfig> 
     let country = section.optional::<Country>("country", "\"DE\"");
     let hold = source(section, "hold", SoundSource::Tone("hold".to_owned()));
     let greeting = source(section, "greeting", SoundSource::None);
-    Some(SoundsConfig { country: country?.map(|it| it.0), hold: hold?, greeting: greeting? })
+    let digits = section.optional::<PathBuf>("digits", "\"/etc/cordboard/digits\"")?;
+    let digits = digits.map(|it| section.resolve(&it));
+    let refusals = section.part("refusals", refusals);
+    let country = country?.map(|it| it.0);
+    Some(SoundsConfig { country, hold: hold?, greeting: greeting?, digits, refusals: refusals? })
+}
+
+fn refusals(section: &mut Section<'_, '_, '_>) -> Option<RefusalsConfig> {
+    let enabled = section.or("enabled", false);
+    let other = source(section, "other", SoundSource::Tone("sit".to_owned()));
+    let named = section.named::<SoundSource>("by_label", "{ no_permission = \"no-permission.wav\" }")?;
+    let mut by_label = Vec::with_capacity(named.len());
+    for (label, sound) in named {
+        let sound = match sound {
+            SoundSource::File(path) => {
+                SoundSource::File(sound_file(section, "by_label", &path, "\"tone:sit\" or \"none\"")?)
+            }
+            other => other,
+        };
+        by_label.push((label, sound));
+    }
+    Some(RefusalsConfig { enabled: enabled?, other: other?, by_label })
 }
 
 /// A sound whose file, if it is one, is there and can be read.

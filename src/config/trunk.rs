@@ -1,14 +1,17 @@
 //! `[[trunk]]`: a PBX or provider, its servers, and how it wants to be spoken to.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+use super::dns::ServerAt;
 use super::peers::{Digits, Name, srtp};
 use super::reader::Section;
-use super::sections::pem;
+use super::sections::{own_codecs, pem};
 use super::trunk_words;
-use super::{MediaTiming, TrunkTransport};
+use super::{KeyTelling, MediaTiming, TrunkTransport};
+use crate::codec::AudioCodec;
 use crate::id::TrunkName;
 use crate::masked::Secret;
 use crate::sip::trunk::{FactHeaders, Numbering, Presentation};
@@ -23,13 +26,15 @@ pub struct TrunkConfig {
     pub servers: Vec<ServerConfig>,
     /// How they go.
     pub transport: TrunkTransport,
-    /// The name its certificate must bear; `None`: its address.
+    /// The name its certificate must bear; `None`: its own name, or its address.
     pub tls_name: Option<String>,
     /// Who may vouch for its certificate, PEM; `None`: the system's authorities.
     pub ca: Option<PathBuf>,
-    /// Who may call us in its name; not empty.
-    pub sources: Vec<IpAddr>,
-    /// The host part of addresses there; `None`: the address of the server.
+    /// The certificate that we show there, PEM, and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Who may call us in its name; `None`: its servers, wherever DNS moves them.
+    pub sources: Option<Vec<IpNet>>,
+    /// The host part of addresses there; `None`: the name or the address of the server.
     pub domain: Option<String>,
     /// How we prove who we are.
     pub login: Option<LoginConfig>,
@@ -55,6 +60,10 @@ pub struct TrunkConfig {
     pub rtcp_xr: bool,
     /// Who keeps time in its calls; `None`: as `[media]` says.
     pub timing: Option<MediaTiming>,
+    /// Its codecs, best first; `None`: as `[media]` says.
+    pub codecs: Option<Vec<AudioCodec>>,
+    /// How keys are told.
+    pub dtmf: KeyTelling,
     /// How it writes numbers.
     pub numbers: Numbering,
     /// How it is told who calls.
@@ -64,10 +73,10 @@ pub struct TrunkConfig {
 }
 
 /// One server of a trunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub at: ServerAt,
     /// Lower ones are tried first.
     pub priority: u16,
     /// Its share of calls among servers of the same priority.
@@ -108,9 +117,10 @@ pub struct ProbeConfig {
 /// A trunk as far as it could be read.
 pub(super) struct TrunkDraft {
     pub(super) name: Option<TrunkName>,
-    pub(super) sources: Option<Vec<IpAddr>>,
+    pub(super) sources: Option<Vec<IpNet>>,
     pub(super) voip_only: Option<bool>,
     pub(super) registers: bool,
+    pub(super) numbers: Option<Numbering>,
     pub(super) config: Option<TrunkConfig>,
 }
 
@@ -121,14 +131,15 @@ const FIRST: (u16, u16) = (10, 100);
 pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
     let name = section.required::<Name>("name", "\"pbx\"").map(|it| TrunkName::from(it.0));
     let servers = servers(section);
-    let sources = sources(section, servers.as_deref());
-    let transport = section.or("transport", TrunkTransport::Udp);
+    let sources = sources(section);
+    let transport = transport(section, servers.as_deref());
     let tls_name = section.optional::<String>("tls_name", "\"pbx.example.com\"");
     let ca = if section.has("ca") {
         pem(section, "ca", "\"/etc/cordboard/pbx.pem\"").map(Some)
     } else {
         section.optional::<PathBuf>("ca", "\"/etc/cordboard/pbx.pem\"")
     };
+    let identity = identity(section);
     let domain = section.optional::<Name>("domain", "\"sip.example.net\"");
     let login = if section.has("login") { section.part("login", login).map(Some) } else { Some(None) };
     let account = login.as_ref().and_then(|it| it.as_ref()).map(|it| it.user.clone());
@@ -153,10 +164,13 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
     }
     let rtcp_xr = section.or("rtcp_xr", false);
     let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
+    let codecs = own_codecs(section);
+    let dtmf = section.or("dtmf", KeyTelling::Auto);
     let numbers = section.part("numbers", trunk_words::numbers);
     let has_account = registers || section.has("login");
     let caller = section.part("caller", |it| trunk_words::caller(it, has_account));
     let headers = section.part("headers", trunk_words::headers);
+    let known = known_sources(servers.as_deref(), sources.as_ref());
     let config = (|| {
         Some(TrunkConfig {
             name: name.clone()?,
@@ -164,7 +178,8 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
             transport: transport?,
             tls_name: tls_name?,
             ca: ca?,
-            sources: sources.clone()?,
+            identity: identity?,
+            sources: sources?,
             domain: domain?.map(|it| it.0),
             login: login?,
             register: register?,
@@ -177,25 +192,26 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
             srtp: srtp?,
             rtcp_xr: rtcp_xr?,
             timing: timing?,
-            numbers: numbers?,
+            codecs: codecs?,
+            dtmf: dtmf?,
+            numbers: numbers.clone()?,
             caller: caller?,
             headers: headers?,
         })
     })();
-    TrunkDraft { name, sources, voip_only, registers, config }
+    TrunkDraft { name, sources: known, voip_only, registers, numbers, config }
 }
 
 fn servers(section: &mut Section<'_, '_, '_>) -> Option<Vec<ServerConfig>> {
-    let first = section.required::<SocketAddr>("address", "\"192.168.1.20:5060\"");
+    let first = section.required::<ServerAt>("address", "\"192.168.1.20:5060\"");
     let (priority, weight) = FIRST;
-    let mut servers = vec![ServerConfig { address: first?, priority, weight }];
+    let mut servers = vec![ServerConfig { at: first?, priority, weight }];
     for more in section.each("servers", server) {
         servers.push(more?);
     }
-    let twice =
-        servers.iter().enumerate().find(|(at, it)| servers[..*at].iter().any(|b| b.address == it.address));
+    let twice = servers.iter().enumerate().find(|(at, it)| servers[..*at].iter().any(|b| b.at == it.at));
     if let Some((_, server)) = twice {
-        let problem = format!("{} stands twice", server.address);
+        let problem = format!("{} stands twice", server.at);
         section.fault_of("servers", problem, "name each server of a trunk once".to_owned());
         return None;
     }
@@ -203,34 +219,85 @@ fn servers(section: &mut Section<'_, '_, '_>) -> Option<Vec<ServerConfig>> {
 }
 
 fn server(section: &mut Section<'_, '_, '_>) -> Option<ServerConfig> {
-    let address = section.required::<SocketAddr>("address", "\"192.168.1.21:5060\"");
+    let at = section.required::<ServerAt>("address", "\"192.168.1.21:5060\"");
     let priority = section.or("priority", 20);
     let limits = 0..=u32::from(u16::MAX);
     let priority = section.within("priority", priority, &limits, "it has 16 bits (RFC 2782)");
     let weight = section.or("weight", 100);
     let weight = section.within("weight", weight, &limits, "it has 16 bits (RFC 2782)");
     Some(ServerConfig {
-        address: address?,
+        at: at?,
         priority: u16::try_from(priority?).ok()?,
         weight: u16::try_from(weight?).ok()?,
     })
 }
 
-fn sources(section: &mut Section<'_, '_, '_>, servers: Option<&[ServerConfig]>) -> Option<Vec<IpAddr>> {
-    if !section.has("sources") {
-        let mut default: Vec<IpAddr> =
-            servers.map_or_else(Vec::new, |it| it.iter().map(|it| it.address.ip()).collect());
-        default.sort_unstable();
-        default.dedup();
-        return section.optional::<IpAddr>("sources", "").and(Some(default));
+/// How calls travel there; only DNS can leave that open.
+fn transport(section: &mut Section<'_, '_, '_>, servers: Option<&[ServerConfig]>) -> Option<TrunkTransport> {
+    let transport = section.or("transport", TrunkTransport::Udp);
+    let address = servers.and_then(|all| all.iter().find(|it| matches!(it.at, ServerAt::Address(_))));
+    if let (Some(TrunkTransport::Auto), Some(server)) = (transport, address) {
+        let problem = format!("\"auto\" asks DNS, and {} is no name", server.at);
+        section.fault_of("transport", problem, "transport = \"udp\", \"tcp\" or \"tls\"".to_owned());
     }
-    let sources = section.list::<IpAddr>("sources", None, "[\"192.168.1.20\"]");
+    transport
+}
+
+/// What we show to a trunk that asks for a certificate of ours.
+fn identity(section: &mut Section<'_, '_, '_>) -> Option<Option<(PathBuf, PathBuf)>> {
+    let mut file = |key, example: &str| {
+        if section.has(key) {
+            pem(section, key, example).map(Some)
+        } else {
+            section.optional::<PathBuf>(key, example)
+        }
+    };
+    let certificate = file("certificate", "\"/etc/cordboard/client.pem\"");
+    let key = file("key", "\"/etc/cordboard/client-key.pem\"");
+    match (certificate?, key?) {
+        (Some(certificate), Some(key)) => Some(Some((certificate, key))),
+        (None, None) => Some(None),
+        (one, _) => {
+            let (there, missing) =
+                if one.is_some() { ("certificate", "key") } else { ("key", "certificate") };
+            let problem = format!("must be there, because {there} is");
+            section.fault_of(missing, problem, format!("{missing} = \"/etc/cordboard/client.pem\""));
+            None
+        }
+    }
+}
+
+fn sources(section: &mut Section<'_, '_, '_>) -> Option<Option<Vec<IpNet>>> {
+    if !section.has("sources") {
+        return section.optional::<IpNet>("sources", "").and(Some(None));
+    }
+    let sources = section.list::<IpNet>("sources", None, "[\"192.168.1.20\"]");
     if sources.as_ref().is_some_and(Vec::is_empty) {
         let remedy = "sources = [\"192.168.1.20\"]  (or leave it out: the addresses of its servers)";
         let problem = "must not be empty: nobody could call from this trunk".to_owned();
         section.fault_of("sources", problem, remedy.to_owned());
     }
-    sources
+    sources.map(Some)
+}
+
+/// Whose calls are the trunk's, as far as the file alone says.
+fn known_sources(
+    servers: Option<&[ServerConfig]>,
+    sources: Option<&Option<Vec<IpNet>>>,
+) -> Option<Vec<IpNet>> {
+    if let Some(written) = sources? {
+        return Some(written.clone());
+    }
+    let mut own: Vec<IpNet> = servers?
+        .iter()
+        .filter_map(|it| match it.at {
+            ServerAt::Address(address) => Some(IpNet::from(address.ip())),
+            ServerAt::Name { .. } => None,
+        })
+        .collect();
+    own.sort_unstable();
+    own.dedup();
+    Some(own)
 }
 
 fn login(section: &mut Section<'_, '_, '_>) -> Option<LoginConfig> {

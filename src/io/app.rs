@@ -9,28 +9,34 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::api::HooksSetupError;
+use super::dns::Dns;
 use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
-use super::recording::{Format, Recorder, RecorderSettings, is_writable};
+use super::recording::{Format, Recorder, RecorderSettings, Told, is_writable};
 use super::signalling::{
-    self, Browsers, BusinessNumber, Ears, MetricPeers, Parts, Question, Switchboard, Timings, TransferRules,
+    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, MetricPeers, Parts, Question,
+    Switchboard, Timings, TransferRules,
 };
 use super::sip_start::{self, bind_sockets};
 use super::sounds::{SoundFault, Sounds};
-use super::store::{Store, StoreError, StoreSettings, Synchronous};
+use super::store::{ASKED_KEPT, Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
 use super::tls::TlsSetupError;
 use crate::call::{self, CallTimes};
+use crate::codec::AudioCodec;
 use crate::config::{self, Config};
-use crate::dialplan::{DialEntry, DialPlan, TrunkEntry};
+use crate::dialplan::{DialEntry, DialPlan, Neighbours, TrunkEntry};
 use crate::masked::Secret;
 use crate::media::CapacityLimits;
 use crate::media::Timing;
 use crate::metrics::Registry;
-use crate::policy::{Cap, Rules};
+use crate::policy::{Cap, Rules, TollGuard};
 use crate::random::Random;
+use crate::sdp::narrow::Narrowing;
 use crate::sdp::protection::Protection;
 use crate::sip::UserAgent;
+use crate::sip::alert::{Alert, Answering};
 
 /// Why the gateway could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +68,12 @@ pub enum AppError {
     /// A file of `[sounds]` cannot be played.
     #[error(transparent)]
     Sound(#[from] SoundFault),
+    /// The certificate or key of the API's listener cannot be used.
+    #[error("api.tls: {0}")]
+    ApiTls(#[source] TlsSetupError),
+    /// The receivers of events cannot be reached at all.
+    #[error("api.hook: {0}")]
+    Hooks(#[source] HooksSetupError),
     /// The certificate or key of the SIP listeners, or the authorities of a trunk, cannot be used.
     #[error("sip: {0}")]
     SipTls(#[source] TlsSetupError),
@@ -83,36 +95,36 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let store = open_store(&config).await?;
     let (reports_in, reports) = mpsc::unbounded_channel();
     let (events_in, events) = mpsc::unbounded_channel();
+    let (located_in, located) = mpsc::unbounded_channel();
     let (questions_in, questions) = mpsc::unbounded_channel();
     let media = MediaEngine::start(media_settings(&config), random.split(), reports_in)?;
     let sockets = bind_sockets(&config)?;
     let agent = UserAgent::new(sip_start::settings(&config, &sockets), random.split());
     let graph = Arc::new(GraphClient::new(graph_settings(&config))?);
-    let labels: Vec<_> = config.numbers.iter().map(|number| number.label.clone()).collect();
-    let metrics = Arc::new(Registry::new(&labels));
+    let metrics = registry(&config);
     let (told_in, told) = mpsc::unbounded_channel();
-    let recorder = recorder_settings(&config).map(|it| Recorder::start(it, told_in)).transpose()?;
-    if let Some(failure) = recorder.as_ref().and_then(|_| is_writable(&config.recording.directory).err()) {
-        tracing::error!(%failure, "recording.directory cannot be written: calls go on and are not recorded");
-    }
+    let recorder = start_recorder(&config, told_in)?;
     let kept = tokio::spawn(signalling::keep_recordings(store.clone(), told));
     let mut board = Switchboard::new(Parts {
         agent,
         media: media.clone(),
         recorder: recorder.clone(),
         store: store.clone(),
+        dns: Dns::new(config.sip.dns.servers.clone(), located_in),
         graph: Arc::clone(&graph),
         numbers: numbers(&config),
         dialplan: dialplan(&config),
+        feature_rules: feature_rules(&config),
         transfer_rules: transfer_rules(&config),
+        toll: TollGuard::new(config.calls.toll),
         times: times(&config),
         accept_window: config.calls.accept_window,
         dead_after: config.media.dead_after,
         comfort_after: config.media.comfort_after,
         metric_peers: metric_peers(&config),
         timings: timings(&config),
-        codecs: config.media.codecs.clone(),
         ways: ways(&config),
+        codecs: codec_choices(&config),
         encoder: config.media.opus,
         sounds,
         metrics: Arc::clone(&metrics),
@@ -120,33 +132,26 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     });
     let unreadable = |source| AppError::Store { path: config.store.path.clone(), source };
     board.restore_registrations().await.map_err(unreadable)?;
+    board.restore_availability().await.map_err(unreadable)?;
     board.end_orphans().await.map_err(unreadable)?;
     board.start_trunks();
 
     let webhook = super::listeners::webhook(&config, store.clone(), events_in).await?;
+    let (api, hooks) = super::listeners::api(&config, store.clone(), questions_in.clone()).await?;
     let admin = super::listeners::admin(
         &config,
         store.clone(),
         (media.clone(), recorder.clone()),
-        &webhook,
+        (&webhook, hooks),
         questions_in.clone(),
         Arc::clone(&metrics),
     )
     .await?;
-    tracing::info!(
-        sip = sip_start::told(&sockets),
-        webhook = %webhook.address,
-        admin = %admin,
-        phones = config.phones.len(),
-        trunks = config.trunks.len(),
-        numbers = config.numbers.len(),
-        "ready for calls"
-    );
-    systemd::ready("ready for calls");
+    tell_ready(&config, &sip_start::told(&sockets), webhook.address, (admin, api));
     tokio::spawn(stop_on_signal(questions_in, config.calls.drain));
     tokio::spawn(keep_warm(graph));
     tokio::spawn(forget_old_events(store.clone(), config.store.keep_events));
-    let ears = Ears { sip: sockets, events, reports, questions };
+    let ears = Ears { sip: sockets, events, reports, located, questions };
     signalling::run(board, ears).await;
     media.stop();
     if let Some(recorder) = recorder {
@@ -156,6 +161,26 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     store.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tells the log and systemd that calls may come.
+fn tell_ready(
+    config: &Config,
+    sip: &str,
+    webhook: SocketAddr,
+    (admin, api): (SocketAddr, Option<SocketAddr>),
+) {
+    tracing::info!(
+        sip,
+        %webhook,
+        %admin,
+        api = api.map(tracing::field::display),
+        phones = config.phones.len(),
+        trunks = config.trunks.len(),
+        numbers = config.numbers.len(),
+        "ready for calls"
+    );
+    systemd::ready("ready for calls");
 }
 
 /// Waits for the files and for what is told of them, as long as a disk that is well takes.
@@ -174,6 +199,20 @@ async fn finish_recordings(recorder: Recorder, kept: tokio::task::JoinHandle<()>
     if tokio::time::timeout(PATIENCE, finished).await.is_err() {
         tracing::error!("the disk does not take the recordings: the next start finishes what is there");
     }
+}
+
+/// The writer of recordings, if calls are recorded; a folder that cannot be written costs them, and no call.
+fn start_recorder(config: &Config, told: mpsc::UnboundedSender<Told>) -> Result<Option<Recorder>, AppError> {
+    let recorder = recorder_settings(config).map(|it| Recorder::start(it, told)).transpose()?;
+    if let Some(failure) = recorder.as_ref().and_then(|_| is_writable(&config.recording.directory).err()) {
+        tracing::error!(%failure, "recording.directory cannot be written: calls go on and are not recorded");
+    }
+    Ok(recorder)
+}
+
+fn registry(config: &Config) -> Arc<Registry> {
+    let labels: Vec<_> = config.numbers.iter().map(|number| number.label.clone()).collect();
+    Arc::new(Registry::new(&labels))
 }
 
 fn seed() -> Result<Random, getrandom::Error> {
@@ -245,9 +284,35 @@ async fn forget_old_events(store: Store, keep: Duration) {
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     loop {
         hourly.tick().await;
-        if let Err(error) = store.forget_before(signalling::now().wall - keep).await {
+        let now = signalling::now().wall;
+        if let Err(error) = store.forget_before(now - keep).await {
             tracing::warn!(%error, "old webhook events could not be forgotten");
         }
+        if let Err(error) = store.forget_events_before(now - keep, now - ASKED_KEPT).await {
+            tracing::warn!(%error, "old events of the API could not be forgotten");
+        }
+    }
+}
+
+fn codec_choices(config: &Config) -> CodecChoices {
+    let general = &config.media.codecs;
+    let own = |codecs: &Option<Vec<AudioCodec>>, dtmf: config::KeyTelling| {
+        let special = codecs.is_some() || dtmf != config::KeyTelling::Auto;
+        let codecs = codecs.clone().unwrap_or_else(|| general.clone());
+        special.then_some(Narrowing { codecs, events: dtmf == config::KeyTelling::Auto })
+    };
+    CodecChoices {
+        general: Narrowing { codecs: general.clone(), events: true },
+        phones: config
+            .phones
+            .iter()
+            .filter_map(|it| Some((it.name.clone(), own(&it.codecs, it.dtmf)?)))
+            .collect(),
+        trunks: config
+            .trunks
+            .iter()
+            .filter_map(|it| Some((it.name.clone(), own(&it.codecs, it.dtmf)?)))
+            .collect(),
     }
 }
 
@@ -265,6 +330,7 @@ fn timings(config: &Config) -> Timings {
     }
 }
 
+/// The Graph client's settings of a configuration.
 pub(super) fn graph_settings(config: &Config) -> GraphSettings {
     GraphSettings {
         base: config.graph.base.clone(),
@@ -318,7 +384,8 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
         id: number.phone_number_id.clone(),
         display: number.display_number.clone(),
         token: Secret::new(number.access_token.expose().clone()),
-        ring: ring_plan(&number.ring),
+        ring: ring_plan(&number.ring, number.alert.as_deref()),
+        alert: number.alert.clone(),
         pre_accept: match number.pre_accept {
             config::PreAccept::AtOnce => call::PreAcceptWhen::AtOnce,
             config::PreAccept::Ringing => call::PreAcceptWhen::Ringing,
@@ -328,7 +395,9 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
             config::AnswerOn::Speech => call::AnswerOn::Speech,
         },
         record: number.record,
+        hours: number.hours.as_ref().map(opening),
         rules: rules(&number.policy(), &config.policy, config.calls.reservation_life),
+        hold_outside_hours: number.guards.hold_outside_hours,
         ask: number.ask.clone(),
     };
     config.numbers.iter().map(number).collect()
@@ -351,13 +420,27 @@ pub(super) fn rules(number: &config::NumberPolicy, policy: &config::PolicyConfig
     }
 }
 
-fn ring_plan(plan: &config::RingPlanConfig) -> call::RingPlan {
+fn opening(hours: &config::HoursConfig) -> signalling::Hours {
+    let closed = match &hours.closed {
+        config::ClosedTarget::Reject => signalling::WhenClosed::Reject,
+        config::ClosedTarget::Overflow => signalling::WhenClosed::Overflow,
+        config::ClosedTarget::Target(target) => signalling::WhenClosed::Ring(target.clone()),
+    };
+    signalling::Hours { open: hours.hours.clone(), closed }
+}
+
+/// The plan of a number whose calls ring with the tone `alert`.
+fn ring_plan(plan: &config::RingPlanConfig, alert: Option<&str>) -> call::RingPlan {
     let step = |step: &config::RingStepConfig| call::RingStep {
         targets: step.targets.clone(),
         ring: step.ring,
         order: match step.order {
             config::RingOrder::Together => call::RingOrder::Together,
             config::RingOrder::OneByOne => call::RingOrder::OneByOne,
+        },
+        alert: Alert {
+            name: step.alert.as_deref().or(alert).map(str::to_owned),
+            answering: if step.auto_answer { Answering::AtOnce } else { Answering::ByPerson },
         },
     };
     let overflow =
@@ -399,6 +482,18 @@ fn transfer_rules(config: &Config) -> TransferRules {
     TransferRules { may_refer: of(|trunk| trunk.refer), voip_only: of(|trunk| trunk.voip_only) }
 }
 
+fn feature_rules(config: &Config) -> FeatureRules {
+    let config::FeaturesConfig { pick_up_by, parking, .. } = &config.features;
+    FeatureRules {
+        neighbours: Neighbours::new(config.groups.clone()),
+        pick_up_by: *pick_up_by,
+        retrieve_by: parking.retrieve_by,
+        places: parking.slots.clone(),
+        park_timeout: parking.timeout,
+        park_overflow: parking.overflow.clone(),
+    }
+}
+
 fn dialplan(config: &Config) -> DialPlan {
     let entry = |number: &config::NumberConfig| {
         number.dial.as_ref().map(|dial| DialEntry {
@@ -416,6 +511,7 @@ fn dialplan(config: &Config) -> DialPlan {
         entries: config.numbers.iter().filter_map(entry).collect(),
         phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
         trunks: config.trunks.iter().filter_map(trunk).collect(),
-        emergency: config.calls.emergency.clone(),
+        emergency: config.emergency.clone(),
+        features: config.features.codes.clone(),
     }
 }

@@ -15,7 +15,7 @@ use super::signalling::Question;
 use crate::sip::defence::{Ban, Source};
 
 /// A ban as JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BanRow {
     /// An IPv4 address or the /64 of an IPv6 address.
     pub source: String,

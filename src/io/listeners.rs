@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::admin::{self, AdminState, Health};
+use super::api::{self, Api, ApiParts, Hook, Hooks};
 use super::app::{AppError, bind_tcp};
 use super::media::{Flow, MediaEngine, MediaFigures};
 use super::recording::{End, Recorder, RecorderFigures};
@@ -22,14 +23,15 @@ use crate::id::TrunkName;
 use crate::masked::Secret;
 use crate::media::{CapacityState, Histogram};
 use crate::metrics::label::{
-    Labels, Leg, LegWay, NumberDirection, OfKind, OfLeg, OfNumber, OfOperation, OfPhone, OfRealm, OfServer,
-    OfTrunk, OfWay, OfWebhook, OfWorker, Realm, ServerAddress, StoreOperation, Way, Word, WorkerIndex,
+    Labels, Leg, LegWay, NumberDirection, OfKind, OfLeg, OfLookup, OfNumber, OfOperation, OfPhone, OfRealm,
+    OfServer, OfTrunk, OfWay, OfWebhook, OfWorker, Realm, ServerAddress, StoreOperation, Way, Word,
+    WorkerIndex,
 };
 use crate::metrics::table::{self, Distribution};
 use crate::metrics::{Registry, Scrape};
 use crate::policy::PickUp;
 use crate::sip::defence::{Dropped, Ground};
-use crate::sip::trunk::{RegistrationState, ServerState};
+use crate::sip::trunk::{Lookups, NameState, RegistrationState, ServerState};
 use crate::sip::{DefenceFigures, TrunkStatus};
 
 /// The running webhook listener.
@@ -64,6 +66,32 @@ pub(super) async fn webhook(
     Ok(Webhook { address, server: Arc::new(server), counters })
 }
 
+/// Starts the API where the configuration wants one; gives its address and the deliveries of events.
+pub(super) async fn api(
+    config: &Config,
+    store: Store,
+    questions: mpsc::UnboundedSender<Question>,
+) -> Result<(Option<SocketAddr>, Hooks), AppError> {
+    let hooks = Hooks::default();
+    let Some(settings) = &config.api else { return Ok((None, hooks)) };
+    let parts = ApiParts {
+        store,
+        questions,
+        numbers: config.numbers.iter().map(Into::into).collect(),
+        phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
+        tokens: settings.tokens(),
+    };
+    let shared = Api::new(parts);
+    let tls = match &settings.tls {
+        Some(tls) => Some(tls_config(&tls.certificate, &tls.key).map_err(AppError::ApiTls)?),
+        None => None,
+    };
+    let listener = bind_tcp("api.listen", settings.listen).await?.into_std()?;
+    let (address, _server) = api::serve(listener, tls, shared.clone())?;
+    hooks.start(&shared, settings.hooks.iter().map(Hook::new).collect()).map_err(AppError::Hooks)?;
+    Ok((Some(address), hooks))
+}
+
 /// What the admin side asks for its figures and health.
 #[derive(Clone)]
 struct Sources {
@@ -71,6 +99,7 @@ struct Sources {
     media: MediaEngine,
     recorder: Option<Recorder>,
     webhook: Arc<WebhookCounters>,
+    hooks: Hooks,
     questions: mpsc::UnboundedSender<Question>,
     phones: Vec<crate::id::PhoneName>,
     ports: (usize, usize),
@@ -82,7 +111,7 @@ pub(super) async fn admin(
     config: &Config,
     store: Store,
     (media, recorder): (MediaEngine, Option<Recorder>),
-    webhook: &Webhook,
+    (webhook, hooks): (&Webhook, Hooks),
     questions: mpsc::UnboundedSender<Question>,
     metrics: Arc<Registry>,
 ) -> Result<SocketAddr, AppError> {
@@ -93,6 +122,7 @@ pub(super) async fn admin(
         media,
         recorder,
         webhook: Arc::clone(&webhook.counters),
+        hooks,
         questions: questions.clone(),
         phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
         ports: (config.media.outside.ports.clone().count(), config.media.inside.ports.clone().count()),
@@ -106,7 +136,9 @@ pub(super) async fn admin(
         trunks: Mutex::default(),
     });
     let (pulse_seen, trunks_seen) = (Arc::clone(&pulse), Arc::clone(&pulse));
-    let bans = super::bans::router(questions.clone()).merge(super::phones::router(questions.clone()));
+    let bans = super::bans::router(questions.clone())
+        .merge(super::phones::router(questions.clone()))
+        .merge(super::desk::router(questions.clone(), store.clone()));
     let state = AdminState {
         metrics,
         figures: Box::new(move || Box::pin(scrape(sources.clone()))),
@@ -183,6 +215,12 @@ async fn scrape(sources: Sources) -> Scrape {
     for (outcome, count) in webhooks.outcomes {
         scrape.total(&table::WEBHOOKS, &OfWebhook { outcome: Word(outcome.label()) }, count as f64);
     }
+    let hooks = sources.hooks.figures();
+    for (kind, count) in
+        [("delivered", hooks.delivered), ("failed", hooks.failed), ("given_up", hooks.given_up)]
+    {
+        scrape.total(&table::HOOK_EVENTS, &OfKind { kind: Word(kind) }, count as f64);
+    }
     store_figures(&mut scrape, &sources).await;
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     scrape.gauge(&table::TASKS, &(), tasks as f64);
@@ -216,6 +254,8 @@ fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources)
         ("ack_timeout", sip.ack_timeouts),
         ("notify", sip.notifies),
         ("watcher_lost", sip.lost_watchers),
+        ("keepalive_sent", sip.pulses),
+        ("phone_lost", sip.lost_ways),
         ("keepalive", sip.keepalives),
         ("unsent", figures.unsent),
     ] {
@@ -227,10 +267,15 @@ fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources)
     for (transport, count) in &figures.connections.open {
         scrape.gauge(&table::SIP_CONNECTIONS, &OfKind { kind: Word(transport.as_str()) }, *count as f64);
     }
-    let ConnectionFigures { refused, choked, idle, unopened, broken, .. } = figures.connections;
-    for (kind, count) in
-        [("refused", refused), ("choked", choked), ("idle", idle), ("unopened", unopened), ("broken", broken)]
-    {
+    let ConnectionFigures { refused, denied, choked, idle, unopened, broken, .. } = figures.connections;
+    for (kind, count) in [
+        ("refused", refused),
+        ("denied", denied),
+        ("choked", choked),
+        ("idle", idle),
+        ("unopened", unopened),
+        ("broken", broken),
+    ] {
         scrape.total(&table::SIP_CONNECTION_ENDS, &OfKind { kind: Word(kind) }, count as f64);
     }
     for trunk in &figures.trunks {
@@ -258,6 +303,24 @@ fn trunk_figures(scrape: &mut Scrape, trunk: &TrunkStatus) {
     scrape.gauge(&table::TRUNK_CALLS, &labels, f64::from(trunk.calls));
     scrape.total(&table::TRUNK_TURNED_AWAY, &labels, trunk.turned_away as f64);
     scrape.total(&table::TRUNK_FAILOVERS, &labels, trunk.failovers as f64);
+    if !trunk.names.is_empty() {
+        name_figures(scrape, trunk);
+    }
+}
+
+/// Of a trunk that is given by name.
+fn name_figures(scrape: &mut Scrape, trunk: &TrunkStatus) {
+    let Lookups { found, nowhere, unanswered, waited } = trunk.lookups;
+    for (outcome, count) in [("found", found), ("nowhere", nowhere), ("unanswered", unanswered)] {
+        let labels = OfLookup { trunk: trunk.name.clone(), outcome: Word(outcome) };
+        scrape.total(&table::DNS_LOOKUPS, &labels, count as f64);
+    }
+    let labels = OfTrunk { trunk: trunk.name.clone() };
+    let names = |wanted: fn(NameState) -> bool| trunk.names.iter().filter(|(_, it)| wanted(*it)).count();
+    scrape.total(&table::DNS_WAITS, &labels, waited as f64);
+    scrape.gauge(&table::DNS_STALE, &labels, names(|it| it == NameState::Stale) as f64);
+    let unknown = names(|it| matches!(it, NameState::Unknown | NameState::Nowhere));
+    scrape.gauge(&table::DNS_UNKNOWN, &labels, unknown as f64);
 }
 
 /// A series for each word from the start: an alert sees the first step.

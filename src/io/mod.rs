@@ -1,12 +1,16 @@
 //! The world: the only place that awaits, owns sockets and reads clocks.
 
 pub mod admin;
+pub mod api;
 pub mod app;
 pub mod asking;
 pub mod bans;
 pub mod bench;
 pub mod chart;
 pub mod cli;
+pub mod desk;
+pub mod dns;
+pub mod export;
 pub mod graph;
 mod listeners;
 pub mod media;

@@ -8,21 +8,26 @@ use tokio::sync::watch;
 
 use super::app::AppError;
 use super::sip::{
-    BindError, CertificateFiles, ConnectionLimits, SocketSettings, Sockets, TrunkTls, reload_when_changed,
+    BindError, CertificateFiles, ConnectionLimits, Door, SocketSettings, Sockets, TrunkTls,
+    reload_when_changed,
 };
 use super::tls::{ClientCertificates, client_config};
-use crate::config::{self, Config, StreamTransport, TrunkTransport};
+use crate::config::{self, Config, ServerAt, StreamTransport, TrunkConfig, TrunkTransport};
+use crate::id::TrunkName;
 use crate::sip::{self, DigestAlgorithm, Listener, PhoneAccount, Transport};
 
 /// Takes every address of `[sip]`.
 pub(super) fn bind_sockets(config: &Config) -> Result<Sockets, AppError> {
     let connections = &config.sip.connections;
     let count = |it: u32| usize::try_from(it).unwrap_or(usize::MAX);
+    let (trunks, named_trunks) = trunks(config)?;
     let settings = SocketSettings {
         udp: config.sip.udp.iter().map(|it| it.listen).collect(),
         streams: config.sip.streams.iter().map(|(kind, it)| (transport(*kind), it.listen)).collect(),
         tls: certificate(config)?,
-        trunks: trunks(config)?,
+        trunks,
+        named_trunks,
+        door: door(config),
         limits: ConnectionLimits {
             all: count(connections.max),
             per_address: count(connections.max_per_address),
@@ -57,17 +62,51 @@ fn certificate(config: &Config) -> Result<Option<watch::Receiver<Arc<rustls::Ser
     reload_when_changed(files).map(Some).map_err(AppError::SipTls)
 }
 
-fn trunks(config: &Config) -> Result<HashMap<std::net::SocketAddr, TrunkTls>, AppError> {
-    let mut found = HashMap::new();
-    for trunk in config.trunks.iter().filter(|it| it.transport == TrunkTransport::Tls) {
-        let config = client_config(trunk.ca.as_deref()).map_err(AppError::SipTls)?;
+/// Who may connect, as far as the file says; where trunks by name are comes from DNS.
+fn door(config: &Config) -> Door {
+    let networks = config.trunks.iter().filter_map(|it| it.sources.clone()).flatten().collect();
+    let mut door = Door::new(config.sip.defence.clone(), networks);
+    for trunk in &config.trunks {
+        let addresses = trunk.servers.iter().filter_map(|it| match it.at {
+            ServerAt::Address(address) => Some(address.ip()),
+            ServerAt::Name { .. } => None,
+        });
+        door.set_trunk(&trunk.name, addresses);
+    }
+    door
+}
+
+type ByAddress = HashMap<std::net::SocketAddr, TrunkTls>;
+type ByName = HashMap<TrunkName, TrunkTls>;
+
+/// What trunks behind TLS must show, and what we show them.
+fn trunks(config: &Config) -> Result<(ByAddress, ByName), AppError> {
+    let (mut found, mut named) = (HashMap::new(), HashMap::new());
+    let secure = |it: &&TrunkConfig| matches!(it.transport, TrunkTransport::Tls | TrunkTransport::Auto);
+    for trunk in config.trunks.iter().filter(secure) {
+        let identity =
+            trunk.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+        let config = client_config(trunk.ca.as_deref(), identity).map_err(AppError::SipTls)?;
+        let written = trunk.tls_name.clone().and_then(|it| ServerName::try_from(it).ok());
         for server in &trunk.servers {
-            let own = ServerName::IpAddress(server.address.ip().into());
-            let name = trunk.tls_name.clone().and_then(|it| ServerName::try_from(it).ok()).unwrap_or(own);
-            found.insert(server.address, TrunkTls { name, config: config.clone() });
+            match &server.at {
+                ServerAt::Address(address) => {
+                    let own = ServerName::IpAddress(address.ip().into());
+                    let name = written.clone().unwrap_or(own);
+                    found.insert(*address, TrunkTls { name, config: config.clone() });
+                }
+                // The name that was asked for, not the one that DNS answered with (RFC 5922 §4).
+                ServerAt::Name { host, .. } => {
+                    let own = ServerName::try_from(host.clone()).ok();
+                    let Some(name) = written.clone().or(own) else { continue };
+                    named
+                        .entry(trunk.name.clone())
+                        .or_insert_with(|| TrunkTls { name, config: config.clone() });
+                }
+            }
         }
     }
-    Ok(found)
+    Ok((found, named))
 }
 
 /// Where we listen, for people.
@@ -110,6 +149,7 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
     }
     settings.defence = config.sip.defence.clone();
     settings.watching = config.sip.lamps;
+    settings.keep_alive = config.sip.keep_alive;
     settings.no_provisional = config.sip.trunk_no_answer;
     let phone = |phone: &config::PhoneConfig| PhoneAccount {
         name: phone.name.clone(),
@@ -122,8 +162,9 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
         ha1: phone.ha1.clone(),
         srtp: phone.srtp,
         lamps: phone.lamps.clone(),
+        alerts: phone.alerts.clone(),
     };
     settings.phones = config.phones.iter().map(phone).collect();
-    settings.trunks = config.trunks.iter().map(super::trunks::peer).collect();
+    settings.trunks = config.trunks.iter().map(|it| super::trunks::peer(config, it)).collect();
     settings
 }

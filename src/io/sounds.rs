@@ -1,12 +1,14 @@
 //! The sounds that calls share: read and decoded once at the start, before there is any call.
 
+use std::collections::BTreeMap;
 use std::f64::consts::PI;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use crate::call::HangupCause;
 use crate::codec::{MAX_OPUS_SAMPLES, OpusDecoder, SampleRate};
-use crate::config::{Consent, SoundSource, SoundsConfig};
+use crate::config::{Consent, RefusalsConfig, SoundSource, SoundsConfig};
 use crate::media::Clip;
 use crate::media::tone::{Signal, Tone, ToneFault};
 
@@ -18,7 +20,7 @@ const OPUS_HEAD: &[u8] = b"OpusHead";
 const REACH: f64 = 24.0;
 
 /// What is played into calls; `None`: nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Sounds {
     /// For a user whose call goes to another phone, while that rings.
     pub ringback: Option<Clip>,
@@ -28,6 +30,12 @@ pub struct Sounds {
     pub greeting: Option<Clip>,
     /// The same when the call is recorded: that it is, then the greeting.
     pub greeting_recorded: Option<Clip>,
+    /// For a phone whose wish is done.
+    pub done: Clip,
+    /// The digits 0 to 9, or none.
+    pub digits: Vec<Clip>,
+    /// For a phone that is refused, by the label of the verdict.
+    refusals: BTreeMap<&'static str, Clip>,
 }
 
 /// A sound of the configuration that cannot be played.
@@ -61,8 +69,61 @@ impl Sounds {
             (Some(consent), Some(greeting)) => Some(consent.then(greeting)),
             (consent, greeting) => consent.or_else(|| greeting.clone()),
         };
-        Ok(Self { ringback, hold, greeting, greeting_recorded })
+        let done = Clip::of(&Tone::done());
+        let digits = config.digits.as_deref().map_or(Ok(Vec::new()), digits)?;
+        let refusals = refusals(&config.refusals, country)?;
+        Ok(Self { ringback, hold, greeting, greeting_recorded, done, digits, refusals })
     }
+
+    /// What a phone hears that is refused with this verdict.
+    #[must_use]
+    pub fn refusal(&self, label: &str) -> Option<Clip> {
+        self.refusals.get(label).cloned()
+    }
+
+    /// A number, digit by digit; `None` without sounds for them.
+    #[must_use]
+    pub fn number(&self, number: u16) -> Option<Clip> {
+        let text = number.to_string();
+        let clips = text.bytes().map(|digit| self.digits.get(usize::from(digit - b'0')));
+        clips.map(Option::<&Clip>::cloned).reduce(|all, next| Some(all?.then(&next?))).flatten()
+    }
+}
+
+/// Silence before the first word: a phone needs a moment to open its ear.
+fn lead_in() -> Clip {
+    Clip::new(vec![0; 2400], vec![0; 4800])
+}
+
+fn refusals(config: &RefusalsConfig, country: &str) -> Result<BTreeMap<&'static str, Clip>, SoundFault> {
+    const KEY: &str = "sounds.refusals.by_label";
+    let labels: Vec<&'static str> = HangupCause::all().into_iter().map(|it| it.verdict().label).collect();
+    let mut clips = BTreeMap::new();
+    let other = load("sounds.refusals.other", &config.other, country)?;
+    if let Some(other) = other.filter(|_| config.enabled) {
+        let other = lead_in().then(&other);
+        clips.extend(labels.iter().map(|label| (*label, other.clone())));
+    }
+    for (name, source) in &config.by_label {
+        let Some(label) = labels.iter().find(|it| *it == name) else {
+            let problem = format!("there is no verdict with the label {name:?}");
+            return Err(SoundFault { key: KEY, problem, remedy: format!("one of {}", labels.join(", ")) });
+        };
+        match load(KEY, source, country)?.filter(|_| config.enabled) {
+            Some(clip) => clips.insert(label, lead_in().then(&clip)),
+            None => clips.remove(label),
+        };
+    }
+    Ok(clips)
+}
+
+fn digits(folder: &Path) -> Result<Vec<Clip>, SoundFault> {
+    let one = |digit: u8| {
+        let paths = ["wav", "opus"].map(|kind| folder.join(format!("{digit}.{kind}")));
+        let path = paths.iter().find(|it| it.exists()).unwrap_or(&paths[0]);
+        load("sounds.digits", &SoundSource::File(path.clone()), "").map(Option::unwrap_or_default)
+    };
+    (0..10).map(one).collect()
 }
 
 fn load(key: &'static str, source: &SoundSource, country: &str) -> Result<Option<Clip>, SoundFault> {
@@ -78,7 +139,8 @@ fn load(key: &'static str, source: &SoundSource, country: &str) -> Result<Option
                 ToneFault::Silent => "nothing but silence",
             };
             let problem = format!("\"tone:{text}\": {problem}");
-            let remedy = "tone:hold, tone:ringback, tone:busy, tone:congestion, or tone:425/1000,0/4000";
+            let remedy =
+                "tone:hold, tone:ringback, tone:busy, tone:congestion, tone:sit, or tone:425/1000,0/4000";
             SoundFault { key, problem, remedy: remedy.to_owned() }
         }),
         SoundSource::File(path) => file(path).map(Some).map_err(|problem| {
@@ -97,6 +159,7 @@ fn tone(text: &str, country: &str) -> Result<Tone, ToneFault> {
         "hold" => Tone::hold(),
         "ringback" => Tone::of(Signal::Ringback, country),
         "busy" => Tone::of(Signal::Busy, country),
+        "sit" => Tone::special_information(),
         "congestion" => Tone::of(Signal::Congestion, country),
         _ => return Tone::read(text),
     })
@@ -219,6 +282,13 @@ fn ogg_opus(path: &Path) -> Result<Clip, String> {
 mod tests {
     use super::*;
     use crate::codec::{EncoderSettings, MAX_OPUS_PACKET, OpusEncoder, level_dbov};
+    use crate::config::RefusalsConfig;
+
+    fn silent() -> SoundsConfig {
+        let none = SoundSource::None;
+        let refusals = RefusalsConfig { enabled: true, other: none.clone(), by_label: Vec::new() };
+        SoundsConfig { country: None, hold: none.clone(), greeting: none, digits: None, refusals }
+    }
 
     fn sine(at: usize, rate: u32) -> f32 {
         (at as f32 * 440.0 / rate as f32 * std::f32::consts::TAU).sin() * 0.25
@@ -329,7 +399,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path: std::path::PathBuf = folder.path().join("sound.mp3");
         std::fs::write(&path, b"ID3 something").unwrap();
-        let config = |hold| SoundsConfig { country: None, hold, greeting: SoundSource::None };
+        let config = |hold| SoundsConfig { hold, ..silent() };
         let told = |hold| Sounds::load(&config(hold), &Consent::Silent).unwrap_err().to_string();
         assert!(
             told(SoundSource::File(path.clone()))
@@ -346,12 +416,47 @@ mod tests {
     #[test]
     fn a_recorded_call_is_told_so_before_it_is_greeted() {
         let greeting = SoundSource::Tone("440/1000".to_owned());
-        let config = SoundsConfig { country: None, hold: SoundSource::None, greeting };
+        let config = SoundsConfig { greeting, ..silent() };
         let told = Sounds::load(&config, &Consent::Tone).unwrap();
         let length = |clip: Option<Clip>| clip.map(|it| it.length().as_millis());
         assert_eq!((length(told.greeting), length(told.greeting_recorded)), (Some(1000), Some(1400)));
         let path = Consent::File("/nowhere/ask.wav".into());
         let fault = Sounds::load(&config, &path).unwrap_err().to_string();
         assert!(fault.starts_with("recording.consent: /nowhere/ask.wav:"), "{fault}");
+    }
+
+    #[test]
+    fn a_refusal_has_its_own_sound_the_one_for_all_others_or_none_and_every_label_is_a_verdicts() {
+        let tone = |text: &str| SoundSource::Tone(text.to_owned());
+        let by_label =
+            vec![("no_permission".to_owned(), tone("busy")), ("number_cap".to_owned(), SoundSource::None)];
+        let refusals = RefusalsConfig { enabled: true, other: tone("sit"), by_label };
+        let config = SoundsConfig { refusals: refusals.clone(), ..silent() };
+        let sounds = Sounds::load(&config, &Consent::Silent).unwrap();
+        let length = |label: &str| sounds.refusal(label).map(|it| it.length().as_millis());
+        assert_eq!((length("not_dialable"), length("number_cap")), (Some(300 + 1990), None));
+        assert!(length("no_permission").is_some_and(|it| it != 2290));
+        let off = RefusalsConfig { enabled: false, ..refusals };
+        let sounds = Sounds::load(&SoundsConfig { refusals: off, ..silent() }, &Consent::Silent).unwrap();
+        assert!(sounds.refusal("not_dialable").is_none() && sounds.refusal("no_permission").is_none());
+        let by_label = vec![("no_permision".to_owned(), tone("busy"))];
+        let wrong = RefusalsConfig { enabled: true, other: tone("sit"), by_label };
+        let told = Sounds::load(&SoundsConfig { refusals: wrong, ..silent() }, &Consent::Silent).unwrap_err();
+        assert!(told.to_string().contains("no verdict with the label \"no_permision\""), "{told}");
+    }
+
+    #[test]
+    fn a_number_is_said_digit_by_digit_from_a_folder_of_ten_files() {
+        let folder = tempfile::tempdir().unwrap();
+        for digit in 0..10 {
+            write_wav(&folder.path().join(format!("{digit}.wav")), 8000, 1, 16);
+        }
+        let config = SoundsConfig { digits: Some(folder.path().to_owned()), ..silent() };
+        let sounds = Sounds::load(&config, &Consent::Silent).unwrap();
+        assert_eq!(sounds.number(701).map(|it| it.length().as_secs()), Some(3));
+        assert!(Sounds::load(&silent(), &Consent::Silent).unwrap().number(701).is_none());
+        std::fs::remove_file(folder.path().join("7.wav")).unwrap();
+        let told = Sounds::load(&config, &Consent::Silent).unwrap_err().to_string();
+        assert!(told.starts_with("sounds.digits") && told.contains("7.wav"), "{told}");
     }
 }

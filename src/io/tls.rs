@@ -68,12 +68,7 @@ pub fn server_config(
     clients: &ClientCertificates,
 ) -> Result<ServerConfig, TlsSetupError> {
     let chain = certificates(certificate)?;
-    let path = key.to_owned();
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsSetupError::Pem {
-        what: "a private key",
-        path,
-        source,
-    })?;
+    let secret = private_key(key)?;
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(TlsSetupError::Pair)?;
@@ -94,11 +89,14 @@ pub fn server_config(
 }
 
 /// TLS towards a trunk: it must show a certificate for its name that `ca` vouches for, or one that stands in `ca`
-/// itself; without `ca` the system's authorities count.
+/// itself; without `ca` the system's authorities count. `identity` is what we show if we are asked: a chain and its key.
 ///
 /// # Errors
 /// The file cannot be read, or nothing in it can be trusted.
-pub fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsSetupError> {
+pub fn client_config(
+    ca: Option<&Path>,
+    identity: Option<(&Path, &Path)>,
+) -> Result<Arc<ClientConfig>, TlsSetupError> {
     let (roots, pinned) = match ca {
         Some(ca) => (roots(ca)?, certificates(ca)?),
         None => {
@@ -111,12 +109,17 @@ pub fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsSetupErr
     let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
         .build()
         .map_err(|_| TlsSetupError::Authorities { path: path() })?;
-    let config = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(TlsSetupError::Pair)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PinnedOrVouched { pinned, chain }))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(PinnedOrVouched { pinned, chain }));
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((own, key)) => builder
+            .with_client_auth_cert(certificates(own)?, private_key(key)?)
+            .map_err(TlsSetupError::Pair)?,
+    };
     Ok(Arc::new(config))
 }
 
@@ -127,6 +130,14 @@ fn provider() -> Arc<CryptoProvider> {
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
     CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|source| TlsSetupError::Pem {
         what: "a certificate",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsSetupError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|source| TlsSetupError::Pem {
+        what: "a private key",
         path: path.to_owned(),
         source,
     })

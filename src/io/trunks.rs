@@ -2,27 +2,42 @@
 
 use std::time::Duration;
 
-use crate::config::{ProbeConfig, TrunkConfig, TrunkTransport};
-use crate::sip::trunk::{Login, ProbeSettings, RegisterSettings, TrunkLimits, TrunkServer};
+use crate::config::{Config, ProbeConfig, ServerAt, TrunkConfig, TrunkTransport};
+use crate::sip::locate::{Families, Sought};
+use crate::sip::trunk::{
+    LocateSettings, Login, NamedServer, ProbeSettings, RegisterSettings, Sources, TrunkLimits, TrunkServer,
+};
 use crate::sip::{Transport, TrunkPeer};
 
 /// One trunk.
-pub(super) fn peer(trunk: &TrunkConfig) -> TrunkPeer {
-    let server = |it: &crate::config::ServerConfig| TrunkServer {
-        address: it.address,
-        priority: it.priority,
-        weight: it.weight,
+pub(super) fn peer(config: &Config, trunk: &TrunkConfig) -> TrunkPeer {
+    let transport = match trunk.transport {
+        TrunkTransport::Udp => Some(Transport::Udp),
+        TrunkTransport::Tcp => Some(Transport::Tcp),
+        TrunkTransport::Tls => Some(Transport::Tls),
+        TrunkTransport::Auto => None,
     };
+    let (mut servers, mut named) = (Vec::new(), Vec::new());
+    for server in &trunk.servers {
+        let (priority, weight) = (server.priority, server.weight);
+        match &server.at {
+            ServerAt::Address(address) => servers.push(TrunkServer { address: *address, priority, weight }),
+            ServerAt::Name { host, port } => {
+                let sought =
+                    Sought { host: host.clone(), port: *port, transport, families: families(config) };
+                named.push(NamedServer { sought, priority, weight });
+            }
+        }
+    }
+    let name = named.first().map(|it| it.sought.host.clone());
     TrunkPeer {
         name: trunk.name.clone(),
-        servers: trunk.servers.iter().map(server).collect(),
-        transport: match trunk.transport {
-            TrunkTransport::Udp => Transport::Udp,
-            TrunkTransport::Tcp => Transport::Tcp,
-            TrunkTransport::Tls => Transport::Tls,
-        },
-        sources: trunk.sources.clone(),
-        domain: trunk.domain.clone(),
+        servers,
+        named,
+        locating: LocateSettings { patience: config.sip.dns.wait, stale: config.sip.dns.stale },
+        transport: transport.unwrap_or_default(),
+        sources: trunk.sources.clone().map_or(Sources::Servers, Sources::Networks),
+        domain: trunk.domain.clone().or(name),
         login: trunk.login.as_ref().map(|it| Login { user: it.user.clone(), password: it.password.clone() }),
         register: trunk
             .register
@@ -34,6 +49,16 @@ pub(super) fn peer(trunk: &TrunkConfig) -> TrunkPeer {
         presentation: trunk.caller,
         fact_headers: trunk.headers.clone(),
         srtp: trunk.srtp,
+    }
+}
+
+/// The addresses that we can send from.
+fn families(config: &Config) -> Families {
+    let own = |v4: bool| config.sip.udp.iter().any(|it| it.advertised.is_ipv4() == v4);
+    match (own(true), own(false)) {
+        (true, true) => Families::Both,
+        (false, true) => Families::V6,
+        _ => Families::V4,
     }
 }
 

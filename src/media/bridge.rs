@@ -283,9 +283,13 @@ impl Bridge {
                     self.send_to_meta();
                 }
             }
+            Order::LookForCodes(codes) => self.to_meta.look_for_codes(codes),
             Order::OfferToNext => self.offer_to_next(),
             Order::TakeNext { sdp } => self.take_next(now, &sdp),
             Order::AnswerNext { offer } => self.answer_next(now, &offer),
+            Order::PrepareNext { offer } => self.prepare_next(now, &offer),
+            Order::SwitchToNext => self.switch_to_next(now),
+            Order::LeavePhone => self.leave_phone(),
             Order::DropNext => self.drop_next(),
             Order::Play { towards, clip, repeat } => self.announce(now, towards, clip, repeat),
             Order::StopPlaying { towards } => self.stop_announcing(towards),
@@ -408,6 +412,7 @@ impl Bridge {
             self.told.user_spoke = true;
             self.reports.push_back(Report::UserSpoke);
         }
+        self.reports.extend(self.to_meta.take_code().map(Report::CodePressed));
         self.tell_announced();
         if !self.told.audio_to_meta && self.to_meta.has_spoken() {
             self.told.audio_to_meta = true;
@@ -500,7 +505,8 @@ impl Bridge {
 
     /// Rule 20, resting while on hold (rule 16) and before the call is up.
     fn stall_due(&self) -> Option<Instant> {
-        if self.stage != Stage::Open || self.phone.is_held() || self.told.stalled {
+        let resting = self.phone.is_held() || self.phone.is_absent();
+        if self.stage != Stage::Open || resting || self.told.stalled {
             return None;
         }
         self.quiet_since.map(|since| since + self.dead_after)

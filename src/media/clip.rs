@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::tone::Tone;
 
 /// A few seconds or minutes of sound; a copy costs two counters.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Clip {
     /// Mono at 8 kHz and at 16 kHz, of the same length in time.
     narrow: Arc<[i16]>,

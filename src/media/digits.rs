@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::code_watch::{CodeWatch, Judged};
 use crate::rtp::{Event, RtpTime, TelephoneEvent};
 
 /// Without a report for this long, a key counts as released: twelve reports in a row are hardly ever lost.
@@ -49,6 +50,14 @@ struct Mouth {
     last: u16,
 }
 
+/// What a new key was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begun {
+    Key,
+    /// It completed a code and is gone with it.
+    EndOfCode,
+}
+
 /// A report to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Saying {
@@ -79,6 +88,10 @@ pub struct Digits {
     mouth: Option<Mouth>,
     heard: u64,
     dropped: u64,
+    watch: CodeWatch,
+    /// So many of the last keys wait to be known for no code.
+    withheld: usize,
+    code: Option<String>,
 }
 
 impl Digits {
@@ -103,7 +116,10 @@ impl Digits {
         };
         if !continues {
             self.release();
-            self.begin(report);
+            if self.begin(now, report) == Begun::EndOfCode {
+                self.ear.finished = Some(timestamp);
+                return;
+            }
         } else if let Some(key) = self.keys.back_mut() {
             key.duration = key.duration.max(report.duration);
         }
@@ -113,28 +129,54 @@ impl Digits {
         }
     }
 
-    fn begin(&mut self, report: TelephoneEvent) {
-        self.heard += 1;
-        if self.keys.len() >= WAITING {
-            self.dropped += 1;
-            return;
-        }
-        self.keys.push_back(Key {
-            event: report.event,
-            volume: report.volume,
-            duration: report.duration,
-            released: false,
-        });
+    fn begin(&mut self, now: Instant, report: TelephoneEvent) -> Begun {
+        let TelephoneEvent { event, volume, duration, .. } = report;
+        self.take(now, Key { event, volume, duration, released: false })
     }
 
     /// A key that came by signalling (SIP INFO), with its length in ticks of 8 kHz.
-    pub fn press(&mut self, event: Event, duration: u16) {
+    pub fn press(&mut self, now: Instant, event: Event, duration: u16) {
+        self.take(now, Key { event, volume: PRESSED_VOLUME, duration, released: true });
+    }
+
+    fn take(&mut self, now: Instant, key: Key) -> Begun {
         self.heard += 1;
         if self.keys.len() >= WAITING {
             self.dropped += 1;
-            return;
+            return Begun::Key;
         }
-        self.keys.push_back(Key { event, volume: PRESSED_VOLUME, duration, released: true });
+        self.let_go(now);
+        self.keys.push_back(key);
+        match self.watch.key(now, key.event.digit()) {
+            Judged::Passed => self.withheld = 0,
+            Judged::Withheld => self.withheld += 1,
+            Judged::Code(code) => {
+                self.keys.truncate(self.keys.len() - self.withheld - 1);
+                self.withheld = 0;
+                self.code = Some(code);
+                return Begun::EndOfCode;
+            }
+        }
+        Begun::Key
+    }
+
+    /// Takes these codes out of what is pressed from now on.
+    pub fn look_for(&mut self, codes: Vec<String>) {
+        self.watch.look_for(codes);
+        self.withheld = 0;
+    }
+
+    /// Gives up keys that did not become a code in time.
+    pub fn let_go(&mut self, now: Instant) {
+        if self.watch.is_over(now) {
+            self.watch.give_up();
+            self.withheld = 0;
+        }
+    }
+
+    /// A code that was pressed, once.
+    pub const fn take_code(&mut self) -> Option<String> {
+        self.code.take()
     }
 
     /// Speech or silence after the key: it was released, and its last reports were lost.
@@ -156,7 +198,7 @@ impl Digits {
     /// True while a key is being said or waits to be.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        !self.keys.is_empty()
+        self.keys.len() > self.withheld
     }
 
     /// The report for this 20 ms step, if there is one; `start` is the time stamp of a key that begins now.
@@ -164,7 +206,7 @@ impl Digits {
         if self.ear.current.is_some_and(|(.., at)| now.saturating_duration_since(at) >= FORGOTTEN) {
             self.release();
         }
-        let key = *self.keys.front()?;
+        let key = *self.keys.front().filter(|_| self.is_active())?;
         let first = self.mouth.is_none();
         let mouth = self.mouth.get_or_insert(Mouth { start, said: 0, farewells: 0, last: 0 });
         // A key held for more than eight seconds is cut there: the field has 16 bits.
@@ -200,6 +242,9 @@ impl Digits {
     pub fn sound(&mut self, now: Instant) -> Option<Sounding> {
         if self.ear.current.is_some_and(|(.., at)| now.saturating_duration_since(at) >= FORGOTTEN) {
             self.release();
+        }
+        if !self.is_active() {
+            return None;
         }
         let key = self.keys.front_mut()?;
         let first = self.mouth.is_none();
@@ -321,5 +366,41 @@ mod tests {
             now += STEP_TIME;
         }
         assert_eq!(said, [(0, 160, false), (0, 1600, true), (0, 1600, true), (0, 1600, true)]);
+    }
+
+    /// Presses `keys` on a phone whose codes are looked for; what the user hears, and the code.
+    fn with_codes(keys: &str) -> (String, Option<String>) {
+        let mut digits = Digits::default();
+        digits.look_for(vec!["*68".to_owned()]);
+        let (mut now, mut heard) = (Instant::now(), String::new());
+        let mut step = |digits: &mut Digits, now: Instant| {
+            heard.extend(digits.say(now, RtpTime(9)).filter(|it| it.first).map(|it| it.report.event.digit()));
+        };
+        for (at, key) in keys.chars().enumerate() {
+            let event = Event::from_digit(key).unwrap();
+            for report in 1..=8_u16 {
+                let (end, duration) = (report > 5, report.min(5) * 160);
+                let report = TelephoneEvent { event, end, volume: 10, duration };
+                digits.hear(now, RtpTime(at as u32 * 2400), report);
+                step(&mut digits, now);
+                now += STEP_TIME;
+            }
+        }
+        for _ in 0..200 {
+            digits.let_go(now);
+            step(&mut digits, now);
+            now += STEP_TIME;
+        }
+        assert!(!digits.is_active());
+        (heard, digits.take_code())
+    }
+
+    #[test]
+    fn a_code_is_not_heard_by_the_user_and_keys_that_are_none_come_late_but_whole() {
+        assert_eq!(with_codes("*68"), (String::new(), Some("*68".to_owned())));
+        assert_eq!(with_codes("12*68"), ("12".to_owned(), Some("*68".to_owned())));
+        assert_eq!(with_codes("*67"), ("*67".to_owned(), None));
+        assert_eq!(with_codes("*6"), ("*6".to_owned(), None), "given up after a while");
+        assert_eq!(with_codes("5"), ("5".to_owned(), None));
     }
 }

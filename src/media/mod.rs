@@ -14,6 +14,7 @@ pub mod webrtc_leg;
 
 pub mod announcer;
 pub mod clip;
+pub mod code_watch;
 pub mod comfort;
 pub mod concealer;
 pub mod detector;
@@ -47,6 +48,8 @@ pub mod to_phone;
 pub mod tone;
 pub mod voice;
 
+#[cfg(test)]
+mod browser_stories;
 #[cfg(test)]
 mod codec_stories;
 #[cfg(test)]

@@ -131,6 +131,9 @@ pub enum Order {
         /// How long it was pressed.
         duration: Duration,
     },
+    /// Takes these codes out of the keys that the phone presses ([`Report::CodePressed`]); none: all keys are the
+    /// user's.
+    LookForCodes(Vec<String>),
     /// Describes a leg to another phone, which may take the place of the one that talks
     /// ([`Report::NextOffered`]); that one notices nothing.
     OfferToNext,
@@ -144,6 +147,16 @@ pub enum Order {
         /// The SDP.
         offer: String,
     },
+    /// Describes our answer to another phone's offer ([`Report::NextAnswered`]); nothing changes until
+    /// [`Order::SwitchToNext`].
+    PrepareNext {
+        /// The SDP.
+        offer: String,
+    },
+    /// The phone that was prepared is the phone from now on.
+    SwitchToNext,
+    /// The phone has let the call go and no other has it: nobody is heard and nothing is sent there.
+    LeavePhone,
     /// The other phone will not come.
     DropNext,
     /// Plays a clip instead of the other side's speech; [`Report::Played`] when it has come to its end.
@@ -230,6 +243,8 @@ pub enum Report {
         /// Where to.
         towards: Side,
     },
+    /// The phone has pressed a code, which the user does not hear.
+    CodePressed(String),
     /// A clip of [`Order::Play`] has come to its end.
     Played {
         /// To whom.
@@ -264,4 +279,15 @@ pub enum Report {
     PhoneReofferRefused(AudioRefusal),
     /// The media is closed; its ports go into quarantine.
     Closed(Box<Summary>),
+}
+
+impl Report {
+    /// How it was, at the end.
+    #[must_use]
+    pub fn summary(&self) -> Option<&Summary> {
+        match self {
+            Self::Closed(summary) => Some(summary),
+            _ => None,
+        }
+    }
 }

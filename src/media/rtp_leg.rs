@@ -437,6 +437,12 @@ impl RtpLeg {
         self.agreed.as_ref().is_some_and(|agreed| agreed.direction.sends())
     }
 
+    /// True if no phone is there: nothing was agreed on.
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        self.agreed.is_none()
+    }
+
     /// True if the phone has put the call on hold.
     #[must_use]
     pub fn is_held(&self) -> bool {

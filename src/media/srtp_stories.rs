@@ -194,6 +194,23 @@ fn a_phone_takes_one_of_our_lines_by_its_tag() {
 }
 
 #[test]
+fn a_refresh_that_repeats_our_answer_is_answered_under_the_phones_own_tag() {
+    let mut world = World::up(54);
+    // Of our own lines, tag 1 is of another suite.
+    let line = key(1, CryptoSuite::AesCm128HmacSha1_32, 7);
+    let answer = reoffer(&mut world, &line);
+    world.shield = Some(phones(&line, &answer));
+    world.phone.speaking = true;
+    world.user_voice.speaking = true;
+    world.run(millis(1000));
+    world.order(Order::ApplyPhoneReanswer { sdp: description("RTP/SAVP", &line) });
+    assert!(!world.reports.iter().any(|(_, report)| matches!(report, Report::PhoneAnswerRefused(_))));
+    let before = heard(&world);
+    world.run(millis(1000));
+    assert_talking(&world, before);
+}
+
+#[test]
 fn a_line_that_was_not_offered_is_no_answer() {
     let mut world = World::up(51);
     let wrong = key(1, CryptoSuite::AeadAes128Gcm, 3);

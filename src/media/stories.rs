@@ -546,3 +546,29 @@ fn garbage_from_either_side_never_panics_and_never_breaks_the_line() {
         assert_unbroken(&world.user_heard, millis(31), millis(125));
     }
 }
+
+#[test]
+fn s7_of_100_000_packets_from_foreign_sources_none_is_relayed_and_none_moves_the_address() {
+    let mut world = World::up(18);
+    world.phone.speaking = true;
+    world.user_voice.speaking = true;
+    world.run(millis(1000));
+    for slot in 0..200_u32 {
+        // The next packets that the phone would send, in its name, from where it is not.
+        let mut packet = world.phone.header.to_bytes().to_vec();
+        packet.extend([0x55; 160]);
+        for at in 0..500_u32 {
+            let [_, _, high, low] = (slot * 500 + at).to_be_bytes();
+            let source = std::net::SocketAddr::from((
+                [203, 0, 113, (at % 250) as u8],
+                u16::from_be_bytes([high | 64, low]),
+            ));
+            world.post(BridgePort::Rtp, source, &packet, Path::default());
+        }
+        world.run(millis(20));
+    }
+    // World asserts that everything for the phone goes to the phone.
+    assert_eq!(world.bridge.summary().to_meta.refused, 100_000);
+    world.run(millis(200));
+    assert_unbroken(&world.user_heard, millis(20), millis(20));
+}

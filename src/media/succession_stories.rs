@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::world::*;
 use super::*;
 use crate::codec::{AudioCodec, level_dbov};
+use crate::media::tone::Tone;
 use crate::rtp::Ssrc;
 
 const OTHER: &str = "10.0.0.8:5000";
@@ -139,4 +140,47 @@ fn between_a_phone_that_left_and_one_that_comes_late_the_user_hears_a_line_that_
     world.run(millis(1000));
     assert!(level_dbov(&decode_opus(&world.user_heard[user + 10..])) > -30.0);
     assert_unbroken(&world.user_heard, millis(40), millis(60));
+}
+
+#[test]
+fn invariant_6_a_parked_user_hears_one_unbroken_line_and_is_fetched_into_it_after_minutes_of_silence() {
+    let mut world = about_to_change(39);
+    let hold = Clip::of(&Tone::read("500/200").expect("a tone"));
+    world.order(Order::LeavePhone);
+    world.order(Order::Play { towards: Side::Meta, clip: hold, repeat: Repeat::Forever });
+    world.user_voice.speaking = false;
+    let refused = world.bridge.summary().to_meta.refused;
+    world.run(millis(200));
+    let (user, phone) = (world.user_heard.len(), world.phone_heard.len());
+    // The phone does not know yet, and the user is muted for longer than a dead call lives.
+    world.run(Duration::from_secs(70));
+    assert_eq!((world.told(&Report::Stalled), world.phone_heard.len()), (None, phone));
+    assert!(world.bridge.summary().to_meta.refused > refused + 3000, "what it still sends is nobody's");
+    assert!(level_dbov(&decode_opus(&world.user_heard[user..])) > -25.0, "hold audio");
+    world.order(Order::PrepareNext { offer: others(AudioCodec::Pcma, "sendrecv") });
+    world.run(millis(100));
+    world.order(Order::SwitchToNext);
+    world.order(Order::StopPlaying { towards: Side::Meta });
+    change_phone(&mut world, AudioCodec::Pcma);
+    world.user_voice.speaking = true;
+    let (user, phone) = (world.user_heard.len(), world.phone_heard.len());
+    world.run(millis(2000));
+    assert!(level_dbov(&decode_opus(&world.user_heard[user + 10..])) > -30.0);
+    assert!(world.phone_heard.len() > phone + 90);
+    assert_unbroken(&world.user_heard, millis(40), millis(60));
+}
+
+#[test]
+fn a_phone_that_was_prepared_and_does_not_come_changes_nothing() {
+    let mut world = about_to_change(40);
+    world.order(Order::PrepareNext { offer: "v=0\r\n".to_owned() });
+    assert!(world.reports.iter().any(|(_, report)| matches!(report, Report::NextRefused(_))));
+    world.order(Order::SwitchToNext);
+    world.order(Order::PrepareNext { offer: others(AudioCodec::G722, "sendrecv") });
+    world.order(Order::DropNext);
+    world.order(Order::SwitchToNext);
+    let (user, phone) = (world.user_heard.len(), world.phone_heard.len());
+    world.run(millis(1000));
+    assert!(level_dbov(&decode_opus(&world.user_heard[user..])) > -30.0);
+    assert!(world.phone_heard.len() > phone + 45);
 }

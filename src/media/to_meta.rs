@@ -273,6 +273,7 @@ impl ToMeta {
             self.figures.refused += 1;
             return;
         };
+        self.digits.let_go(now);
         let header = packet.header;
         self.figures.packets_in += 1;
         self.figures.bytes_in += packet.payload.len() as u64;
@@ -503,6 +504,7 @@ impl ToMeta {
 
     /// Does what is due; an early or extra call does nothing.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Frames) {
+        self.digits.let_go(now);
         if self.reorder.deadline().is_some_and(|deadline| deadline <= now) {
             self.deliver_held(now, out);
         }

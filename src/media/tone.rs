@@ -156,6 +156,23 @@ impl Tone {
         Self { steps: vec![note(523, 180), note(0, 60), note(659, 240), note(0, 4520)], soft: true }
     }
 
+    /// Says that an announcement follows, or that a call cannot be had (ITU-T E.180, special information tone).
+    #[must_use]
+    pub fn special_information() -> Self {
+        let note = |hertz, millis| Step { hertz: [hertz, 0], millis };
+        Self { steps: vec![note(950, 330), note(1400, 330), note(1800, 330), note(0, 1000)], soft: false }
+    }
+
+    /// Says that what was asked for is done: two short notes.
+    #[must_use]
+    pub fn done() -> Self {
+        let note = |hertz, millis| Step { hertz: [hertz, 0], millis };
+        Self {
+            steps: vec![note(0, 200), note(523, 120), note(0, 60), note(784, 180), note(0, 200)],
+            soft: false,
+        }
+    }
+
     /// Says that a call is recorded: the frequency of the "beep" that telephone recorders have, once.
     #[must_use]
     pub fn recorded() -> Self {

@@ -192,6 +192,15 @@ closed! {
         /// The phone or trunk.
         Phone = "phone",
     }
+    /// Whose clock had a call last longer.
+    Longer {
+        /// Meta's, which is billed.
+        Meta = "meta",
+        /// Ours.
+        Us = "us",
+        /// Neither, to the second.
+        Neither = "neither",
+    }
     /// One side of the gateway.
     Realm {
         /// Towards WhatsApp.
@@ -364,6 +373,13 @@ labels! {
         /// The server's address, as the configuration has it.
         server: ServerAddress,
     }
+    /// Something about the names of a trunk.
+    OfLookup {
+        /// The trunk.
+        trunk: TrunkName,
+        /// Its word.
+        outcome: Word,
+    }
     /// A leg and a way.
     LegWay {
         /// Which leg.
@@ -395,6 +411,11 @@ labels! {
     OfOperation {
         /// Which one.
         operation: StoreOperation,
+    }
+    /// Two clocks that measured the same call.
+    OfLonger {
+        /// Whose had it last longer.
+        longer: Longer,
     }
     /// Where a panic was caught.
     OfPart {

@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 
 use super::label::{
     Build, CallEnd, CapOf, Denied, Drifted, GraphRequest, Labels, LegWay, NumberDirection, OfAction, OfKind,
-    OfLeg, OfListener, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm, OfServer, OfSeverity,
-    OfStage, OfTrunk, OfWay, OfWebhook, OfWorker, Requested, Space,
+    OfLeg, OfListener, OfLonger, OfLookup, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm,
+    OfServer, OfSeverity, OfStage, OfTrunk, OfWay, OfWebhook, OfWorker, Requested, Space,
 };
 
 /// How a metric is counted and printed.
@@ -86,6 +86,9 @@ const ROUND_TRIP: &[f64] = &[0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3
 /// Lengths of conversations, in seconds; Meta charges by 6 s.
 const TALK: &[f64] = &[6.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0];
 
+/// Seconds between two clocks; Meta's counts whole seconds, and 6 s are a pulse.
+const DIFFERENCE: &[f64] = &[1.0, 2.0, 3.0, 6.0, 12.0, 30.0, 60.0, 300.0];
+
 /// The one table: handle, kind and labels, name, help, and buckets where there are some.
 macro_rules! table {
     ($($handle:ident: $kind:ident<$labels:ty> = $name:literal, $help:literal $(, $buckets:ident)?;)+) => {
@@ -103,6 +106,10 @@ table! {
     CALLS_ACTIVE: Gauge<NumberDirection> = "cordboard_calls_active", "Calls that are up or being set up";
     CALL_TALK: Histogram<NumberDirection> = "cordboard_call_talk_seconds",
         "Time from answer to end of answered calls", TALK;
+    CALL_DIFFERENCE: Histogram<OfLonger> = "cordboard_call_duration_difference_seconds",
+        "How far the duration in Meta's terminate, which is billed, and our own clock are apart", DIFFERENCE;
+    CALLS_UNTIMED: Counter<NumberDirection> = "cordboard_calls_untimed",
+        "Answered calls that ended without a duration from Meta: their cost is an estimate";
     CALL_MOS: Histogram<OfListener> = "cordboard_call_mos",
         "Conversational MOS (ITU-T G.107) of ended calls as the listener had them, both legs together", MOS;
     CALLS_UNRATED: Counter<OfListener> = "cordboard_calls_unrated",
@@ -152,6 +159,8 @@ table! {
     SIP_CONNECTIONS: Gauge<OfKind> = "cordboard_sip_connections", "Open SIP connections by transport";
     SIP_CONNECTION_ENDS: Total<OfKind> = "cordboard_sip_connections_ended",
         "SIP connections that were refused, could not be opened or had to be closed, by why";
+    HOOK_EVENTS: Total<OfKind> = "cordboard_hook_events",
+        "Events for receivers of the API: delivered, tries that failed and are repeated, given up";
     TRUNK_SERVER_UP: Gauge<OfServer> = "cordboard_trunk_server_up", "Whether a server of a trunk gets calls";
     TRUNK_REGISTERED: Gauge<OfTrunk> = "cordboard_trunk_registered", "Whether we are registered with a trunk that wants it";
     TRUNK_LOGIN_REFUSED: Gauge<OfTrunk> = "cordboard_trunk_login_refused", "Whether a trunk refuses our user or password";
@@ -160,6 +169,10 @@ table! {
         "Calls that max_calls or max_calls_per_second of a trunk kept out";
     TRUNK_FAILOVERS: Total<OfTrunk> = "cordboard_trunk_failovers",
         "Calls to a trunk that went on to its next server";
+    DNS_LOOKUPS: Total<OfLookup> = "cordboard_dns_lookups", "Searches for the servers of a trunk's name in DNS, by outcome";
+    DNS_WAITS: Total<OfTrunk> = "cordboard_dns_waits", "Calls that waited for DNS because nothing was known of their trunk";
+    DNS_STALE: Gauge<OfTrunk> = "cordboard_dns_names_stale", "Names of a trunk whose old answer is used because no name server answers";
+    DNS_UNKNOWN: Gauge<OfTrunk> = "cordboard_dns_names_unknown", "Names of a trunk of which no server is known";
     SIP_LEGS: Gauge<()> = "cordboard_sip_legs", "SIP calls that are up or being set up";
     SIP_TRANSACTIONS: Gauge<()> = "cordboard_sip_transactions", "SIP transactions that are not over";
 

@@ -6,6 +6,7 @@
 mod keying;
 mod opus;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use self::keying::{Guard, choose};
 pub use self::keying::{Keying, LocalKeying};
 pub use self::opus::OpusWishes;
 use self::opus::OurOpus;
+use super::crypto::{Crypto, cryptos};
 use super::protection::{Protection, ProtectionRule};
 use super::session::{Attribute, Connection, Media, Origin, Session};
 pub use crate::codec::AudioCodec;
@@ -41,7 +43,7 @@ const fn our_type(codec: AudioCodec) -> PayloadType {
 }
 
 /// The codec of a payload type: by its `rtpmap`, or by RFC 3551's table where there is none.
-fn codec_of(media: &Media, format: PayloadType) -> Option<AudioCodec> {
+pub(super) fn codec_of(media: &Media, format: PayloadType) -> Option<AudioCodec> {
     AudioCodec::ALL.into_iter().find(|codec| match media.rtpmap(format) {
         Some(map) => {
             let name = map.encoding.eq_ignore_ascii_case(codec.name());
@@ -349,7 +351,12 @@ pub fn read_answer(local: &LocalAudio, sdp: &str) -> Result<Negotiated, AudioRef
 /// # Errors
 /// As [`read_answer`].
 pub fn read_answer_to(local: &LocalAudio, said: &str, sdp: &str) -> Result<Negotiated, AudioRefusal> {
-    let mut agreed = read_answer(local, sdp)?;
+    let mut local = Cow::Borrowed(local);
+    let lines = lines_of(said);
+    if !lines.is_empty() {
+        local.to_mut().keying.crypto = lines;
+    }
+    let mut agreed = read_answer(&local, sdp)?;
     let Ok(ours) = RemoteAudio::read(said) else { return Ok(agreed) };
     if let Some((payload_type, _)) = ours.formats.iter().find(|(_, codec)| *codec == agreed.codec) {
         agreed.receive_payload_type = *payload_type;
@@ -360,6 +367,11 @@ pub fn read_answer_to(local: &LocalAudio, said: &str, sdp: &str) -> Result<Negot
         }
     }
     Ok(agreed)
+}
+
+/// The keys in a description of ours, under the tags that it gave them.
+fn lines_of(said: &str) -> Vec<Crypto> {
+    Session::parse(said).map(|session| session.media.iter().flat_map(cryptos).collect()).unwrap_or_default()
 }
 
 /// Answers the far end's offer: one codec, its first that we know; every other section is refused.

@@ -3,15 +3,16 @@
 use super::audio::{AudioCodec, LocalAudio, LocalKeying, answer_offer, read_answer};
 use super::crypto::{Crypto, CryptoSuite};
 use super::protection::ProtectionRule;
-use super::session::Session;
+use super::session::{MAX_TEXT, Session};
 use super::transport::{FingerprintCase, LocalTransport};
 use super::webrtc::read_webrtc;
 use crate::random::Random;
 
-/// Reads any text as a description of Meta's, of a phone's offer and of a phone's answer.
+/// Reads any text as a description of Meta's, of a phone's offer and of a phone's answer; what was read must
+/// print and read back as the same description.
 ///
 /// # Panics
-/// If our answer to it cannot be read.
+/// If it does not, or if our answer to it cannot be read.
 pub fn description(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut random = Random::from_number(1);
@@ -37,7 +38,13 @@ pub fn description(bytes: &[u8]) {
         opus_bitrate: 20_000,
         keying,
     };
-    let _ = Session::parse(text);
+    if let Ok(session) = Session::parse(text) {
+        let printed = session.to_string();
+        // What was taken out of a text of the greatest length may print longer than it.
+        if printed.len() <= MAX_TEXT {
+            assert_eq!(Session::parse(&printed), Ok(session), "print after parse is the identity");
+        }
+    }
     let _ = read_webrtc(text);
     let _ = read_answer(&local, text);
     if let Ok((answer, _)) = answer_offer(&local, text) {

@@ -108,6 +108,8 @@ pub(super) struct State {
     pub(super) ledger: Ledger,
     /// What was sent to users, oldest first.
     pub(super) messages: Vec<Value>,
+    /// `calling` of the numbers whose settings were changed.
+    pub(super) settings: BTreeMap<String, Value>,
     /// Misbehaviour of the Graph.
     pub(super) faults: GraphFaults,
     /// For ids and keys.
@@ -179,6 +181,7 @@ impl Meta {
             calls: BTreeMap::new(),
             ledger: Ledger::default(),
             messages: Vec::new(),
+            settings: BTreeMap::new(),
             faults: GraphFaults::default(),
             random,
             order: Vec::new(),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::alert::AlertForms;
 use super::message::parse;
 use super::{
     DigestAlgorithm, Event, Flow, PhoneAccount, PhoneLamps, Refusal, Settings, TrunkPeer, UserAgent,
@@ -40,6 +41,7 @@ pub fn agent(now: Now, bytes: &[u8]) {
         ha1: Secret::new(String::new()),
         srtp: crate::sip::SrtpSetting::default(),
         lamps: PhoneLamps::default(),
+        alerts: AlertForms::default(),
     });
     settings.trunks.push(TrunkPeer::at("pbx", trunk));
     let (mut now, mut agent) = (now, UserAgent::new(settings, Random::from_number(1)));

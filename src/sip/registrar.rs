@@ -1,5 +1,7 @@
 //! Which phone is reachable where (RFC 3261 §10.3): bindings of an address of record to flows.
 
+pub mod keepalive;
+pub mod path;
 mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,9 +10,11 @@ use std::time::{Duration, Instant};
 use crate::id::PhoneName;
 
 use super::defence::Source;
-use super::flow::Flow;
-use super::message::uri::parse_number;
+use super::flow::{Flow, Transport};
+use super::message::uri::{parse_number, quote};
 use super::message::{Head, Name, NameAddr, Request, SipUri};
+
+use keepalive::{Judgement, KeepAlive, KeepAliveOf, Pulse};
 
 pub use saved::SavedBinding;
 
@@ -25,6 +29,8 @@ pub struct Limits {
     pub default: Duration,
     /// Bindings per phone; one more takes the place of the one refreshed longest ago.
     pub per_phone: usize,
+    /// How the ways to phones are kept open.
+    pub keep_alive: KeepAlive,
 }
 
 /// One place where a phone can be reached.
@@ -38,6 +44,13 @@ pub struct Binding {
     pub expires: Instant,
     /// What the phone calls itself.
     pub user_agent: Option<String>,
+    /// The proxies between us and the phone, as Route names them (RFC 3327).
+    pub path: Vec<String>,
+    /// The number of the REGISTER that began it; a refresh keeps it.
+    id: u64,
+    /// Which of the device's flows, if each is a binding of its own (RFC 5626 §4.2).
+    reg_id: Option<u32>,
+    pulse: Pulse,
     call_id: String,
     cseq: u32,
     instance: Option<String>,
@@ -63,6 +76,8 @@ pub enum Refusal {
     Malformed,
     /// 423: with the shortest time allowed.
     TooBrief(Duration),
+    /// 400: the proxies on the way are not named by usable addresses.
+    BadPath,
     /// 500: an older request of the same phone came late (RFC 3261 §10.3 step 7).
     OutOfOrder,
 }
@@ -126,6 +141,8 @@ impl Registrar {
         head: &Head,
     ) -> Result<Granted, Refusal> {
         let wish = self.read_wish(request)?;
+        let path = path::read(&request.headers)?;
+        let outbound = path::is_outbound(request, head, flow);
         let before = self.alive(now, phone).len();
         let late = |binding: &&Binding| binding.call_id == head.call_id && head.cseq.number <= binding.cseq;
         let known = self.bindings.entry(phone.clone()).or_default();
@@ -150,19 +167,24 @@ impl Registrar {
                 }
                 self.unsaved.insert(phone.clone());
                 for (addr, contact, life) in contacts {
-                    let binding = Binding {
+                    let reg_id = addr.params.get("reg-id").and_then(parse_number);
+                    let mut binding = Binding {
                         contact,
                         flow,
                         expires: now + life,
                         user_agent: request.headers.get(&Name::UserAgent).map(shorten),
                         call_id: head.call_id.clone(),
                         cseq: head.cseq.number,
+                        path: path.clone(),
+                        id: self.served,
+                        reg_id: reg_id.filter(|_| outbound),
+                        pulse: Pulse::starting(now + self.limits.keep_alive.every),
                         instance: addr.params.unquoted("+sip.instance"),
                         line: Line::Open,
                         q: preference(addr.params.get("q")),
                         refreshed: self.served,
                     };
-                    let (fresh, left) = displace(known, &binding);
+                    let (fresh, left) = displace(known, &mut binding);
                     left_flows.extend(left);
                     if !life.is_zero() {
                         make_room(known, self.limits.per_phone);
@@ -215,20 +237,34 @@ impl Registrar {
         Ok(Wish::Set(contacts))
     }
 
-    /// The live bindings of a phone, the preferred and then the freshest first.
+    /// The live bindings of a phone, the preferred and then the freshest first; of a device with several flows one
+    /// (RFC 5626 §6).
     #[must_use]
     pub fn alive(&self, now: Instant, phone: &PhoneName) -> Vec<&Binding> {
         let all = self.bindings.get(phone).map_or(&[][..], Vec::as_slice);
         let alive = |binding: &&Binding| binding.expires > now && binding.line == Line::Open;
         let mut alive: Vec<&Binding> = all.iter().filter(alive).collect();
         alive.sort_by(|a, b| b.q.cmp(&a.q).then(b.refreshed.cmp(&a.refreshed)));
+        let mut devices: Vec<&str> = Vec::new();
+        alive.retain(|binding| match (&binding.instance, binding.reg_id) {
+            (Some(device), Some(_)) if devices.contains(&device.as_str()) => false,
+            (Some(device), Some(_)) => {
+                devices.push(device);
+                true
+            }
+            _ => true,
+        });
         alive
     }
 
-    /// Whether a flow belongs to a live binding: its sender has proven who it is.
+    /// Whether a flow belongs to a live binding of whoever calls itself `claimed`: its sender has proven who it is.
+    ///
+    /// A proxy's flow belongs to many, and perhaps to a trunk, too.
     #[must_use]
-    pub fn knows(&self, now: Instant, flow: Flow) -> bool {
-        self.iter().any(|(_, binding)| binding.flow == flow && binding.expires > now)
+    pub fn knows(&self, now: Instant, flow: Flow, claimed: &str) -> bool {
+        let is_it = |phone: &PhoneName, it: &Binding| it.path.is_empty() || phone.as_str() == claimed;
+        let alive = |it: &Binding| it.flow == flow && it.expires > now;
+        self.iter().any(|(phone, binding)| alive(binding) && is_it(phone, binding))
     }
 
     /// Whether a live binding of the phone is on that very flow.
@@ -247,12 +283,50 @@ impl Registrar {
     /// When the next binding ends.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.bindings.values().flatten().map(|binding| binding.expires).min()
+        let keep_alive = &self.limits.keep_alive;
+        let next = |it: &Binding| {
+            let pulse = Some(it.pulse.next).filter(|_| it.wants_pulse(keep_alive));
+            pulse.map_or(it.expires, |at| at.min(it.expires))
+        };
+        self.bindings.values().flatten().map(next).min()
     }
 
     /// Takes away what has ended; the phones that are gone with it.
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<PhoneName> {
         self.without(|bindings| bindings.retain(|binding| binding.expires > now))
+    }
+
+    /// The ways that are to be kept open now, and the phones that cannot be called any more for want of answers.
+    pub fn take_pulses(&mut self, now: Instant) -> (Vec<Probe>, Vec<PhoneName>) {
+        let keep_alive = self.limits.keep_alive;
+        let mut probes = Vec::new();
+        for (phone, bindings) in &mut self.bindings {
+            let due =
+                |it: &&mut Binding| it.wants_pulse(&keep_alive) && it.pulse.next <= now && it.expires > now;
+            for it in bindings.iter_mut().filter(due) {
+                let lost = it.pulse.beat(now, &keep_alive) == Judgement::Lost;
+                probes.push((phone.clone(), it.id, it.contact.as_request_uri().to_string(), it.flow, lost));
+            }
+        }
+        let over = |id: u64| probes.iter().any(|(_, it, _, _, lost)| *lost && *it == id);
+        let gone = self.without(|bindings| {
+            for it in bindings.iter_mut().filter(|it| over(it.id)) {
+                it.line = Line::Closed;
+            }
+        });
+        let probe = |(phone, id, uri, flow, _)| Probe { phone, id, uri, flow };
+        (probes.into_iter().map(probe).collect(), gone)
+    }
+
+    /// A phone answered; says whether it can be called again.
+    pub fn answered(&mut self, now: Instant, phone: &PhoneName, id: u64) -> bool {
+        let before = !self.alive(now, phone).is_empty();
+        let all = self.bindings.get_mut(phone).into_iter().flatten();
+        for it in all.filter(|it| it.id == id) {
+            it.pulse.answered();
+            it.line = Line::Open;
+        }
+        !before && !self.alive(now, phone).is_empty()
     }
 
     /// The connection of `flow` is gone, and what is bound to it cannot be called; the phones that are gone with it.
@@ -288,20 +362,58 @@ impl Registrar {
     }
 }
 
+/// A way to a phone that is to be kept open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Whose.
+    pub phone: PhoneName,
+    /// Which of its bindings.
+    pub id: u64,
+    /// Its Contact.
+    pub uri: String,
+    /// The way.
+    pub flow: Flow,
+}
+
+impl Binding {
+    /// The device and its flow, if each flow is a binding of its own.
+    fn device_flow(&self) -> Option<(&str, u32)> {
+        self.instance.as_deref().zip(self.reg_id)
+    }
+
+    fn wants_pulse(&self, settings: &KeepAlive) -> bool {
+        let direct = self.flow.transport == Transport::Udp && self.path.is_empty();
+        direct
+            && match settings.of {
+                KeepAliveOf::Nobody => false,
+                KeepAliveOf::Everybody => true,
+                KeepAliveOf::BehindNat => self.contact.socket() != Some(self.flow.remote),
+            }
+    }
+}
+
 /// Takes away what `new` stands for from now on; whether the phone had no such way before, and the flows it leaves.
-fn displace(known: &mut Vec<Binding>, new: &Binding) -> (bool, Vec<Flow>) {
-    let same_contact = |it: &Binding| it.contact.key() == new.contact.key();
+fn displace(known: &mut Vec<Binding>, new: &mut Binding) -> (bool, Vec<Flow>) {
+    let same_contact = |it: &Binding| match (it.device_flow(), new.device_flow()) {
+        // A device may give the same Contact on each of its flows, and so may another one behind another NAT.
+        (Some(one), Some(other)) => one == other,
+        _ => it.contact.key() == new.contact.key(),
+    };
     let fresh = !known.iter().any(|it| same_contact(it) && it.line == Line::Open);
     // A phone that lost its connection comes back from another port, so with another Contact; its REGISTERs keep
     // their Call-ID (RFC 3261 §10.2).
     let replaced = |it: &Binding| {
-        let same_instance = new.instance.is_some() && it.instance == new.instance;
+        let device = new.instance.is_some() && it.instance == new.instance;
+        let same_instance = device && (it.reg_id.is_none() || new.reg_id.is_none());
         let returned = it.line == Line::Closed && it.call_id == new.call_id;
         same_contact(it) || same_instance || returned
     };
-    let left = known.iter().filter(|it| replaced(it)).map(|it| it.flow).collect();
-    known.retain(|it| !replaced(it));
-    (fresh, left)
+    let (gone, kept): (Vec<Binding>, Vec<Binding>) = known.drain(..).partition(|it| replaced(it));
+    *known = kept;
+    if let Some(same) = gone.iter().find(|it| it.flow == new.flow) {
+        (new.id, new.pulse) = (same.id, same.pulse.heard(new.pulse.next));
+    }
+    (fresh, gone.iter().map(|it| it.flow).collect())
 }
 
 /// One binding more than a phone may have: the one that is worth least goes.
@@ -335,7 +447,11 @@ fn shorten(text: &str) -> String {
 
 fn print_contact(binding: &Binding, now: Instant) -> String {
     let left = binding.expires.saturating_duration_since(now).as_millis().div_ceil(1000);
-    format!("<{}>;expires={left}", binding.contact)
+    let flow = match (&binding.instance, binding.reg_id) {
+        (Some(device), Some(number)) => format!(";+sip.instance={};reg-id={number}", quote(device)),
+        _ => String::new(),
+    };
+    format!("<{}>{flow};expires={left}", binding.contact)
 }
 
 #[cfg(test)]
@@ -345,7 +461,13 @@ mod tests {
 
     fn registrar() -> Registrar {
         let secs = Duration::from_secs;
-        Registrar::new(Limits { min: secs(60), max: secs(3600), default: secs(300), per_phone: 2 })
+        Registrar::new(Limits {
+            min: secs(60),
+            max: secs(3600),
+            default: secs(300),
+            per_phone: 2,
+            keep_alive: KeepAlive { of: KeepAliveOf::Nobody, ..KeepAlive::default() },
+        })
     }
 
     fn flow(port: u16) -> Flow {

@@ -9,6 +9,7 @@
 //! | [`message`] | permission requests, call buttons and call links |
 //! | [`account`] | Meta's warnings and restrictions |
 //! | [`permission`] | the answer of `GET /call_permissions` |
+//! | [`settings`] | the calling settings of a number, and where they differ from the file |
 //! | [`error`] | Graph's codes and their meanings, and how a request may end |
 
 pub mod account;
@@ -19,6 +20,7 @@ pub mod fuzz;
 pub mod message;
 pub mod permission;
 pub mod print;
+pub mod settings;
 pub mod webhook;
 
 mod json;

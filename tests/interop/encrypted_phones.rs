@@ -6,7 +6,7 @@ use crate::rig::baresip::OnRing;
 use crate::rig::gateway::Setup;
 use crate::rig::simulator::assert_unbroken;
 use crate::rig::sound::{PHONE_HZ, USER_HZ, assert_heard};
-use crate::rig::{USER, World, assert_record};
+use crate::rig::{USER, World, assert_record, sipp};
 
 /// Two seconds and a half of talking.
 const TALK: u64 = 125;
@@ -136,4 +136,16 @@ fn s6_a_plain_phone_that_must_encrypt_is_not_called_in_the_clear() {
     let record = world.closed_record(&call.id);
     assert_eq!(record["cause"], "phone_media_refused", "{record:#}");
     drop(phone);
+}
+
+#[test]
+fn of_odd_crypto_lines_the_first_that_can_be_done_is_taken() {
+    let mut world = World::start(&Setup { phone: "srtp_keys_in_clear = true", ..REQUIRED });
+    world.meta.set_user(USER, &json!({ "answer_after_ms": 300 }));
+    let (folder, digits) = (world.folder().to_owned(), format!("8{USER}"));
+    let mut caller = sipp::caller(&folder, &world.layout, &mut world.ports, "caller_odd_crypto.xml", &digits);
+    let call = world.meta.wait_call(USER);
+    assert!(caller.wait_exit().success(), "SIPp saw its whole scenario");
+    call.wait_over();
+    assert_no_keys(&world);
 }

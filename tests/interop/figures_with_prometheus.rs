@@ -57,9 +57,16 @@ const RARE: &[&str] = &[
     "cordboard_cap_warnings",
     "cordboard_permission_drift",
     "cordboard_permission_requests",
+    // Only where Meta's `terminate` never came.
+    "cordboard_calls_untimed",
     "cordboard_graph_errors",
     "cordboard_refused",
     "cordboard_sip_parse_errors",
+    // Only of trunks that are given by name.
+    "cordboard_dns_lookups",
+    "cordboard_dns_waits",
+    "cordboard_dns_names_stale",
+    "cordboard_dns_names_unknown",
     // Only of trunks that want us to register.
     "cordboard_trunk_registered",
 ];

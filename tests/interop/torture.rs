@@ -1,4 +1,4 @@
-//! RFC 4475 and worse thrown at the live port while somebody talks.
+//! RFC 4475, RFC 5118 and worse thrown at the live port while somebody talks.
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +10,18 @@ use crate::rig::simulator::assert_unbroken;
 use crate::rig::sip::SipPeer;
 use crate::rig::{USER, World, assert_record};
 
-/// The messages of RFC 4475, one file each.
+/// The messages of RFC 4475 and RFC 5118, one file each.
 fn messages() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sip/rfc4475");
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut files: Vec<PathBuf> = Vec::new();
+    for rfc in ["rfc4475", "rfc5118"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sip").join(rfc);
+        let entries =
+            std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        files.extend(entries.flatten().map(|entry| entry.path()));
+    }
     files.retain(|file| file.extension().is_some_and(|ending| ending == "dat"));
     files.sort();
-    assert!(files.len() >= 40, "{} has {} files only", folder.display(), files.len());
+    assert_eq!(files.len(), 49 + 12);
     files
 }
 

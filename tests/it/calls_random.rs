@@ -5,6 +5,7 @@ use std::time::Duration;
 use cordboard::call::{Overflow, RingOrder, RingPlan, RingStep};
 use cordboard::id::Endpoint;
 use cordboard::random::Random;
+use cordboard::sip::alert::Alert;
 use cordboard::whatsapp::Failure;
 
 use crate::world::meta::{Callee, State as AtMeta};
@@ -24,7 +25,7 @@ fn some_plan(random: &mut Random) -> RingPlan {
         let targets = (0..PHONES as u32).filter(|_| random.below(2) == 0).map(phone).collect();
         let ring = Some(ms((300 + random.below(1500)).into()));
         let order = if random.below(2) == 0 { RingOrder::Together } else { RingOrder::OneByOne };
-        RingStep { targets, ring, order }
+        RingStep { targets, ring, order, alert: Alert::default() }
     });
     let steps = steps.collect();
     let target = phone(random.below(PHONES as u32));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cordboard::call::{HangupCause, Overflow, RingOrder, RingPlan, RingStep};
 use cordboard::id::Endpoint;
+use cordboard::sip::alert::Alert;
 
 use crate::world::gateway::{elsewhere, label};
 use crate::world::phone::{Manner, State};
@@ -17,7 +18,12 @@ fn phone(at: usize) -> Endpoint {
 /// Each phone by itself for `seconds`, the first one first.
 fn in_turn(phones: usize, seconds: u64) -> RingPlan {
     let targets = (0..phones).map(phone).collect();
-    let step = RingStep { targets, ring: Some(Duration::from_secs(seconds)), order: RingOrder::OneByOne };
+    let step = RingStep {
+        targets,
+        ring: Some(Duration::from_secs(seconds)),
+        order: RingOrder::OneByOne,
+        alert: Alert::default(),
+    };
     RingPlan { steps: vec![step], overflow: None }
 }
 

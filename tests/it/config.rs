@@ -21,8 +21,11 @@ impl Surroundings for Desk {
             Some("/run/credentials/phone-1001" | "/etc/cordboard/ha1" | "/etc/cordboard/open") => {
                 Ok(format!("{HA1}\n"))
             }
-            Some("/etc/cordboard/secrets/trunk-pbx") => Ok("pa55\n".to_owned()),
+            Some("/etc/cordboard/secrets/trunk-pbx" | "/etc/cordboard/secrets/hook-crm") => {
+                Ok("pa55\n".to_owned())
+            }
             Some("/etc/cordboard/empty") => Ok("\n".to_owned()),
+            Some("/etc/cordboard/rates.toml") => Ok(include_str!("../../config/rates.toml").to_owned()),
             Some(path) if path.ends_with(".pem") => Ok("-----BEGIN CERTIFICATE-----".to_owned()),
             Some(path) if path.starts_with("/run/credentials/") => Ok("swordfish".to_owned()),
             _ => Err(io::ErrorKind::NotFound.into()),
@@ -70,7 +73,7 @@ fn everything_written() -> String {
             return Some("ring = []".to_owned());
         }
         let key = line.strip_prefix('#')?;
-        (key.starts_with(|c: char| c.is_ascii_lowercase()) || key.starts_with("[[")).then(|| key.to_owned())
+        (key.starts_with(|c: char| c.is_ascii_lowercase()) || key.starts_with('[')).then(|| key.to_owned())
     };
     EXAMPLE.lines().map(|line| switched(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
@@ -452,6 +455,13 @@ fn a_trunk_says_how_it_writes_numbers_and_callers_and_each_mistake_is_named() {
     }
     let (_, said) = only_fault("form = \"as_is\"", "form = \"national\"");
     assert!(said.starts_with("trunk[1].numbers.form: cannot be \"national\" without a country"), "{said}");
+    let text = edited(&[
+        ("form = \"as_is\"", "form = \"e164\"\ncountry = \"49\""),
+        ("dial = { prefix = \"8\"", "dial = { prefix = \"0\""),
+    ]);
+    let warnings = parse(&text).0.expect("works for phones").warnings;
+    let said: Vec<&str> = warnings.iter().map(|it| it.problem.as_str()).collect();
+    assert!(said.len() == 1 && said[0].contains("its callers would reach a stranger"), "{said:?}");
     let (_, said) = only_fault("from = \"caller\"", "from = \"account\"");
     assert!(said.starts_with("trunk[1].caller.from: cannot be \"account\""), "{said}");
     let (_, said) = only_fault("payload = \"X-WA-Payload\"", "payload = \"x-wa-call-id\"");
@@ -472,4 +482,25 @@ fn the_systemd_unit_hands_over_every_credential_of_the_example() {
         .collect();
     assert_eq!(missing, Vec::<&str>::new(), "add LoadCredential= lines to systemd/cordboard.service");
     assert!(unit.contains("\nLoadCredential=app-secret:"));
+}
+
+#[test]
+fn an_api_that_nobody_could_use_or_that_shares_a_port_is_a_mistake() {
+    let (line, said) = only_fault("#listen = \"127.0.0.1:9781\"", "listen = \"127.0.0.1:9781\"");
+    assert_eq!(line, line_of("#listen = \"127.0.0.1:9781\""));
+    assert!(
+        said.starts_with("api.listen: nobody could use the API") && said.contains("cordboard token"),
+        "{said}"
+    );
+    let text = everything_written().replace("\"127.0.0.1:9781\"", "\"127.0.0.1:9780\"");
+    let faults = parse(&text).0.expect_err("a fault").faults;
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    assert!(faults[0].problem.contains("already taken by admin.listen"), "{}", faults[0].problem);
+    let text =
+        everything_written().replace("\"https://crm.example.com/cordboard\"", "\"http://crm.example.com/\"");
+    let faults = parse(&text).0.expect_err("a fault").faults;
+    assert!(
+        faults[0].key == "api.hook[1].url" && faults[0].problem.contains("who calls whom"),
+        "{faults:#?}"
+    );
 }

@@ -102,8 +102,14 @@ impl HangupCause {
             Self::PhoneUnreachable | Self::PhoneFailed | Self::PhoneLost | Self::SessionExpired => {
                 A::TryLater
             }
-            Self::NotDialable => A::WrongNumber,
-            Self::NotAllowed => A::NotAllowed,
+            Self::NotDialable | Self::UnknownCode => A::WrongNumber,
+            Self::NothingRings | Self::NothingToPark | Self::NothingParked => A::WrongNumber,
+            Self::NotAllowed | Self::NotYours => A::NotAllowed,
+            Self::NotFetched => A::NoAnswer,
+            Self::NoParkingPlace => A::Busy,
+            Self::PhoneCapped | Self::AllCapped => A::Limit,
+            Self::Closed => A::Closed,
+            Self::Ordered => A::Ended,
             Self::Emergency => A::Emergency,
             Self::Asked => A::Asked,
             Self::AskDenied(reason) => asking(reason),

@@ -46,6 +46,8 @@ pub enum HangupCause {
     SessionExpired,
     /// The phone handed the call over and hung up; nobody took it, and the phone did not come back.
     TransferFailed,
+    /// The call was parked; nobody fetched it or took it back.
+    NotFetched,
     /// The user called at the same moment; the phone talks on that call.
     Crossed,
     /// A rule forbids the call.
@@ -58,8 +60,24 @@ pub enum HangupCause {
     NotDialable,
     /// The phone may not use this business number.
     NotAllowed,
+    /// The phone has, or has begun, as many calls as it may.
+    PhoneCapped,
+    /// All phones and trunks together have, or have begun, as many calls as they may.
+    AllCapped,
     /// An emergency number was dialled (rule 10).
     Emergency,
+    /// The dialled feature code does not exist.
+    UnknownCode,
+    /// Nothing rings that this phone could pick up.
+    NothingRings,
+    /// The call to be picked up or fetched is one that this phone may not have.
+    NotYours,
+    /// The phone that dialled the parking code has no call to park.
+    NothingToPark,
+    /// Nothing is parked at this place.
+    NothingParked,
+    /// Every parking place is taken, or the one that was named.
+    NoParkingPlace,
     /// Meta refused or ended the call with this meaning.
     Meta(Meaning),
     /// Meta took our offer and never answered it.
@@ -76,6 +94,8 @@ pub enum HangupCause {
     MediaFailed(MediaFailure),
     /// Nobody sent media any more (rule 20).
     NoMedia,
+    /// The user called outside the number's hours.
+    Closed,
     /// The longest allowed call was reached (rule 20).
     TooLong,
     /// The store cannot be written.
@@ -84,6 +104,8 @@ pub enum HangupCause {
     Overloaded,
     /// The product is stopping.
     Stopping,
+    /// Somebody who looks after the gateway ended it, by the API.
+    Ordered,
     /// The process died during the call; found at the next start (rule 27).
     Orphaned,
     /// A bug of ours, caught in this call alone.
@@ -162,20 +184,31 @@ impl HangupCause {
             Self::PhoneLost,
             Self::SessionExpired,
             Self::TransferFailed,
+            Self::NotFetched,
             Self::Crossed,
             Self::Asked,
             Self::NotDialable,
             Self::NotAllowed,
+            Self::PhoneCapped,
+            Self::AllCapped,
             Self::Emergency,
+            Self::UnknownCode,
+            Self::NothingRings,
+            Self::NotYours,
+            Self::NothingToPark,
+            Self::NothingParked,
+            Self::NoParkingPlace,
             Self::MetaSilent,
             Self::GraphTimedOut,
             Self::GraphUnreachable,
             Self::GraphUnreadable,
             Self::NoMedia,
+            Self::Closed,
             Self::TooLong,
             Self::StoreDown,
             Self::Overloaded,
             Self::Stopping,
+            Self::Ordered,
             Self::Orphaned,
             Self::Panic,
         ];

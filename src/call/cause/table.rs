@@ -38,13 +38,30 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "The phone went away during the call: check its power and network.";
         C::TransferFailed => "transfer_failed", Phone, 480, "Transfer failed", 19,
             "Nobody took a transferred call: check its target.";
+        C::NotFetched => "not_fetched", Phone, 480, "Not fetched", 19,
+            "Nobody fetched a parked call: see `[features.parking]`.";
         C::Crossed => "crossed", User, 487, "User calls you", 16, "Nothing: the phone talks on the user's own call.";
         C::NotDialable => "not_dialable", Policy, 404, "Number unknown", 1,
             "Dial prefix and country code; see `dial` of the number.";
         C::NotAllowed => "not_allowed", Policy, 403, "Not allowed here", 21,
             "Add the phone or trunk to `dial` of the business number.";
+        C::PhoneCapped => "phone_capped", Policy, 403, "Too many calls", 21,
+            "Is its password stolen? If not, raise `calls.per_phone`.";
+        C::AllCapped => "all_capped", Policy, 403, "Too many calls", 21,
+            "Look who dials (`cordboard calls`); if all is well, raise `calls.together`.";
         C::Emergency => "emergency", Policy, 403, "No emergency calls", 21,
             "WhatsApp reaches no emergency service: use another line.";
+        C::UnknownCode => "unknown_code", Policy, 404, "No such code", 1, "The codes stand in `[features]`.";
+        C::NothingRings => "nothing_rings", Phone, 404, "Nothing rings", 1,
+            "The call was answered or given up before it was picked up.";
+        C::NotYours => "not_yours", Policy, 403, "Not your group", 21,
+            "Put both phones into one `[[group]]`, or see `pick_up_by` and `retrieve_by`.";
+        C::NothingToPark => "nothing_to_park", Phone, 404, "Nothing to park", 1,
+            "The phone has no call with a user on another line.";
+        C::NothingParked => "nothing_parked", Phone, 404, "Nothing parked", 1,
+            "The call was fetched, went back or ended; or it is another place.";
+        C::NoParkingPlace => "no_parking_place", Policy, 486, "No parking place", 17,
+            "The place is taken or does not exist: `slots` in `[features.parking]`.";
         C::MetaSilent => "meta_silent", Meta, 503, "WhatsApp no answer", 102,
             "Check that webhooks of the field `calls` arrive.";
         C::GraphTimedOut => "graph_timed_out", Meta, 503, "WhatsApp too slow", 102,
@@ -54,12 +71,14 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
         C::GraphUnreadable => "graph_unreadable", Meta, 503, "WhatsApp error", 38,
             "Compare `graph.version` with Meta's supported versions.";
         C::NoMedia => "no_media", Us, 480, "No audio", 31, "Check the media addresses and UDP ports on both sides.";
+        C::Closed => "closed", Policy, 480, "Closed", 21, "A user called outside the number's `hours`: call back.";
         C::TooLong => "too_long", Policy, 480, "Call too long", 31,
             "Raise `calls.max_duration` if such calls are meant.";
         C::StoreDown => "store_down", Us, 503, "Database down", 41, "Check the disk and the store's file.";
         C::Overloaded => "overloaded", Us, 503, "Gateway overloaded", 42,
             "Give it a faster machine, or look at `refuse_at` in `[media]`.";
         C::Stopping => "stopping", Us, 503, "Restarting", 41, "Nothing: the gateway was stopped.";
+        C::Ordered => "ordered", Policy, 480, "Call ended", 16, "Nothing: the call was ended by the API; the log says by whose token.";
         C::Orphaned => "orphaned", Us, 503, "Restarted", 41, "The process died during the call: look for the reason.";
         C::Panic => "panic", Us, 500, "Gateway error", 41, "A bug of ours: report it with the log of this call.";
         C::PhoneHungUp => "phone_hung_up", Phone, 480, "Phone hung up", 16, "Nothing: an ordinary end.";

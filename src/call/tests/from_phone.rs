@@ -133,7 +133,7 @@ fn rule_8_without_the_users_call_the_phone_is_told_that_the_user_is_busy() {
 #[test]
 fn the_caller_gives_up_while_connect_is_under_way_and_the_call_is_terminated_when_its_id_is_known() {
     let mut scene = connecting(AnswerOn::Accepted);
-    scene.hears(Input::PhoneCancelled).does(&[]).ended_as(HangupCause::PhoneCancelled);
+    scene.hears(Input::PhoneCancelled(Fork(0))).does(&[]).ended_as(HangupCause::PhoneCancelled);
     scene.hears(Input::GraphConnected(wa("wacid.B"))).does(&["note wa call", "post terminate"]);
     scene.done(ActionKind::Terminate).does(&["close media"]);
     scene.hears(closed()).does(&[]);
@@ -143,7 +143,7 @@ fn the_caller_gives_up_while_connect_is_under_way_and_the_call_is_terminated_whe
 #[test]
 fn a_user_who_picks_up_while_the_caller_gives_up_is_a_connected_call() {
     let mut scene = ringing(AnswerOn::Accepted);
-    scene.hears(Input::PhoneCancelled).does(&["post terminate"]);
+    scene.hears(Input::PhoneCancelled(Fork(0))).does(&["post terminate"]);
     let start = scene.now.wall;
     scene.done(ActionKind::Terminate).does(&["close media"]);
     scene.hears(closed()).hears(picked_up(start, 1)).does(&[

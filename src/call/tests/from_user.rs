@@ -2,7 +2,7 @@ use super::*;
 use crate::whatsapp::{Failure, Meaning};
 
 /// A call with media open, `pre_accept` sent and both phones ringing.
-fn ringing(phones: &[&str]) -> Scene {
+pub(super) fn ringing(phones: &[&str]) -> Scene {
     let mut scene = Scene::user_calls(phones, PreAcceptWhen::AtOnce);
     scene.does(&["open record", "open media"]);
     scene.hears(Input::RecordOpened).does(&[]);

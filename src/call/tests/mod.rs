@@ -1,6 +1,7 @@
 //! Stories of whole calls: inputs in, exactly these outputs out, on a virtual clock.
 
-mod from_desk;
+mod features;
+mod from_gateway;
 mod from_phone;
 mod from_user;
 mod model;
@@ -98,6 +99,14 @@ impl Scene {
         Self { call, now }
     }
 
+    /// The gateway calls back, phone 1001 first.
+    fn gateway_calls(answer_on: AnswerOn) -> Self {
+        let now = start();
+        let record = record(CallDirection::BusinessInitiated);
+        let call = Call::from_gateway(record, CallTimes::default(), phone("1001"), answer_on);
+        Self { call, now }
+    }
+
     fn after(&mut self, by: Duration) -> &mut Self {
         self.now = self.now.after(by);
         self.call.handle_timeout(self.now);
@@ -150,6 +159,7 @@ fn spell(output: &Output) -> String {
         Output::Cancel(fork, _) => format!("cancel {}", fork.0),
         Output::HangUp(fork, LegEnd::CompletedElsewhere) => format!("hang up {} elsewhere", fork.0),
         Output::HangUp(fork, LegEnd::Transferred) => format!("hang up {} transferred", fork.0),
+        Output::HangUp(fork, LegEnd::Parked(place)) => format!("hang up {} parked {}", fork.0, place.0),
         Output::HangUp(fork, _) => format!("hang up {}", fork.0),
         Output::AnswerReferral(fork, _, Ok(())) => format!("accept referral {}", fork.0),
         Output::AnswerReferral(fork, _, Err(status)) => format!("refuse referral {} {status}", fork.0),
@@ -157,7 +167,9 @@ fn spell(output: &Output) -> String {
             let last = if *telling == Telling::Last { " last" } else { "" };
             format!("tell {} {}{last}", fork.0, status.0)
         }
-        Output::RefusePhone(verdict, _) => format!("refuse {}", verdict.sip),
+        Output::RefusePhone(Fork(0), verdict, _) => format!("refuse {}", verdict.sip),
+        Output::RefusePhone(fork, verdict, _) => format!("refuse {} {}", fork.0, verdict.sip),
+        Output::AcceptPhone(fork, _) if fork.0 > 0 => format!("accept phone {}", fork.0),
         Output::Ring(sdp) => if sdp.is_some() { "early media" } else { "ring" }.to_owned(),
         other => other.name().to_owned(),
     }

@@ -1,12 +1,18 @@
 //! Ring plans: what moves on, what is cut, who wins.
 
 use super::*;
+use crate::sip::alert::Alert;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn step(phones: &[&str], seconds: u64, order: RingOrder) -> RingStep {
     let targets = phones.iter().map(|name| phone(name)).collect();
-    RingStep { targets, ring: Some(SECOND * u32::try_from(seconds).expect("small")), order }
+    RingStep {
+        targets,
+        ring: Some(SECOND * u32::try_from(seconds).expect("small")),
+        order,
+        alert: Alert::default(),
+    }
 }
 
 fn together(phones: &[&str], seconds: u64) -> RingStep {

@@ -1,12 +1,13 @@
 //! Dial-to-ask: a phone dials the code and a user's number, the user is asked for permission, and when the user
 //! accepts, the phone rings and is connected.
 
+use super::callbacks::{Originated, Origination};
 use super::permits::Desk;
 use super::switchboard::Switchboard;
 use super::{Reply, now, translate};
-use crate::call::{Call, CallDirection, CallRecord, HangupCause, Verdict};
+use crate::call::{HangupCause, Verdict};
 use crate::dialplan::Dialled;
-use crate::id::{CallId, Endpoint, LegId, PhoneNumberId};
+use crate::id::{CallId, Endpoint, LegId, PhoneName, PhoneNumberId};
 use crate::io::asking::{AskFailure, Asked, Asking, Question};
 use crate::metrics::label::{Requested, Word};
 use crate::metrics::table;
@@ -46,7 +47,7 @@ impl Switchboard {
         let Some((number, user)) = asked else { return false };
         tracing::info!(number = %self.parts.numbers[number].label, %user, "a phone asks for permission");
         let asking = self.asking(number);
-        let question = Question { user, text: None, parameters: Vec::new(), ring: write_endpoint(from) };
+        let question = Question { user, text: None, parameters: Vec::new(), ring: write_phone(from) };
         let replies = self.replies_in.clone();
         tokio::spawn(async move {
             let outcome = asking.ask(&question, now().wall).await;
@@ -76,37 +77,18 @@ impl Switchboard {
         let labels =
             Requested { number: self.parts.numbers[number].label.clone(), outcome: Word(verdict.label) };
         self.parts.metrics.count(&table::REQUESTS, &labels);
-        self.parts.agent.refuse(now, leg, translate::refusal(verdict, until, now));
+        self.refuse_aloud(now, leg, verdict, translate::refusal(verdict, until, now));
     }
 
     /// The user has accepted: whoever asked is rung, and then the user.
     pub(super) fn ring_desk(&mut self, now: Now, awaited: Awaited) {
-        let (Some(number), Some(target)) = (self.number_of(&awaited.number), read_endpoint(&awaited.ring))
-        else {
-            return;
-        };
-        if self.is_closing() || !self.is_usable(&target) {
-            return tracing::warn!(%target, "a user has accepted, and the phone that asked cannot be rung");
+        let Awaited { number, user, ring } = awaited;
+        let Some(agent) = read_phone(&ring) else { return };
+        let wanted = Origination { number, user, agent };
+        if let Originated::Refused(cause) = self.originate(now, wanted) {
+            let cause = cause.verdict().label;
+            tracing::warn!(ring, cause, "a user has accepted, and the phone that asked cannot be rung");
         }
-        self.call_from_desk(now, number, awaited.user, target);
-    }
-
-    /// Rings `target`, and when somebody has answered there, the user; gives the call's id.
-    pub(super) fn call_from_desk(
-        &mut self,
-        now: Now,
-        number: usize,
-        user: UserId,
-        target: Endpoint,
-    ) -> CallId {
-        let id = self.next_call_id(now);
-        let config = &self.parts.numbers[number];
-        let (label, answer_on) = (config.label.clone(), config.answer_on);
-        let direction = CallDirection::BusinessInitiated;
-        let mut record = CallRecord::new(id, label, config.id.clone(), direction, user);
-        record.opened = now.wall;
-        let call = Call::from_desk(record, self.parts.times, target, answer_on);
-        self.admit(call, number, None)
     }
 
     /// A refusal for want of permission says how to ask for it.
@@ -122,24 +104,16 @@ impl Switchboard {
     }
 }
 
-/// The form in which the store keeps who waits; a trunk cannot be rung back without a number of its own.
-fn write_endpoint(endpoint: &Endpoint) -> Option<String> {
+/// The form in which the store keeps who waits; only a phone of ours can be rung back.
+fn write_phone(endpoint: &Endpoint) -> Option<String> {
     match endpoint {
         Endpoint::Phone(name) => Some(format!("phone:{name}")),
-        Endpoint::Trunk(name, number) if !number.is_empty() => Some(format!("trunk:{name}/{number}")),
         Endpoint::Trunk(..) => None,
     }
 }
 
-fn read_endpoint(text: &str) -> Option<Endpoint> {
-    match text.split_once(':')? {
-        ("phone", name) => Some(Endpoint::Phone(name.into())),
-        ("trunk", rest) => {
-            let (name, number) = rest.split_once('/')?;
-            Some(Endpoint::Trunk(name.into(), number.to_owned()))
-        }
-        _ => None,
-    }
+fn read_phone(text: &str) -> Option<PhoneName> {
+    text.strip_prefix("phone:").filter(|it| !it.is_empty()).map(PhoneName::from)
 }
 
 #[cfg(test)]
@@ -148,10 +122,9 @@ mod tests {
 
     #[test]
     fn who_waits_is_read_as_it_was_written() {
-        for endpoint in [Endpoint::Phone("1001".into()), Endpoint::Trunk("pbx".into(), "200".into())] {
-            assert_eq!(write_endpoint(&endpoint).as_deref().and_then(read_endpoint), Some(endpoint));
-        }
-        assert_eq!(write_endpoint(&Endpoint::Trunk("pbx".into(), String::new())), None);
-        assert_eq!(read_endpoint("1001"), None);
+        let phone = Endpoint::Phone("1001".into());
+        assert_eq!(write_phone(&phone).as_deref().and_then(read_phone), Some("1001".into()));
+        assert_eq!(write_phone(&Endpoint::Trunk("pbx".into(), "200".to_owned())), None);
+        assert_eq!(read_phone("1001"), None);
     }
 }

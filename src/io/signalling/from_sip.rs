@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::outputs::refuse;
-use super::switchboard::Switchboard;
+use super::switchboard::{Parts, Switchboard};
 use super::translate;
 use crate::call::{Call, CallDirection, CallRecord, Fork, HangupCause};
 use crate::dialplan::Dialled;
 use crate::id::{Endpoint, LegId, PhoneNumberId, TrunkName};
 use crate::media::{CapacityState, Order};
+use crate::policy::CapReached;
 use crate::sip::trunk::RegistrationFailure;
 use crate::sip::{CallerOrigin, Event, TrunkChange};
 use crate::time::Now;
@@ -18,15 +19,18 @@ use crate::user::UserId;
 const RETRY_WITHIN: u32 = 10;
 
 /// A phone's INVITE that waits for an answer.
-struct Dial {
-    leg: LegId,
-    endpoint: Endpoint,
-    sdp: Option<String>,
-    sip_call_id: String,
+pub(super) struct Dial {
+    pub(super) leg: LegId,
+    pub(super) endpoint: Endpoint,
+    pub(super) sdp: Option<String>,
+    pub(super) sip_call_id: String,
 }
 
 impl Switchboard {
     pub(super) fn handle_sip_event(&mut self, now: Now, event: Event) {
+        if self.ends_notice(now, &event) {
+            return;
+        }
         match event {
             Event::Invited { leg, from, dialled, sdp, call_id, replaces: _ } => {
                 let endpoint = match from.origin {
@@ -49,7 +53,12 @@ impl Switchboard {
                 }
             }
             Event::Registered { phone } => tracing::info!(%phone, "registered"),
-            Event::Trunk { trunk, change } => tell_of_trunk(&trunk, change),
+            Event::Trunk { trunk, change } => {
+                tell_of_trunk(&trunk, change);
+                if change == TrunkChange::Moved {
+                    self.moved.push(trunk);
+                }
+            }
             Event::Unregistered { phone } => tracing::info!(%phone, "no longer registered"),
             Event::Ringing { leg, .. }
             | Event::Answered { leg, .. }
@@ -84,17 +93,29 @@ impl Switchboard {
         let cause = if self.is_closing() {
             HangupCause::Stopping
         } else {
-            match self.parts.dialplan.resolve(&dial.endpoint, digits) {
+            let dialled = self.parts.dialplan.resolve(&dial.endpoint, digits);
+            let capped = self.toll_cap(now, &dial.endpoint, &dialled);
+            match dialled {
+                Dialled::User(..) | Dialled::Desk(_) if capped.is_some() => {
+                    capped.unwrap_or(HangupCause::AllCapped)
+                }
                 Dialled::User(..) if self.parts.media.judge() == CapacityState::Refusing => {
                     HangupCause::Overloaded
                 }
                 Dialled::User(number, user) => return self.call_user(now, dial, &number, user),
                 Dialled::Desk(_) => HangupCause::NotDialable,
-                Dialled::Emergency => HangupCause::Emergency,
+                Dialled::Emergency(_) => HangupCause::Emergency,
+                Dialled::Feature(wish) => return self.do_feature(now, dial, &wish),
+                Dialled::UnknownCode => HangupCause::UnknownCode,
                 Dialled::NotAllowed => HangupCause::NotAllowed,
                 Dialled::Unknown => HangupCause::NotDialable,
             }
         };
+        self.turn_dial_away(now, dial, cause);
+    }
+
+    /// Refuses a dial attempt that is no call.
+    pub(super) fn turn_dial_away(&mut self, now: Now, dial: Dial, cause: HangupCause) {
         let verdict = cause.verdict();
         tracing::info!(from = %dial.endpoint, cause = verdict.label, "a dial attempt was refused");
         *self.figures.refused_dials.entry(verdict.label).or_default() += 1;
@@ -103,7 +124,27 @@ impl Switchboard {
             // Those who were refused together should not come back together.
             refusal.retry_after = Some(1 + self.parts.random.below(RETRY_WITHIN));
         }
-        self.parts.agent.refuse(now, dial.leg, refusal);
+        self.refuse_aloud(now, dial.leg, verdict, refusal);
+    }
+
+    /// Why what was dialled may not be called now, though it might at another time; counts it if it may.
+    pub(super) fn toll_cap(&mut self, now: Now, from: &Endpoint, dialled: &Dialled) -> Option<HangupCause> {
+        if !matches!(dialled, Dialled::User(..) | Dialled::Desk(_)) {
+            return None;
+        }
+        let Parts { agent, toll, .. } = &mut self.parts;
+        // The call that asks is there already.
+        let others = |many: usize| u32::try_from(many.saturating_sub(1)).unwrap_or(u32::MAX);
+        let phone = match from {
+            Endpoint::Phone(name) => Some((name, others(agent.legs_of(name)))),
+            Endpoint::Trunk(..) => None,
+        };
+        let reached = toll.begin(now.mono, phone, others(agent.figures().legs)).err()?;
+        tracing::warn!(%from, ?reached, "a cap on dialling is reached");
+        Some(match reached {
+            CapReached::Phone => HangupCause::PhoneCapped,
+            CapReached::Together => HangupCause::AllCapped,
+        })
     }
 
     fn call_user(&mut self, now: Now, dial: Dial, number_id: &PhoneNumberId, user: UserId) {
@@ -130,6 +171,7 @@ impl Switchboard {
 /// One line for an operator: what must be acted on is an error, what passes by itself a warning.
 fn tell_of_trunk(trunk: &TrunkName, change: TrunkChange) {
     match change {
+        TrunkChange::Moved => tracing::info!(%trunk, "DNS says where a trunk's servers are"),
         TrunkChange::ServerUp(server) => tracing::info!(%trunk, %server, "a trunk's server answers again"),
         TrunkChange::ServerDown(server) => {
             tracing::warn!(%trunk, %server, "a trunk's server does not answer OPTIONS: it gets no calls");

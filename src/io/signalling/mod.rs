@@ -5,11 +5,17 @@
 //! reply through channels.
 
 mod asks;
+mod availability;
+mod callbacks;
+mod codec_choices;
 mod counting;
+mod features;
 mod from_meta;
 mod from_sip;
 mod graveyard;
+mod hours;
 mod lane;
+mod notices;
 mod numbers;
 mod outputs;
 mod permits;
@@ -27,7 +33,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use availability::{Disturb, DisturbSet};
+pub use callbacks::{Originated, Origination};
+pub use codec_choices::CodecChoices;
 pub use counting::Figures;
+pub use features::FeatureRules;
+pub use hours::{Hours, WhenClosed};
 pub use numbers::BusinessNumber;
 pub use protection::{Browsers, ways};
 pub use quality::MetricPeers;
@@ -37,7 +48,8 @@ pub use timings::Timings;
 pub use transfers::TransferRules;
 
 use crate::call::{ActionKind, Input};
-use crate::id::{CallId, PhoneName};
+use crate::id::{CallId, PhoneName, PhoneNumberId};
+use crate::io::dns::LookupAnswer;
 use crate::io::sip::Sockets;
 use crate::io::webhook::Delivery;
 use crate::media::Report;
@@ -77,8 +89,18 @@ pub enum Question {
     LiftBan(Source, Option<String>, oneshot::Sender<usize>),
     /// A phone is asked to look for a new configuration; the reply says at how many places.
     Resync(PhoneName, oneshot::Sender<usize>),
+    /// End a call on both sides; the reply says whether it was up.
+    HangUp(CallId, oneshot::Sender<bool>),
     /// Whether new calls are turned away.
     Closing(oneshot::Sender<bool>),
+    /// Which phones are not to be disturbed, since when.
+    Undisturbed(oneshot::Sender<Vec<(PhoneName, Wall)>>),
+    /// Sets whether a phone may be rung.
+    SetDisturb(PhoneName, Disturb, oneshot::Sender<DisturbSet>),
+    /// The numbers whose missed calls a phone may call back; `None`: there is no such phone.
+    QueueOf(PhoneName, oneshot::Sender<Option<Vec<PhoneNumberId>>>),
+    /// Ring an agent's phone, then a user.
+    Originate(Origination, oneshot::Sender<Originated>),
     /// How each trunk fares.
     Trunks(oneshot::Sender<Vec<TrunkStatus>>),
     /// Take no new calls; the reply comes when the last one has ended.
@@ -96,6 +118,8 @@ pub struct Ears {
     pub events: mpsc::UnboundedReceiver<Delivery>,
     /// What media says.
     pub reports: mpsc::UnboundedReceiver<(CallId, Report)>,
+    /// What DNS says.
+    pub located: mpsc::UnboundedReceiver<LookupAnswer>,
     /// Questions.
     pub questions: mpsc::UnboundedReceiver<Question>,
 }
@@ -116,6 +140,7 @@ pub async fn run(mut board: Switchboard, mut ears: Ears) {
             arrival = ears.sip.next() => board.handle_arrival(now(), arrival),
             Some(delivery) = ears.events.recv() => board.handle_delivery(now(), delivery),
             Some((call, report)) = ears.reports.recv() => board.handle_report(now(), call, report),
+            Some(located) = ears.located.recv() => board.handle_located(now(), located),
             Some((call, reply)) = board.replies.recv() => board.handle_reply(now(), call, reply),
             Some(question) = ears.questions.recv() => {
                 board.note_connections(ears.sip.figures());
@@ -127,6 +152,9 @@ pub async fn run(mut board: Switchboard, mut ears: Ears) {
 }
 
 fn send_all(board: &mut Switchboard, sockets: &mut Sockets) {
+    while let Some((trunk, servers)) = board.poll_moved() {
+        sockets.trunk_moved(&trunk, &servers);
+    }
     while let Some((flow, bytes)) = board.poll_transmit() {
         if let Err(unsent) = sockets.send(flow, bytes) {
             board.count_unsent();

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::hours::Hours;
 use crate::call::{AnswerOn, PreAcceptWhen, RingPlan};
 use crate::config::AskConfig;
 use crate::id::{NumberLabel, PhoneNumberId};
@@ -23,14 +24,20 @@ pub struct BusinessNumber {
     pub token: Secret<String>,
     /// Who rings when a user calls.
     pub ring: RingPlan,
+    /// Which tone its calls ring with where no plan says so: after a transfer.
+    pub alert: Option<String>,
     /// When `pre_accept` goes.
     pub pre_accept: PreAcceptWhen,
     /// What counts as a user's answer.
     pub answer_on: AnswerOn,
     /// Whether its calls are recorded.
     pub record: bool,
+    /// When it takes calls; `None`: always.
+    pub hours: Option<Hours>,
     /// Its caps.
     pub rules: Rules,
+    /// Whether calls to users wait for its hours.
+    pub hold_outside_hours: bool,
     /// How users are asked for permission.
     pub ask: AskConfig,
 }

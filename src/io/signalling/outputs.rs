@@ -9,9 +9,10 @@ use crate::call::{ActionKind, Fork, ForkFailure, HangupCause, Input, Offer, Outp
 use crate::codec::EncoderSettings;
 use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
-use crate::media::{Order, Repeat, Side, Stage, Timing};
+use crate::media::{Order, PhoneSide, Repeat, Side, Stage, Timing};
+use crate::sip::alert::Alert;
 use crate::sip::trunk::CallFacts;
-use crate::sip::{CallerIdentity, Invite, InviteRefusal, Refusal};
+use crate::sip::{CallerIdentity, Invite, InviteRefusal, Refusal, Telling};
 use crate::time::Now;
 use crate::whatsapp::Action;
 
@@ -91,16 +92,16 @@ impl Switchboard {
                     self.parts.agent.ring(now, leg, sdp);
                 }
             }
-            Output::AcceptPhone(sdp) => {
-                if let Some(leg) = self.leg(id, Fork(0)) {
+            Output::AcceptPhone(fork, sdp) => {
+                if let Some(leg) = self.leg(id, fork) {
                     self.describe(id, leg);
                     self.parts.agent.accept(now, leg, sdp);
                 }
             }
-            Output::RefusePhone(verdict, until) => {
-                if let Some(leg) = self.leg(id, Fork(0)) {
+            Output::RefusePhone(fork, verdict, until) => {
+                if let Some(leg) = self.leg(id, fork) {
                     let refusal = self.refusal(id, verdict, until, now);
-                    self.parts.agent.refuse(now, leg, refusal);
+                    self.refuse_of_call(now, id, (fork, leg), verdict, refusal);
                 }
             }
             Output::AnswerReferral(fork, referral, answer) => {
@@ -113,6 +114,13 @@ impl Switchboard {
                     self.parts.agent.tell_referral(now, leg, referral, status, telling);
                 }
             }
+            Output::TellParked(fork, referral, place) => {
+                if let Some(leg) = self.leg(id, fork) {
+                    let text = format!("Parked on {}", place.0);
+                    self.parts.agent.tell_referral(now, leg, referral, (200, &text), Telling::Last);
+                }
+            }
+            Output::TellPlace(place) => self.tell_place(id, place),
             Output::RefuseReoffer(fork) => {
                 if let Some(leg) = self.leg(id, fork) {
                     self.parts.agent.answer_reoffer(now, leg, Err(488));
@@ -158,7 +166,14 @@ impl Switchboard {
         spec.comfort_after = self.parts.comfort_after;
         spec.voip_metrics = self.wants_metrics(id);
         spec.timing = self.timing(id);
-        spec.codecs.clone_from(&self.parts.codecs);
+        let endpoint = self.calls.get(&id).and_then(|live| live.call.record().endpoint.as_ref());
+        spec.codecs = match (&mut spec.phone, endpoint) {
+            (PhoneSide::Answer { offer }, Some(endpoint)) => {
+                *offer = self.parts.codecs.narrowed(Some(endpoint), std::mem::take(offer));
+                self.parts.codecs.of(endpoint).codecs.clone()
+            }
+            _ => self.parts.codecs.all(),
+        };
         let complexity = self.parts.media.judge().complexity().min(self.parts.encoder.complexity);
         spec.encoder = EncoderSettings { complexity, ..self.parts.encoder };
         spec.hold_audio.clone_from(&self.parts.sounds.hold);
@@ -166,10 +181,20 @@ impl Switchboard {
         self.parts.media.open(id, spec);
     }
 
-    fn order_media(&mut self, id: CallId, order: Order) {
+    fn order_media(&mut self, id: CallId, mut order: Order) {
+        if let Order::AnswerPhoneReoffer { sdp: Some(offer) } = &mut order {
+            let endpoint = self.calls.get(&id).and_then(|live| live.call.record().endpoint.as_ref());
+            *offer = self.parts.codecs.narrowed(endpoint, std::mem::take(offer));
+        }
         // Which of several phones talks is known when its answer counts.
-        let answered = matches!(order, Order::ApplyPhoneAnswer { .. } | Order::TakeNext { .. });
+        let opens = matches!(order, Order::SetStage(Stage::Open));
+        let answered =
+            matches!(order, Order::ApplyPhoneAnswer { .. } | Order::TakeNext { .. } | Order::SwitchToNext);
         self.parts.media.order(id, order);
+        if opens || answered {
+            let codes = self.codes_within(id);
+            self.parts.media.order(id, Order::LookForCodes(codes));
+        }
         if answered {
             self.parts.media.order(id, Order::SetTiming(self.timing(id)));
         }
@@ -185,9 +210,15 @@ impl Switchboard {
         let record = live.call.record();
         let display = record.user_name.as_ref().map_or_else(String::new, |name| name.expose().clone());
         let caller = CallerIdentity { number: dialable(&record.user), display };
-        let invite = Invite { target, caller, facts: self.facts(live), sdp, headers: Vec::new() };
+        let narrowed = |offer: String| self.parts.codecs.narrowed(Some(&target), offer);
+        let offers = live.offers.iter().map(|(way, offer)| (*way, narrowed(offer.clone()))).collect();
+        let sdp = narrowed(sdp);
+        let mut facts = self.facts(live);
+        if let Some(alert) = live.call.alert(fork) {
+            facts.alert = alert.clone();
+        }
+        let invite = Invite { target, caller, facts, sdp, headers: Vec::new() };
         // A trunk that is known to be down would cost the two seconds after which silence is believed.
-        let offers = live.offers.clone();
         match usable.then(|| self.parts.agent.invite_as(now, invite, offers)) {
             Some(Ok(leg)) => {
                 self.by_leg.insert(leg, (id, fork));
@@ -216,8 +247,9 @@ impl Switchboard {
         CallFacts {
             wa_call: record.wa_call.as_ref().map(ToString::to_string),
             user_id: record.user.scoped().map(|it| it.as_str().to_owned()),
-            payload: live.payload.clone(),
+            payload: record.payload.clone(),
             business_number: Some(self.parts.numbers[live.number].display.digits().to_owned()),
+            alert: Alert { name: self.parts.numbers[live.number].alert.clone(), ..Alert::default() },
         }
     }
 

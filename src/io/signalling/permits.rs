@@ -49,7 +49,7 @@ impl Switchboard {
             number: number.id.clone(),
             label: number.label.clone(),
             token: number.token.clone(),
-            rules: number.rules.clone(),
+            rules: Rules { hours: number.hold_at(now().wall), ..number.rules.clone() },
         }
     }
 

@@ -1,33 +1,38 @@
 //! The owner of all calls: registries, the drain of machine outputs, timers, panics.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::availability::Undisturbed;
+use super::codec_choices::CodecChoices;
 use super::counting::Figures;
 use super::graveyard::{Graveyard, Tomb};
 use super::lane::{self, Lane, Write};
+use super::notices::LiveNotice;
 use super::numbers::AcceptTimes;
 use super::quality::MetricPeers;
 use super::registrations::{self, Keeper};
-use super::{BusinessNumber, Question, Reply, Timings, TransferRules, translate};
+use super::{BusinessNumber, FeatureRules, Question, Reply, Timings, TransferRules, translate};
 use crate::call::{Call, CallTimes, Fork, HangupCause, Input, Order};
-use crate::codec::{AudioCodec, EncoderSettings};
+use crate::codec::EncoderSettings;
 use crate::dialplan::DialPlan;
-use crate::id::{CallId, LegId, PhoneNumberId, WaCallId};
+use crate::id::{CallId, LegId, PhoneNumberId, TrunkName, WaCallId};
+use crate::io::dns::{Dns, LookupAnswer};
 use crate::io::graph::GraphClient;
 use crate::io::media::MediaEngine;
 use crate::io::recording::Recorder;
 use crate::io::sip::{Arrival, ConnectionFigures};
 use crate::io::sounds::Sounds;
 use crate::io::store::{InboxId, Store};
-use crate::masked::Masked;
 use crate::media::Report;
 use crate::metrics::label::{OfPart, Part};
 use crate::metrics::{Registry, table};
+use crate::policy::TollGuard;
 use crate::random::Random;
 use crate::sdp::protection::Protection;
 use crate::sip::{Flow, UserAgent};
@@ -44,14 +49,20 @@ pub struct Parts {
     pub recorder: Option<Recorder>,
     /// The database.
     pub store: Store,
+    /// The way to DNS.
+    pub dns: Dns,
     /// The way to Meta.
     pub graph: Arc<GraphClient>,
     /// The business numbers.
     pub numbers: Vec<BusinessNumber>,
     /// Who may dial what.
     pub dialplan: DialPlan,
+    /// What features are allowed.
+    pub feature_rules: FeatureRules,
     /// What trunks may do in a transfer.
     pub transfer_rules: TransferRules,
+    /// How much may be dialled.
+    pub toll: TollGuard,
     /// The times that calls live by.
     pub times: CallTimes,
     /// From the webhook's time stamp to the last moment for `accept` (rule 2; reference §10).
@@ -65,7 +76,7 @@ pub struct Parts {
     /// Who keeps the time of what is heard, by phone and trunk (rule 13).
     pub timings: Timings,
     /// What phones are offered, best first.
-    pub codecs: Vec<AudioCodec>,
+    pub codecs: CodecChoices,
     /// In which ways phones that are called are offered protection, the commonest first.
     pub ways: Vec<Protection>,
     /// How Opus is encoded.
@@ -86,8 +97,6 @@ pub(super) struct Live {
     pub(super) legs: BTreeMap<Fork, LegId>,
     pub(super) inbox: Option<InboxId>,
     pub(super) deadline: Option<Instant>,
-    /// What the call button or the link carried.
-    pub(super) payload: Option<Masked<String>>,
     /// Our offer to the next phones, in each of the ways.
     pub(super) offers: Vec<(Protection, String)>,
 }
@@ -98,6 +107,8 @@ pub struct Switchboard {
     pub(super) calls: BTreeMap<CallId, Live>,
     pub(super) by_wa: HashMap<WaCallId, CallId>,
     pub(super) by_leg: HashMap<LegId, (CallId, Fork)>,
+    /// What phones hear that have no call.
+    pub(super) notices: BTreeMap<CallId, LiveNotice>,
     pub(super) graveyard: Graveyard,
     pub(super) accept_times: Vec<AcceptTimes>,
     pub(super) figures: Figures,
@@ -108,6 +119,9 @@ pub struct Switchboard {
     pub(super) leaving: Option<Instant>,
     pub(super) draining: Option<oneshot::Sender<()>>,
     pub(super) keeper: Option<Keeper>,
+    /// Trunks whose servers DNS has moved.
+    pub(super) moved: Vec<TrunkName>,
+    pub(super) undisturbed: Undisturbed,
     lanes: tokio::task::JoinSet<()>,
     deadlines: BTreeSet<(Instant, CallId)>,
     touched: BTreeSet<CallId>,
@@ -132,6 +146,7 @@ impl Switchboard {
             calls: BTreeMap::new(),
             by_wa: HashMap::new(),
             by_leg: HashMap::new(),
+            notices: BTreeMap::new(),
             graveyard: Graveyard::default(),
             accept_times,
             figures: Figures::default(),
@@ -141,6 +156,8 @@ impl Switchboard {
             leaving: None,
             draining: None,
             keeper: Some(keeper),
+            moved: Vec::new(),
+            undisturbed: Undisturbed::new(),
             lanes,
             deadlines: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -178,12 +195,16 @@ impl Switchboard {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let call = self.deadlines.first().map(|(at, _)| *at);
-        [call, self.stopping, self.leaving, self.parts.agent.poll_timeout()].into_iter().flatten().min()
+        [call, self.stopping, self.leaving, self.notice_timeout(), self.parts.agent.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Lets every machine finish what has become due, until all are quiet.
     pub(super) fn settle(&mut self, now: Now) {
         self.parts.agent.handle_timeout(now);
+        self.settle_notices(now);
         while let Some((at, call)) = self.deadlines.first().copied() {
             if at > now.mono {
                 break;
@@ -198,7 +219,21 @@ impl Switchboard {
             let Some(id) = self.touched.pop_first() else { break };
             self.drain_call(now, id);
         }
+        while let Some(lookup) = self.parts.agent.poll_lookup() {
+            self.parts.dns.begin(lookup);
+        }
         self.keep_registrations(now);
+    }
+
+    pub(super) fn handle_located(&mut self, now: Now, (id, answer): LookupAnswer) {
+        self.parts.agent.handle_located(now, id, answer);
+    }
+
+    /// A trunk whose servers are elsewhere now, and where.
+    pub(super) fn poll_moved(&mut self) -> Option<(TrunkName, Vec<SocketAddr>)> {
+        let trunk = self.moved.pop()?;
+        let servers = self.parts.agent.servers_of(&trunk);
+        Some((trunk, servers))
     }
 
     pub(super) fn feed(&mut self, now: Now, id: CallId, input: Input) {
@@ -303,16 +338,8 @@ impl Switchboard {
             user = %record.user,
             "call begins"
         );
-        let live = Live {
-            call,
-            number,
-            lane,
-            legs: BTreeMap::new(),
-            inbox,
-            deadline: None,
-            payload: None,
-            offers: Vec::new(),
-        };
+        let live =
+            Live { call, number, lane, legs: BTreeMap::new(), inbox, deadline: None, offers: Vec::new() };
         self.calls.insert(id, live);
         self.touched.insert(id);
         id
@@ -323,7 +350,7 @@ impl Switchboard {
         let millis = u64::try_from(now.wall.millis()).unwrap_or(0);
         loop {
             let id = CallId((millis << 20) | u64::from(self.parts.random.next_u32() >> 12));
-            if !self.calls.contains_key(&id) {
+            if !self.calls.contains_key(&id) && !self.notices.contains_key(&id) {
                 return id;
             }
         }
@@ -334,10 +361,16 @@ impl Switchboard {
     }
 
     pub(super) fn handle_report(&mut self, now: Now, id: CallId, report: Report) {
-        if let Report::Closed(summary) = &report {
+        if self.heard_by_notice(now, id, &report) {
+            return;
+        }
+        if let Some(summary) = self.calls.contains_key(&id).then_some(&report).and_then(Report::summary) {
             self.count_quality(summary);
         }
         self.keep_offers(id, &report);
+        if let Report::CodePressed(code) = &report {
+            return self.code_pressed(now, id, code);
+        }
         let Some(input) = translate::from_media(report) else {
             return tracing::debug!(call = %id, "the peer closed DTLS");
         };
@@ -379,6 +412,26 @@ impl Switchboard {
                 let places = self.parts.agent.ask_to_resync(now, &phone);
                 tracing::info!(%phone, places, "asked to look for a new configuration by command");
                 let _ = answer.send(places);
+            }
+            Question::HangUp(id, answer) => {
+                let up = self.calls.get(&id).is_some_and(|live| live.call.is_live());
+                if up {
+                    self.feed(now, id, Input::Ordered(Order::HangUp));
+                }
+                let _ = answer.send(up);
+            }
+            Question::Undisturbed(answer) => {
+                let all = self.undisturbed.iter().map(|(phone, since)| (phone.clone(), *since));
+                let _ = answer.send(all.collect());
+            }
+            Question::SetDisturb(phone, disturb, answer) => {
+                let _ = answer.send(self.set_disturb(now, &phone, disturb));
+            }
+            Question::QueueOf(phone, answer) => {
+                let _ = answer.send(self.queue_of(&phone));
+            }
+            Question::Originate(wanted, answer) => {
+                let _ = answer.send(self.originate(now, wanted));
             }
             Question::Closing(answer) => {
                 // Asked twice a second: the load is followed also while no calls come.

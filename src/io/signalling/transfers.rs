@@ -2,7 +2,7 @@
 
 use super::switchboard::Switchboard;
 use crate::call::{Input, Sound, TransferTarget};
-use crate::dialplan::Dialled;
+use crate::dialplan::{Dialled, Feature, Wish};
 use crate::id::{CallId, Endpoint, LegId, TrunkName};
 use crate::media::{Order, Repeat, Side};
 use crate::sip::Referral;
@@ -13,9 +13,12 @@ impl Switchboard {
         let Some((id, fork)) = self.by_leg.get(&leg).copied() else {
             return self.parts.agent.answer_referral(now, leg, referral.id, Err(481));
         };
-        let target = self.transfer_target(id, referral);
+        let target = self.transfer_target(now, id, referral);
         match &target {
             TransferTarget::Ring(target) => tracing::info!(call = %id, %target, "a phone transfers the call"),
+            TransferTarget::Park(order) => {
+                tracing::info!(call = %id, place = order.place.0, "a phone parks the call");
+            }
             TransferTarget::Refused(status) => {
                 tracing::info!(call = %id, status, "a transfer was refused");
             }
@@ -23,7 +26,7 @@ impl Switchboard {
         self.feed(now, id, Input::PhoneReferred { fork, id: referral.id, target });
     }
 
-    fn transfer_target(&self, id: CallId, referral: &Referral) -> TransferTarget {
+    fn transfer_target(&mut self, now: Now, id: CallId, referral: &Referral) -> TransferTarget {
         let asker = self.calls.get(&id).and_then(|live| live.call.record().endpoint.clone());
         let Some(asker) = asker else { return TransferTarget::Refused(481) };
         if let Endpoint::Trunk(trunk, _) = &asker
@@ -31,7 +34,11 @@ impl Switchboard {
         {
             return TransferTarget::Refused(403);
         }
-        match self.parts.dialplan.resolve(&asker, &referral.dialled) {
+        let dialled = self.parts.dialplan.resolve(&asker, &referral.dialled);
+        if matches!(dialled, Dialled::Desk(_)) && self.toll_cap(now, &asker, &dialled).is_some() {
+            return TransferTarget::Refused(403);
+        }
+        match dialled {
             Dialled::Desk(target) => match &target {
                 // Meta forbids the public telephone network on any leg; only the administrator's word says
                 // that a trunk does not lead there.
@@ -41,15 +48,30 @@ impl Switchboard {
                 _ => TransferTarget::Ring(target),
             },
             // A user cannot be handed to another user: two WhatsApp legs are two calls.
-            Dialled::User(..) | Dialled::NotAllowed | Dialled::Emergency => TransferTarget::Refused(403),
-            Dialled::Unknown => TransferTarget::Refused(404),
+            Dialled::User(..) | Dialled::NotAllowed | Dialled::Emergency(_) => TransferTarget::Refused(403),
+            Dialled::Feature(Wish { feature: Feature::Park, argument }) => {
+                match self.parking_order(argument.as_deref()) {
+                    Ok(order) => TransferTarget::Park(order),
+                    Err(cause) => TransferTarget::Refused(cause.verdict().sip),
+                }
+            }
+            Dialled::Unknown | Dialled::UnknownCode | Dialled::Feature(_) => TransferTarget::Refused(404),
         }
+    }
+
+    /// Lets the user hear a sound over and over until it is stopped.
+    pub(super) fn play_to_user(&self, id: CallId, sound: Sound) {
+        self.play(id, Side::Meta, sound);
     }
 
     /// Lets one side hear a sound over and over until it is stopped.
     pub(super) fn play(&self, id: CallId, towards: Side, sound: Sound) {
-        let Sound::Ringback = sound;
-        let Some(clip) = self.parts.sounds.ringback.clone() else { return };
+        let sounds = &self.parts.sounds;
+        let clip = match sound {
+            Sound::Ringback => &sounds.ringback,
+            Sound::Hold => &sounds.hold,
+        };
+        let Some(clip) = clip.clone() else { return };
         let play = Order::Play { towards, clip, repeat: Repeat::Forever };
         self.parts.media.order(id, play);
     }

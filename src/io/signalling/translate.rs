@@ -25,14 +25,18 @@ pub fn from_media(report: Report) -> Option<Input> {
         Report::UserSpoke => Input::UserSpoke,
         Report::FirstAudio { towards: Side::Meta } => Input::FirstAudio(Towards::User),
         Report::FirstAudio { towards: Side::Phone } => Input::FirstAudio(Towards::Phone),
+        // The only sound for the phone alone that a call waits for.
+        Report::Played { towards: Side::Phone } => Input::PlaceTold,
         Report::Played { .. } => return None,
+        // Read by the dial plan first.
+        Report::CodePressed(_) => return None,
         Report::Stalled => Input::MediaStalled,
         Report::MetaAnswerRefused(_) => Input::MetaAnswerRefused,
         Report::PhoneAnswerRefused(_) => Input::PhoneAnswerRefused,
         Report::PhoneReofferAnswered { sdp } => Input::PhoneReofferAnswered(sdp),
         Report::PhoneReofferRefused(_) => Input::PhoneReofferRefused,
         Report::NextOffered { sdp, .. } => Input::NextPhoneOffered(sdp),
-        Report::NextAnswered { .. } => return None,
+        Report::NextAnswered { sdp } => Input::NextPhoneAnswered(sdp),
         Report::NextRefused(_) => Input::NextPhoneRefused,
         Report::Closed(summary) => {
             let quality_json = summary.to_json();
@@ -49,7 +53,7 @@ pub fn from_sip(fork: Fork, event: Event) -> Option<Input> {
         Event::Answered { sdp, dialog, .. } => Input::PhoneAnswered { fork, sdp, dialog: Box::new(dialog) },
         Event::Failed { failure, .. } => Input::PhoneFailed(fork, fork_failure(failure)),
         Event::Confirmed { dialog, .. } => Input::PhoneConfirmed(Box::new(dialog)),
-        Event::Cancelled { .. } => Input::PhoneCancelled,
+        Event::Cancelled { .. } => Input::PhoneCancelled(fork),
         Event::HungUp { .. } => Input::PhoneHungUp(fork),
         Event::AckTimeout { .. } => Input::PhoneAckMissed,
         Event::Reoffered { sdp, .. } => Input::PhoneReoffered(fork, sdp),
@@ -79,6 +83,9 @@ pub fn to_media(output: Output) -> Result<Order, Output> {
         Output::ApplyPhoneReanswer(sdp) => Order::ApplyPhoneReanswer { sdp },
         Output::OfferNextPhone => Order::OfferToNext,
         Output::TakeNextPhone(sdp) => Order::TakeNext { sdp },
+        Output::AnswerNextPhone(offer) => Order::PrepareNext { offer },
+        Output::SwitchToNextPhone => Order::SwitchToNext,
+        Output::LeavePhone => Order::LeavePhone,
         Output::DropNextPhone => Order::DropNext,
         Output::StopPlaying => Order::StopPlaying { towards: Side::Meta },
         Output::StopPlayingToPhone => Order::StopPlaying { towards: Side::Phone },
@@ -115,6 +122,9 @@ pub fn reason(end: LegEnd) -> Reason {
     match end {
         LegEnd::CompletedElsewhere => Reason::completed_elsewhere(),
         LegEnd::Transferred => Reason { protocol: "SIP", cause: 200, text: "Transferred".to_owned() },
+        LegEnd::Parked(place) => {
+            Reason { protocol: "SIP", cause: 200, text: format!("Parked on {}", place.0) }
+        }
         LegEnd::Verdict(verdict) => q850(verdict),
     }
 }

@@ -5,6 +5,7 @@
 //! does not read what we send loses its connection; nobody else waits.
 
 mod connection;
+mod door;
 mod limits;
 mod open;
 mod reload;
@@ -28,8 +29,10 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Sleep;
 
+use crate::id::TrunkName;
 use crate::sip::{Flow, Transport};
 
+pub use door::Door;
 pub use limits::ConnectionLimits;
 pub use reload::{CertificateFiles, reload_when_changed};
 
@@ -67,6 +70,10 @@ pub struct SocketSettings {
     pub tls: Option<watch::Receiver<Arc<ServerConfig>>>,
     /// Trunks behind TLS by their addresses.
     pub trunks: HashMap<SocketAddr, TrunkTls>,
+    /// Trunks that DNS may say are behind TLS, and where.
+    pub named_trunks: HashMap<TrunkName, TrunkTls>,
+    /// Who may connect.
+    pub door: Door,
     /// How many, how long, how large.
     pub limits: ConnectionLimits,
 }
@@ -89,6 +96,8 @@ pub struct ConnectionFigures {
     pub open: Vec<(Transport, usize)>,
     /// Connections that were closed at once because there were too many.
     pub refused: u64,
+    /// Connections that were closed at once because an access list does not let them in.
+    pub denied: u64,
     /// Connections that were closed because their peer did not read.
     pub choked: u64,
     /// Connections that were closed because nothing needed them.
@@ -133,6 +142,8 @@ pub struct Sockets {
     census: Census,
     tls: Option<watch::Receiver<Arc<ServerConfig>>>,
     trunks: HashMap<SocketAddr, TrunkTls>,
+    named_trunks: HashMap<TrunkName, TrunkTls>,
+    door: Door,
     limits: ConnectionLimits,
     events_in: mpsc::Sender<(u64, Flow, Happened)>,
     events: mpsc::Receiver<(u64, Flow, Happened)>,
@@ -174,6 +185,8 @@ impl Sockets {
             census: Census::default(),
             tls: settings.tls,
             trunks: settings.trunks,
+            named_trunks: settings.named_trunks,
+            door: settings.door,
             limits: settings.limits,
             events_in,
             events,
@@ -204,6 +217,14 @@ impl Sockets {
     /// Waits for what comes in; may be dropped at any time without losing anything.
     pub async fn next(&mut self) -> Arrival {
         poll_fn(|cx| self.poll_arrival(cx)).await
+    }
+
+    /// DNS says where a trunk's servers are: they are spoken to as the trunk wants it.
+    pub fn trunk_moved(&mut self, trunk: &TrunkName, servers: &[SocketAddr]) {
+        self.door.set_trunk(trunk, servers.iter().map(SocketAddr::ip));
+        if let Some(tls) = self.named_trunks.get(trunk) {
+            self.trunks.extend(servers.iter().map(|it| (*it, tls.clone())));
+        }
     }
 
     fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
@@ -301,6 +322,11 @@ impl Sockets {
 
     /// A connection that a peer opened, if there is room for it.
     fn admit(&mut self, flow: Flow, stream: TcpStream) {
+        if !self.door.lets_in(flow.transport, flow.remote.ip()) {
+            // Dropped here, it is closed: no task, no handshake, no word.
+            self.figures.denied += 1;
+            return;
+        }
         if !self.census.enter(flow.remote.ip(), &self.limits) {
             self.figures.refused += 1;
             return tracing::debug!(remote = %flow.remote, "too many SIP connections");

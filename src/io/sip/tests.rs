@@ -1,5 +1,7 @@
 //! Real sockets on loopback, every port given by the system.
 
+mod framing;
+
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -12,6 +14,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::*;
 use crate::io::tls::{ClientCertificates, client_config};
+use crate::sip::DefenceSettings;
 
 const OPTIONS: &str = "OPTIONS sip:gw SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\nl: 4\r\n\r\nbody";
 const OK: &str = "SIP/2.0 200 OK\r\nl: 0\r\n\r\n";
@@ -35,6 +38,8 @@ fn settings(streams: &[Transport]) -> SocketSettings {
         streams: streams.iter().map(|it| (*it, any)).collect(),
         tls: None,
         trunks: HashMap::new(),
+        named_trunks: HashMap::new(),
+        door: Door::default(),
         limits: limits(),
     }
 }
@@ -83,7 +88,7 @@ fn secure(folder: &Path, transport: Transport, clients: ClientCertificates) -> S
 }
 
 async fn tls_to(at: SocketAddr, folder: &Path) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let config = client_config(Some(&folder.join("certificate.pem"))).expect("usable");
+    let config = client_config(Some(&folder.join("certificate.pem")), None).expect("usable");
     let stream = TcpStream::connect(at).await?;
     TlsConnector::from(config).connect("localhost".try_into().expect("a name"), stream).await
 }
@@ -253,7 +258,7 @@ async fn a_trunk_that_is_not_there_or_cannot_prove_its_name_is_told_as_closed() 
     let at = address(&trunk, Transport::Tls);
     let towards = |name: &str, ca: Option<&Path>| TrunkTls {
         name: name.to_owned().try_into().expect("a name"),
-        config: client_config(ca).expect("usable"),
+        config: client_config(ca, None).expect("usable"),
     };
     let ca = folder.path().join("certificate.pem");
     let flow = Flow::dialled(Transport::Tls, at);
@@ -334,4 +339,27 @@ async fn datagrams_come_and_go_by_the_socket_of_their_family() {
         let (length, from) = peer.recv_from(&mut heard).await.expect("answered");
         assert_eq!((from, &heard[..length]), (local, OK.as_bytes()));
     }
+}
+
+#[tokio::test]
+async fn a_connection_from_outside_the_list_of_its_transport_is_closed_before_a_handshake() {
+    let mut rules = DefenceSettings::default();
+    rules.by_transport.insert(Transport::Tcp, vec!["192.0.2.0/24".parse().expect("a network")]);
+    let mut door = Door::new(rules, Vec::new());
+    let settings = |door: &Door| SocketSettings { door: door.clone(), ..settings(&[Transport::Tcp]) };
+    let mut sockets = Sockets::bind(settings(&door)).expect("bound");
+    let (_, at) = sockets.addresses().find(|(it, _)| *it == Transport::Tcp).expect("listens");
+    let mut stranger = TcpStream::connect(at).await.expect("the system takes it");
+    let mut byte = [0; 1];
+    tokio::select! {
+        arrival = sockets.next() => panic!("{arrival:?}"),
+        read = stranger.read(&mut byte) => assert!(matches!(read, Ok(0) | Err(_)), "it is closed"),
+    }
+    assert_eq!((sockets.figures().denied, sockets.connections.len()), (1, 0));
+    door.set_trunk(&"pbx".into(), ["127.0.0.1".parse().expect("an address")]);
+    let mut sockets = Sockets::bind(settings(&door)).expect("bound");
+    let (_, at) = sockets.addresses().find(|(it, _)| *it == Transport::Tcp).expect("listens");
+    let mut trunk = TcpStream::connect(at).await.expect("the system takes it");
+    trunk.write_all(b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n").await.expect("sent");
+    assert!(matches!(sockets.next().await, Arrival::Message(..)));
 }

@@ -70,6 +70,8 @@ fn read(row: &SqliteRow, local: SocketAddr) -> Result<SavedBinding, sqlx::Error>
         call_id: row.try_get("call_id")?,
         cseq: row.try_get("cseq")?,
         instance: row.try_get("instance")?,
+        reg_id: row.try_get("reg_id")?,
+        path: row.try_get::<String, _>("path")?.lines().map(str::to_owned).collect(),
         q: row.try_get("q")?,
         proof: row.try_get("proof")?,
     })
@@ -96,8 +98,8 @@ impl Write for Save {
             for binding in bindings {
                 sqlx::query(
                     "INSERT INTO binding (local, phone, remote, contact, expires, user_agent, call_id, cseq,
-                                          instance, q, proof)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                          instance, q, proof, reg_id, path)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                 )
                 .bind(binding.flow.local.to_string())
                 .bind(phone.as_str())
@@ -110,6 +112,8 @@ impl Write for Save {
                 .bind(binding.instance.as_deref())
                 .bind(binding.q)
                 .bind(binding.proof)
+                .bind(binding.reg_id)
+                .bind(binding.path.join("\n"))
                 .execute(&mut *db)
                 .await?;
             }

@@ -9,12 +9,17 @@
 //! | `writer` | the queue, the group commit, deadlines |
 //! | `inbox` | webhooks: known repetitions, marks of what was handled |
 //! | `records` | call records and dialog snapshots |
+//! | `missed` | calls that nobody took, until somebody talks to the user |
+//! | `notes` | what people say of calls |
 //! | `recordings` | what was recorded of which call |
 //! | `reservations` | caps: facts, decision and reservation in one transaction |
 //! | `permissions` | the ledger of what users said |
 //! | `requests` | permission requests and their limits |
 //! | `guards` | unanswered runs, Meta's holds and restrictions, the conversation window |
 //! | `bindings` | where phones are registered |
+//! | `events` | what programs of the company are told, in the transaction that makes it true |
+//! | `asked` | what requests with an Idempotency-Key were answered |
+//! | `availability` | which phones do not want to be disturbed |
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -27,9 +32,14 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection};
 
+mod asked;
+mod availability;
 mod bindings;
+mod events;
 mod guards;
 mod inbox;
+mod missed;
+mod notes;
 mod permissions;
 mod recordings;
 mod records;
@@ -38,8 +48,11 @@ mod reservations;
 mod users;
 mod writer;
 
+pub use asked::{Asked, Fingerprint};
+pub use events::{ASKED_KEPT, EventId, EventKind, StoredEvent};
 pub use guards::{Hold, RestrictionLine, Run};
 pub use inbox::InboxId;
+pub use missed::{Claim, MissedFilter};
 pub use permissions::{Drift, PermissionLine};
 pub use records::{CallFilter, Closed};
 pub use requests::{RequestId, RequestLine};

@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::events::{EventKind, NewEvent, tell};
 use super::users::{self, Ids};
 use super::writer::Write;
 use super::{Store, StoreError, requests};
@@ -166,15 +167,23 @@ impl Write for AddLine {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )
         .bind(self.number.as_str())
-        .bind(ids.phone)
-        .bind(ids.bsuid)
+        .bind(ids.phone.as_deref())
+        .bind(ids.bsuid.as_deref())
         .bind(line.at.millis())
         .bind(line.permission.as_str())
         .bind(line.permission.until().map(Wall::millis))
         .bind(line.source.as_str())
         .bind(line.context.as_deref())
-        .execute(db)
+        .execute(&mut *db)
         .await?;
+        let now = held(db, &self.number, &ids).await?.permission;
+        if now != before {
+            let (kind, number) = (EventKind::PermissionChanged, Some(self.number.as_str()));
+            let (state, until) = (now.as_str(), now.until().map(|it| it.to_string()));
+            let told = serde_json::json!({ "state": state, "until": until, "source": line.source.as_str() });
+            let detail = Some(told.to_string());
+            tell(db, NewEvent { at: line.at, kind, number, call: None, ids, detail }).await?;
+        }
         Ok(drift)
     }
 }

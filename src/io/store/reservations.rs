@@ -8,9 +8,9 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::users::{self, Ids};
 use super::writer::{Operation, Write};
-use super::{Store, StoreError, guards, permissions};
+use super::{Store, StoreError, guards, permissions, records};
 use crate::id::{CallId, PhoneNumberId};
-use crate::policy::{Attempt, Cap, Decision, Facts, InFlight, Rules, decide};
+use crate::policy::{Attempt, Cap, Decision, Facts, InFlight, Rules, decide, picture};
 use crate::time::{Now, Wall};
 
 /// Meta counts initiations in 24 hours (reference §8).
@@ -149,6 +149,7 @@ impl Write for Reserve {
         let ids = users::ids(db, &self.attempt.user).await?;
         let facts = self.facts(db, &ids).await?;
         let decision = decide(&self.rules, &facts, &self.whom(&ids), self.now);
+        records::note_dialling(db, self.attempt.call, &picture(&self.rules, &facts)).await?;
         if let Decision::Allow(_) = decision {
             sqlx::query(
                 "INSERT INTO reservation (call, number, phone, bsuid, reserved) VALUES (?1, ?2, ?3, ?4, ?5)

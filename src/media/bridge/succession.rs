@@ -53,6 +53,29 @@ impl Bridge {
         }
     }
 
+    pub(super) fn prepare_next(&mut self, now: Now, offer: &str) {
+        let mut next = self.successor();
+        match next.answer(now.mono, offer) {
+            Ok(sdp) => {
+                self.succession.next = Some(next);
+                self.reports.push_back(Report::NextAnswered { sdp });
+            }
+            Err(refusal) => self.reports.push_back(Report::NextRefused(refusal)),
+        }
+    }
+
+    pub(super) fn switch_to_next(&mut self, now: Now) {
+        if let Some(next) = self.succession.next.take() {
+            self.switch(now, next);
+        }
+    }
+
+    /// A leg that has agreed on nothing stands in for the phone: what the old one still sends is foreign.
+    pub(super) fn leave_phone(&mut self) {
+        self.phone = self.successor();
+        self.to_meta.set_open(false);
+    }
+
     pub(super) fn drop_next(&mut self) {
         self.succession.next = None;
     }

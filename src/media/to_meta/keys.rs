@@ -32,8 +32,18 @@ impl ToMeta {
             return;
         }
         let idle = !self.digits.is_active();
-        self.digits.press(event, duration);
+        self.digits.press(now, event, duration);
         self.begin_key(now, idle, out);
+    }
+
+    /// Takes these codes out of what the phone presses.
+    pub fn look_for_codes(&mut self, codes: Vec<String>) {
+        self.digits.look_for(codes);
+    }
+
+    /// A code that the phone has pressed, once.
+    pub const fn take_code(&mut self) -> Option<String> {
+        self.digits.take_code()
     }
 
     /// The first key after none takes the place of the speech.

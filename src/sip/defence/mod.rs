@@ -23,7 +23,11 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
+
 use crate::masked::Masked;
+
+use super::flow::Transport;
 
 pub use bans::{Ban, Ground};
 pub use pace::Rate;
@@ -156,6 +160,7 @@ struct Seen {
 pub struct Defence {
     settings: DefenceSettings,
     trunks: BTreeSet<IpAddr>,
+    trunk_networks: Vec<IpNet>,
     seen: Recent<Source, Seen>,
     /// Until when sources that have proved themselves may send more; forged senders cannot push them out.
     proven: Recent<Source, Instant>,
@@ -176,6 +181,7 @@ impl Defence {
         let many = settings.max_sources;
         Self {
             trunks: trunks.into_iter().map(|it| it.to_canonical()).collect(),
+            trunk_networks: Vec::new(),
             seen: Recent::new(many),
             proven: Recent::new(many),
             failures: Recent::new(many),
@@ -187,6 +193,25 @@ impl Defence {
             figures: DefenceFigures::default(),
             settings,
         }
+    }
+
+    /// Trunks also call from these networks.
+    pub fn befriend_networks(&mut self, networks: impl IntoIterator<Item = IpNet>) {
+        self.trunk_networks.extend(networks);
+    }
+
+    /// Trunks are at these addresses now.
+    pub fn set_trunks(&mut self, trunks: impl IntoIterator<Item = IpAddr>) {
+        self.trunks = trunks.into_iter().map(|it| it.to_canonical()).collect();
+    }
+
+    /// Whether the address may come by the transport; who may not is counted.
+    pub fn lets_in(&mut self, transport: Transport, from: IpAddr) -> bool {
+        let may = self.settings.lets_in(transport, from, self.is_friend(from));
+        if !may {
+            self.drop(Dropped::Denied);
+        }
+        may
     }
 
     /// Judges a datagram of `size` bytes before it is read.
@@ -259,7 +284,8 @@ impl Defence {
     /// Trunks, and whom the administrator trusts.
     fn is_friend(&self, from: IpAddr) -> bool {
         let from = from.to_canonical();
-        self.trunks.contains(&from) || self.settings.trusted.iter().any(|net| net.contains(&from))
+        let within = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&from));
+        self.trunks.contains(&from) || within(&self.trunk_networks) || within(&self.settings.trusted)
     }
 
     fn seen(&mut self, now: Instant, source: Source) -> &mut Seen {

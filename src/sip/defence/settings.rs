@@ -1,11 +1,14 @@
 //! What the defence is told at birth.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::super::flow::Transport;
 use super::pace::Rate;
-use super::source::Acl;
+use super::source::{Acl, Listed};
 
 /// Whom to hear, how fast, and when to stop hearing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub struct DefenceSettings {
     pub enabled: bool,
     /// Which addresses may speak at all; trunks may always, unless they are denied.
     pub acl: Acl,
+    /// If there are some for a transport, only these and trunks may come by it.
+    pub by_transport: BTreeMap<Transport, Vec<IpNet>>,
     /// Never banned, and trusted with as many messages as a trunk.
     pub trusted: Vec<IpNet>,
     /// Words in a User-Agent that name a scanner, in lower case.
@@ -36,6 +41,21 @@ pub struct DefenceSettings {
     pub max_sources: usize,
 }
 
+impl DefenceSettings {
+    /// Whether an address may come by a transport at all; a `friend` is a trunk, or whom the administrator trusts.
+    #[must_use]
+    pub fn lets_in(&self, transport: Transport, from: IpAddr, friend: bool) -> bool {
+        let from = from.to_canonical();
+        let only = self.by_transport.get(&transport).map_or(&[][..], Vec::as_slice);
+        let listed = only.is_empty() || only.iter().any(|net| net.contains(&from));
+        match self.acl.judge(from) {
+            Listed::Denied => false,
+            Listed::Missing => friend,
+            Listed::Allowed => listed || friend,
+        }
+    }
+}
+
 /// User-Agents of tools that look for gateways to abuse.
 pub const SCANNERS: [&str; 10] = [
     "friendly-scanner",
@@ -55,6 +75,7 @@ impl Default for DefenceSettings {
         Self {
             enabled: true,
             acl: Acl::default(),
+            by_transport: BTreeMap::new(),
             trusted: Vec::new(),
             scanners: SCANNERS.iter().map(|it| (*it).to_owned()).collect(),
             failures: 10,

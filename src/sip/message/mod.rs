@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod captured;
 pub mod name;
+mod params;
 pub mod parse;
 pub mod print;
 pub mod uri;
@@ -147,10 +148,22 @@ impl Headers {
     /// Appends a line; line breaks in `value` are taken out, so no header can smuggle another in.
     pub fn push(&mut self, name: Name, value: impl Into<String>) {
         let mut value: String = value.into();
-        if value.contains(['\r', '\n']) {
+        if has_line_break(&value) {
             value = value.replace(['\r', '\n'], " ");
         }
+        if self.0.capacity() == 0 {
+            self.0.reserve(USUAL);
+        }
         self.0.push(Header { name, value });
+    }
+
+    /// Appends to the last line what stood folded under it (RFC 3261 §7.3.1).
+    fn continue_last(&mut self, text: &str) {
+        if let Some(Header { value, .. }) = self.0.last_mut() {
+            let separator = if value.is_empty() || text.is_empty() { "" } else { " " };
+            value.push_str(separator);
+            value.extend(text.chars().map(|c| if matches!(c, '\r' | '\n') { ' ' } else { c }));
+        }
     }
 
     /// Takes every line of that name away.
@@ -175,6 +188,13 @@ impl Headers {
             header.value = value;
         }
     }
+}
+
+/// Header lines of a usual message.
+const USUAL: usize = 16;
+
+fn has_line_break(text: &str) -> bool {
+    memchr::memchr2(b'\r', b'\n', text.as_bytes()).is_some()
 }
 
 /// A request.

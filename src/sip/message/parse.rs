@@ -1,7 +1,11 @@
 //! Bytes to message: strict where two readings are possible, liberal everywhere else (RFC 4475).
 
-use super::name::is_token;
-use super::uri::{SipUri, parse_number};
+use std::borrow::Cow;
+
+use memchr::memchr;
+
+use super::name::{is_of_token, is_token};
+use super::uri::{SipUri, halves, parse_number};
 use super::value::Head;
 use super::{Headers, Message, Method, Name, Request, Response};
 
@@ -115,11 +119,12 @@ enum StartLine {
 /// A [`Fault`] names the first thing wrong, the more basic first.
 pub fn parse(datagram: &[u8]) -> Result<Parsed, Fault> {
     let blank = datagram.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-    let mut rest = datagram.get(blank..).unwrap_or_default();
-    let line = take_line(&mut rest).map_or(datagram.get(blank..).unwrap_or_default(), |line| line);
-    let start = read_start_line(&text_of(line)).map_err(|kind| Fault { kind, request: None })?;
+    let mut rest = Unread::new(datagram.get(blank..).unwrap_or_default());
+    let line = rest.line().unwrap_or_else(|| rest.all());
+    let start = read_start_line(&line).map_err(|kind| Fault { kind, request: None })?;
     let mut lines = read_headers(&mut rest);
     let mut fault = lines.fault;
+    let rest = rest.bytes;
     let body = match content_length(&mut lines.headers, rest.len()) {
         Ok(length) => rest.get(..length).unwrap_or_default().to_vec(),
         Err(kind) => {
@@ -154,34 +159,59 @@ pub fn parse(datagram: &[u8]) -> Result<Parsed, Fault> {
     }
 }
 
-/// UTF-8 if it is that; otherwise every byte is taken for the Latin-1 character old devices mean.
-fn text_of(bytes: &[u8]) -> String {
-    std::str::from_utf8(bytes)
-        .map_or_else(|_| bytes.iter().map(|b| char::from(*b)).collect(), ToOwned::to_owned)
+/// What is left of a datagram.
+struct Unread<'a> {
+    bytes: &'a [u8],
+    /// The same as text, if all of it is UTF-8.
+    text: Option<&'a str>,
 }
 
-/// The next line without its end (CRLF, or LF alone); `None` at the end of the bytes.
-fn take_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let end = rest.iter().position(|b| *b == b'\n')?;
-    let line = rest.get(..end)?;
-    *rest = rest.get(end + 1..)?;
-    Some(line.strip_suffix(b"\r").unwrap_or(line))
+impl<'a> Unread<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, text: str::from_utf8(bytes).ok() }
+    }
+
+    /// The next line without its end (CRLF, or LF alone); `None` at the end of the bytes.
+    fn line(&mut self) -> Option<Cow<'a, str>> {
+        let end = memchr(b'\n', self.bytes)?;
+        let kept = if end > 0 && self.bytes.get(end - 1) == Some(&b'\r') { end - 1 } else { end };
+        let line = match self.text {
+            Some(text) => Cow::Borrowed(text.get(..kept)?),
+            None => text_of(self.bytes.get(..kept)?),
+        };
+        self.bytes = self.bytes.get(end + 1..)?;
+        self.text = self.text.and_then(|text| text.get(end + 1..));
+        Some(line)
+    }
+
+    /// Everything.
+    fn all(&self) -> Cow<'a, str> {
+        text_of(self.bytes)
+    }
+}
+
+/// UTF-8 if it is that; otherwise every byte is taken for the Latin-1 character old devices mean.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(bytes.iter().map(|b| char::from(*b)).collect()),
+    }
 }
 
 fn read_start_line(line: &str) -> Result<StartLine, FaultKind> {
     if line.get(..4).is_some_and(|four| four.eq_ignore_ascii_case("SIP/")) {
         return read_status_line(line);
     }
-    let words: Vec<&str> = line.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
-    let (Some(method), Some(version)) = (words.first(), words.last()) else { return Err(FaultKind::NotSip) };
+    let mut words = line.split_ascii_whitespace();
+    let (Some(method), Some(uri)) = (words.next(), words.next()) else { return Err(FaultKind::NotSip) };
+    let Some(version) = words.next_back() else { return Err(FaultKind::NotSip) };
     let is_sip = version.get(..4).is_some_and(|four| four.eq_ignore_ascii_case("SIP/"));
-    if !is_sip || !is_token(method) || words.len() < 3 {
+    if !is_sip || !is_token(method) {
         return Err(FaultKind::NotSip);
     }
-    let uri = words.get(1).copied().unwrap_or_default();
     let fault = if !version.eq_ignore_ascii_case("SIP/2.0") {
         Some(FaultKind::Version)
-    } else if words.len() != 3 || !is_request_uri(uri) {
+    } else if words.next().is_some() || !is_request_uri(uri) {
         Some(FaultKind::RequestUri)
     } else {
         None
@@ -190,12 +220,12 @@ fn read_start_line(line: &str) -> Result<StartLine, FaultKind> {
 }
 
 fn is_request_uri(uri: &str) -> bool {
-    let Some((scheme, rest)) = uri.split_once(':') else { return false };
+    let Some((scheme, rest)) = halves(uri, b':') else { return false };
     if !is_token(scheme) || rest.is_empty() || uri.contains(['<', '>', '"']) {
         return false;
     }
     let is_sip = scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips");
-    !is_sip || SipUri::parse(uri).is_some_and(|uri| uri.headers.is_none())
+    !is_sip || SipUri::is_valid_target(uri)
 }
 
 fn read_status_line(line: &str) -> Result<StartLine, FaultKind> {
@@ -217,63 +247,57 @@ struct Lines {
     fault: Option<FaultKind>,
 }
 
-fn read_headers(rest: &mut &[u8]) -> Lines {
+fn read_headers(rest: &mut Unread<'_>) -> Lines {
     let mut headers = Headers::new();
     let mut fault = None;
-    let mut open: Option<(Name, String)> = None;
+    // Whether a folded line has something to continue.
+    let mut open = false;
     for _ in 0..MAX_LINES {
-        let Some(line) = take_line(rest) else {
+        let Some(line) = rest.line() else {
             // The last line may have lost its end; it is read so that a refusal can name the request.
-            let last = text_of(rest);
-            *rest = &[];
-            flush(&mut headers, open.take());
-            if let Some((name, value)) = last.split_once(':').filter(|(name, _)| is_token(name.trim_end())) {
-                headers.push(Name::parse(name.trim_end()), value.trim());
+            if let Some((name, value)) = field_of(&rest.all()) {
+                headers.push(Name::parse(name), value);
             }
+            rest.bytes = &[];
             return Lines { headers, fault: fault.or(Some(FaultKind::NoEmptyLine)) };
         };
         if line.is_empty() {
-            flush(&mut headers, open.take());
             return Lines { headers, fault };
         }
-        let text = text_of(line);
-        if text.starts_with([' ', '\t']) {
-            match &mut open {
-                Some((_, value)) => {
-                    value.push(' ');
-                    value.push_str(text.trim());
-                }
-                None => fault = fault.or(Some(FaultKind::HeaderLine)),
+        if matches!(line.as_bytes().first(), Some(b' ' | b'\t')) {
+            if open {
+                headers.continue_last(line.trim());
+            } else {
+                fault = fault.or(Some(FaultKind::HeaderLine));
             }
             continue;
         }
-        flush(&mut headers, open.take());
-        match text.split_once(':') {
-            Some((name, value)) if is_token(name.trim_end()) => {
-                open = Some((Name::parse(name.trim_end()), value.trim().to_owned()));
-            }
-            _ => fault = fault.or(Some(FaultKind::HeaderLine)),
+        let field = field_of(&line);
+        open = field.is_some();
+        match field {
+            Some((name, value)) => headers.push(Name::parse(name), value),
+            None => fault = fault.or(Some(FaultKind::HeaderLine)),
         }
     }
-    flush(&mut headers, open.take());
     Lines { headers, fault: fault.or(Some(FaultKind::HeaderLine)) }
 }
 
-fn flush(headers: &mut Headers, open: Option<(Name, String)>) {
-    if let Some((name, value)) = open {
-        headers.push(name, value.trim());
-    }
+/// Name and value of a header line; `None` if no token stands before its colon.
+fn field_of(line: &str) -> Option<(&str, &str)> {
+    let end = line.bytes().position(|b| !is_of_token(b))?;
+    let value = line.get(end..)?.trim_ascii_start().strip_prefix(':')?;
+    (end > 0).then_some((line.get(..end)?, value.trim_ascii()))
 }
 
 /// The length of the body in a datagram of which `available` bytes are left (RFC 3261 §18.3).
 fn content_length(headers: &mut Headers, available: usize) -> Result<usize, FaultKind> {
-    let lengths: Vec<Option<usize>> = headers.all(&Name::ContentLength).map(parse_number).collect();
+    let (first, same) = {
+        let mut lengths = headers.all(&Name::ContentLength).map(parse_number::<usize>);
+        let Some(first) = lengths.next() else { return Ok(available) };
+        (first, lengths.all(|length| length == first))
+    };
     headers.remove(&Name::ContentLength);
-    let Some(first) = lengths.first() else { return Ok(available) };
-    if lengths.iter().any(|length| length != first) {
-        return Err(FaultKind::ContentLength);
-    }
-    first.filter(|length| *length <= available).ok_or(FaultKind::ContentLength)
+    first.filter(|length| same && *length <= available).ok_or(FaultKind::ContentLength)
 }
 
 #[cfg(test)]

@@ -4,84 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::name::is_token;
-
-/// The parameters after a URI, an address or a Via, in their order; values as written, quotes included.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Params(Vec<(String, Option<String>)>);
-
-impl Params {
-    /// Reads `a=b;c` (white space around the marks allowed); `None` on an empty or malformed parameter.
-    ///
-    /// One empty parameter at the very end is forgiven: some phones write it.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut out = Vec::new();
-        let pieces: Vec<&str> = split_outside_quotes(text, b';')?;
-        let last = pieces.len().saturating_sub(1);
-        for (at, piece) in pieces.into_iter().enumerate() {
-            let piece = piece.trim();
-            if piece.is_empty() && at == last {
-                break;
-            }
-            let (name, value) = match piece.split_once('=') {
-                Some((name, value)) => (name.trim(), Some(value.trim().to_owned())),
-                None => (piece, None),
-            };
-            if name.is_empty()
-                || name.contains(|c: char| c.is_whitespace() || c == '"' || c == '<' || c == ',')
-            {
-                return None;
-            }
-            out.push((name.to_owned(), value));
-        }
-        Some(Self(out))
-    }
-
-    /// Whether the parameter is there, with or without a value.
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
-    }
-
-    /// The value as written; `None` if there is no such parameter or no value.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
-        value.as_deref()
-    }
-
-    /// The value without its quotes.
-    #[must_use]
-    pub fn unquoted(&self, name: &str) -> Option<String> {
-        self.get(name).map(unquote)
-    }
-
-    /// Sets or replaces a parameter.
-    pub fn set(&mut self, name: &str, value: Option<String>) {
-        if let Some(slot) = self.0.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-            slot.1 = value;
-        } else {
-            self.0.push((name.to_owned(), value));
-        }
-    }
-
-    /// Takes a parameter away.
-    pub fn remove(&mut self, name: &str) {
-        self.0.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
-    }
-}
-
-impl fmt::Display for Params {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, value) in &self.0 {
-            write!(f, ";{name}")?;
-            if let Some(value) = value {
-                write!(f, "={value}")?;
-            }
-        }
-        Ok(())
-    }
-}
+pub(super) use super::params::halves;
+pub use super::params::{Params, cut, split_outside_quotes};
 
 /// A `sip:` or `sips:` URI (RFC 3261 §19.1); the parts stay escaped as written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,33 +28,26 @@ impl SipUri {
     /// Reads a URI; `None` for another scheme or a malformed one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (scheme, rest) = text.split_once(':')?;
-        let secure = if scheme.eq_ignore_ascii_case("sip") {
-            false
-        } else if scheme.eq_ignore_ascii_case("sips") {
-            true
-        } else {
-            return None;
-        };
-        if rest.contains(|c: char| c.is_whitespace() || c.is_control() || c == '<' || c == '>' || c == '"') {
-            return None;
-        }
-        // The user part may hold `?`, `;` and `/` unescaped (RFC 4475 §3.1.1.2), so `@` is looked for first.
-        let (user, rest) = match rest.rsplit_once('@') {
-            Some((user, rest)) => (Some(user.to_owned()), rest),
-            None => (None, rest),
-        };
-        let (rest, headers) = match rest.split_once('?') {
-            Some((rest, headers)) => (rest, Some(headers.to_owned())),
-            None => (rest, None),
-        };
-        let (host_port, params) = rest.split_once(';').unwrap_or((rest, ""));
-        let (host, port) = parse_host_port(host_port)?;
-        let params = if params.is_empty() { Params::default() } else { Params::parse(params)? };
-        if user.as_deref() == Some("") {
-            return None;
-        }
-        Some(Self { secure, user, host, port, params, headers })
+        let parts = Parts::of(text)?;
+        Some(Self {
+            secure: parts.secure,
+            user: parts.user.map(str::to_owned),
+            host: parts.host.to_owned(),
+            port: parts.port,
+            params: Params::parse(parts.params)?,
+            headers: parts.headers.map(str::to_owned),
+        })
+    }
+
+    /// Whether [`SipUri::parse`] can read the text; costs no memory.
+    #[must_use]
+    pub fn is_valid(text: &str) -> bool {
+        Parts::of(text).is_some_and(|parts| Params::is_valid(parts.params))
+    }
+
+    /// Whether the text is also fit for a Request-URI: without escaped headers (RFC 3261 §19.1.1).
+    pub(super) fn is_valid_target(text: &str) -> bool {
+        Parts::of(text).is_some_and(|parts| parts.headers.is_none() && Params::is_valid(parts.params))
     }
 
     /// The user part without a password and with its escapes undone; empty if there is none.
@@ -185,6 +102,53 @@ impl fmt::Display for SipUri {
     }
 }
 
+/// The parts of a URI where they stand in its text.
+struct Parts<'a> {
+    secure: bool,
+    user: Option<&'a str>,
+    host: &'a str,
+    port: Option<u16>,
+    params: &'a str,
+    headers: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    /// Cuts a URI; the parameters are not looked at.
+    fn of(text: &'a str) -> Option<Self> {
+        let (scheme, rest) = halves(text, b':')?;
+        let secure = if scheme.eq_ignore_ascii_case("sip") {
+            false
+        } else if scheme.eq_ignore_ascii_case("sips") {
+            true
+        } else {
+            return None;
+        };
+        if !is_plain(rest) {
+            return None;
+        }
+        // The user part may hold `?`, `;` and `/` unescaped (RFC 4475 §3.1.1.2), so `@` is looked for first.
+        let (user, rest) = match rest.bytes().rposition(|b| b == b'@') {
+            Some(at) => (Some(rest.get(..at)?), rest.get(at + 1..)?),
+            None => (None, rest),
+        };
+        let (rest, headers) = match halves(rest, b'?') {
+            Some((rest, headers)) => (rest, Some(headers)),
+            None => (rest, None),
+        };
+        let (host_port, params) = halves(rest, b';').unwrap_or((rest, ""));
+        let (host, port) = parse_host_port(host_port)?;
+        (user != Some("")).then_some(Self { secure, user, host, port, params, headers })
+    }
+}
+
+/// Whether a text holds no white space, no control character, no bracket and no quote.
+fn is_plain(text: &str) -> bool {
+    // No early end, so that the compiler looks at many bytes at once.
+    let odd = |b: u8| (b <= b' ') | (b == 0x7f) | (b == b'<') | (b == b'>') | (b == b'"');
+    !text.bytes().fold(false, |found, b| found | odd(b))
+        && (text.is_ascii() || !text.contains(|c: char| c.is_whitespace() || c.is_control()))
+}
+
 /// A display name, a URI of any scheme and parameters: the shape of From, To, Contact, Route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameAddr {
@@ -203,16 +167,16 @@ impl NameAddr {
     /// brackets, a display name that should have been quoted.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
+        let text = text.trim_ascii();
         let (display, rest) = if text.starts_with('"') {
             let end = end_of_quoted(text)?;
-            let rest = text.get(end..)?.trim_start();
+            let rest = text.get(end..)?.trim_ascii_start();
             if !rest.starts_with('<') {
                 return None;
             }
             (unquote(text.get(..end)?), rest)
         } else if let Some(at) = text.find('<') {
-            let display = text.get(..at)?.trim();
+            let display = text.get(..at)?.trim_ascii();
             if display.contains(['"', '>']) {
                 return None;
             }
@@ -221,30 +185,31 @@ impl NameAddr {
             (String::new(), text)
         };
         let (uri, params) = if let Some(inner) = rest.strip_prefix('<') {
-            let (uri, after) = inner.split_once('>')?;
-            let after = after.trim();
+            let (uri, after) = halves(inner, b'>')?;
+            let after = after.trim_ascii();
             if !after.is_empty() && !after.starts_with(';') {
                 return None;
             }
-            (uri.trim(), after.strip_prefix(';').unwrap_or(""))
+            (uri.trim_ascii(), after.strip_prefix(';').unwrap_or(""))
         } else {
-            let (uri, params) = rest.split_once(';').unwrap_or((rest, ""));
+            let (uri, params) = halves(rest, b';').unwrap_or((rest, ""));
             // Without brackets these would belong to nobody (RFC 3261 §20.10).
             if uri.contains(['?', ',']) {
                 return None;
             }
-            (uri.trim(), params)
+            (uri.trim_ascii(), params)
         };
-        let (scheme, opaque) = uri.split_once(':')?;
-        if !is_token(scheme) || opaque.is_empty() || uri.contains(|c: char| c.is_whitespace()) {
-            return None;
-        }
+        let (scheme, opaque) = halves(uri, b':')?;
         let is_sip = scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips");
-        if is_sip && SipUri::parse(uri).is_none() {
+        let usable = if is_sip {
+            SipUri::is_valid(uri)
+        } else {
+            is_token(scheme) && !opaque.is_empty() && !uri.contains(char::is_whitespace)
+        };
+        if !usable {
             return None;
         }
-        let params = if params.is_empty() { Params::default() } else { Params::parse(params)? };
-        Some(Self { display, uri: uri.to_owned(), params })
+        Some(Self { display, uri: uri.to_owned(), params: Params::parse(params)? })
     }
 
     /// The `tag`, if any (RFC 3261 §19.3).
@@ -290,11 +255,11 @@ pub fn user_of(uri: &str) -> String {
 
 /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`, white space around the colon allowed.
 #[must_use]
-pub fn parse_host_port(text: &str) -> Option<(String, Option<u16>)> {
-    let text = text.trim();
+pub fn parse_host_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let text = text.trim_ascii();
     let (host, port) = if text.starts_with('[') {
         let end = text.find(']')?;
-        let rest = text.get(end + 1..)?.trim();
+        let rest = text.get(end + 1..)?.trim_ascii();
         let port = match rest.strip_prefix(':') {
             Some(port) => Some(port),
             None if rest.is_empty() => None,
@@ -302,22 +267,22 @@ pub fn parse_host_port(text: &str) -> Option<(String, Option<u16>)> {
         };
         (text.get(..=end)?, port)
     } else {
-        match text.split_once(':') {
-            Some((host, port)) => (host.trim(), Some(port)),
+        match halves(text, b':') {
+            Some((host, port)) => (host.trim_ascii(), Some(port)),
             None => (text, None),
         }
     };
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     let valid = if host.starts_with('[') {
         parse_ip(host).is_some()
     } else {
         !host.is_empty() && host.bytes().all(plain)
     };
     let port = match port {
-        Some(port) => Some(parse_number(port.trim())?),
+        Some(port) => Some(parse_number(port.trim_ascii())?),
         None => None,
     };
-    valid.then(|| (host.to_owned(), port))
+    valid.then_some((host, port))
 }
 
 /// Reads digits only (`u16::from_str` would take a `+`).
@@ -344,33 +309,6 @@ pub(super) fn end_of_quoted(text: &str) -> Option<usize> {
         }
     }
     None
-}
-
-/// Splits at `mark` outside quoted strings and angle brackets; `None` if a quote stays open.
-#[must_use]
-pub fn split_outside_quotes(text: &str, mark: u8) -> Option<Vec<&str>> {
-    let mut out = Vec::new();
-    let (mut start, mut quoted, mut escaped, mut depth) = (0, false, false, 0_u32);
-    for (at, b) in text.bytes().enumerate() {
-        match b {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            _ if quoted => {}
-            b'<' => depth = depth.saturating_add(1),
-            b'>' => depth = depth.saturating_sub(1),
-            _ if b == mark && depth == 0 => {
-                out.push(text.get(start..at)?);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    if quoted {
-        return None;
-    }
-    out.push(text.get(start..)?);
-    Some(out)
 }
 
 /// `text` as a quoted string (RFC 3261 §25.1).

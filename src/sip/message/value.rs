@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::parse::FaultKind;
-use super::uri::{NameAddr, Params, parse_host_port, parse_ip, parse_number};
+use super::uri::{NameAddr, Params, cut, halves, parse_host_port, parse_ip, parse_number};
 use super::{Headers, Method, Name};
 
 /// What every branch of RFC 3261 begins with (§8.1.1.7).
@@ -27,18 +27,14 @@ impl Via {
     /// Reads one value, white space around every mark allowed (RFC 4475 §3.1.1.1).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (protocol, rest) = text.split_once('/')?;
-        let (version, rest) = rest.split_once('/')?;
-        if !protocol.trim().eq_ignore_ascii_case("SIP") || version.trim() != "2.0" {
-            return None;
-        }
-        let rest = rest.trim_start();
-        let (transport, rest) = rest.split_once(|c: char| c.is_whitespace())?;
-        let (sent_by, params) = rest.split_once(';').unwrap_or((rest, ""));
-        let (host, port) = parse_host_port(sent_by)?;
-        let params = if params.is_empty() { Params::default() } else { Params::parse(params)? };
-        let usable = super::name::is_token(transport);
-        usable.then(|| Self { transport: transport.to_owned(), host, port, params })
+        let (transport, host, port, params) = parts_of_via(text)?;
+        let params = Params::parse(params)?;
+        Some(Self { transport: transport.to_owned(), host: host.to_owned(), port, params })
+    }
+
+    /// Whether [`Via::parse`] can read the text; costs no memory.
+    fn is_valid(text: &str) -> bool {
+        parts_of_via(text).is_some_and(|(_, _, _, params)| Params::is_valid(params))
     }
 
     /// The branch, if it follows RFC 3261: the magic cookie and something behind it.
@@ -52,10 +48,10 @@ impl Via {
     pub fn note_source(&mut self, source: SocketAddr) {
         let asked = self.params.has("rport");
         if asked {
-            self.params.set("rport", Some(source.port().to_string()));
+            self.params.set("rport", Some(&source.port().to_string()));
         }
         if asked || parse_ip(&self.host) != Some(source.ip()) {
-            self.params.set("received", Some(source.ip().to_string()));
+            self.params.set("received", Some(&source.ip().to_string()));
         }
     }
 
@@ -71,6 +67,24 @@ impl Via {
         }
         SocketAddr::new(source.ip(), self.port.unwrap_or(5060))
     }
+}
+
+fn halves_at_space(text: &str) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|b| b.is_ascii_whitespace())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// Transport, host, port and parameters where they stand; the parameters are not looked at.
+fn parts_of_via(text: &str) -> Option<(&str, &str, Option<u16>, &str)> {
+    let (protocol, rest) = halves(text, b'/')?;
+    let (version, rest) = halves(rest, b'/')?;
+    if !protocol.trim_ascii().eq_ignore_ascii_case("SIP") || version.trim_ascii() != "2.0" {
+        return None;
+    }
+    let (transport, rest) = halves_at_space(rest.trim_ascii_start())?;
+    let (sent_by, params) = halves(rest, b';').unwrap_or((rest, ""));
+    let (host, port) = parse_host_port(sent_by)?;
+    super::name::is_token(transport).then_some((transport, host, port, params))
 }
 
 impl fmt::Display for Via {
@@ -133,30 +147,64 @@ impl Head {
     /// # Errors
     /// Names the first header that is missing, double or malformed.
     pub fn read(headers: &Headers) -> Result<Self, FaultKind> {
-        for name in [Name::From, Name::To, Name::CallId, Name::CSeq, Name::MaxForwards, Name::ContentType] {
-            if headers.all(&name).count() > 1 {
+        let Needed { from, to, call_id, cseq, hops } = Needed::find(headers)?;
+        let (mut first, mut vias) = (None, 0);
+        for line in headers.all(&Name::Via) {
+            let mut rest = Some(line);
+            while let Some(all) = rest {
+                let (value, after) = cut(all, b',').ok_or(FaultKind::Via)?;
+                rest = after;
+                vias += 1;
+                if first.is_none() {
+                    first = Some(Via::parse(value.trim_ascii()).ok_or(FaultKind::Via)?);
+                } else if !Via::is_valid(value.trim_ascii()) {
+                    return Err(FaultKind::Via);
+                }
+            }
+        }
+        let via = first.ok_or(FaultKind::MissingHeader)?;
+        let from = NameAddr::parse(from.ok_or(FaultKind::MissingHeader)?).ok_or(FaultKind::Address)?;
+        let to = NameAddr::parse(to.ok_or(FaultKind::MissingHeader)?).ok_or(FaultKind::Address)?;
+        let call_id = call_id.ok_or(FaultKind::MissingHeader)?;
+        if call_id.is_empty() || call_id.contains(char::is_whitespace) {
+            return Err(FaultKind::CallId);
+        }
+        let cseq = CSeq::parse(cseq.ok_or(FaultKind::MissingHeader)?).ok_or(FaultKind::CSeq)?;
+        if let Some(hops) = hops {
+            parse_number::<u8>(hops).ok_or(FaultKind::MaxForwards)?;
+        }
+        Ok(Self { via, vias, from, to, call_id: call_id.to_owned(), cseq })
+    }
+}
+
+/// The lines that may stand once.
+#[derive(Default)]
+struct Needed<'a> {
+    from: Option<&'a str>,
+    to: Option<&'a str>,
+    call_id: Option<&'a str>,
+    cseq: Option<&'a str>,
+    hops: Option<&'a str>,
+}
+
+impl<'a> Needed<'a> {
+    fn find(headers: &'a Headers) -> Result<Self, FaultKind> {
+        let (mut found, mut content_type) = (Self::default(), None);
+        for header in headers.iter() {
+            let slot = match header.name {
+                Name::From => &mut found.from,
+                Name::To => &mut found.to,
+                Name::CallId => &mut found.call_id,
+                Name::CSeq => &mut found.cseq,
+                Name::MaxForwards => &mut found.hops,
+                Name::ContentType => &mut content_type,
+                _ => continue,
+            };
+            if slot.replace(header.value.as_str()).is_some() {
                 return Err(FaultKind::DuplicateHeader);
             }
         }
-        let vias = headers.list(&Name::Via);
-        let mut parsed = Vec::with_capacity(vias.len());
-        for via in &vias {
-            parsed.push(Via::parse(via).ok_or(FaultKind::Via)?);
-        }
-        let count = parsed.len();
-        let via = parsed.into_iter().next().ok_or(FaultKind::MissingHeader)?;
-        let one = |name: Name| headers.get(&name).ok_or(FaultKind::MissingHeader);
-        let from = NameAddr::parse(one(Name::From)?).ok_or(FaultKind::Address)?;
-        let to = NameAddr::parse(one(Name::To)?).ok_or(FaultKind::Address)?;
-        let call_id = one(Name::CallId)?;
-        if call_id.is_empty() || call_id.contains(|c: char| c.is_whitespace()) {
-            return Err(FaultKind::CallId);
-        }
-        let cseq = CSeq::parse(one(Name::CSeq)?).ok_or(FaultKind::CSeq)?;
-        if let Some(hops) = headers.get(&Name::MaxForwards) {
-            parse_number::<u8>(hops).ok_or(FaultKind::MaxForwards)?;
-        }
-        Ok(Self { via, vias: count, from, to, call_id: call_id.to_owned(), cseq })
+        Ok(found)
     }
 }
 

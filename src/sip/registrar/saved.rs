@@ -8,6 +8,7 @@ use crate::time::{Now, Wall};
 
 use super::super::flow::{Flow, Transport};
 use super::super::message::SipUri;
+use super::keepalive::Pulse;
 use super::{Binding, Line, Registrar};
 
 /// A binding as it is kept: with a wall clock's end, because the other clock ends with the machine's uptime.
@@ -29,6 +30,10 @@ pub struct SavedBinding {
     pub cseq: u32,
     /// The device, if it named itself (RFC 5626 §4.1).
     pub instance: Option<String>,
+    /// Which of the device's flows (RFC 5626 §4.2).
+    pub reg_id: Option<u32>,
+    /// The proxies on the way, as Route names them (RFC 3327).
+    pub path: Vec<String>,
     /// Preference in thousandths.
     pub q: u16,
     /// Two bytes that follow from the phone's password: they differ when it was changed, and are too few
@@ -72,6 +77,7 @@ impl Registrar {
             return false;
         };
         self.served += 1;
+        let place = u32::try_from(self.served).unwrap_or(u32::MAX);
         self.bindings.entry(saved.phone).or_default().push(Binding {
             contact,
             flow: saved.flow,
@@ -80,6 +86,13 @@ impl Registrar {
             call_id: saved.call_id,
             cseq: saved.cseq,
             instance: saved.instance,
+            reg_id: saved.reg_id,
+            path: saved.path,
+            id: self.served,
+            // A NAT may have kept the way for a while already; all at once would be a flood.
+            pulse: Pulse::starting(
+                now.mono + Duration::from_millis(20).saturating_mul(place).min(self.limits.keep_alive.every),
+            ),
             line: Line::Open,
             q: saved.q,
             refreshed: self.served,
@@ -99,6 +112,8 @@ impl Binding {
             call_id: self.call_id.clone(),
             cseq: self.cseq,
             instance: self.instance.clone(),
+            reg_id: self.reg_id,
+            path: self.path.clone(),
             q: self.q,
             proof,
         }

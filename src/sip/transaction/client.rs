@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::flow::Transport;
-use super::super::message::{Head, Method, Name, Request, Response};
+use super::super::message::{Head, Method, Name, NameAddr, Request, Response};
 use super::{Resend, Timers};
 
 /// What a response is matched by: the branch of our Via and the method of CSeq (RFC 3261 §17.1.3).
@@ -14,6 +14,10 @@ pub struct ClientKey {
     /// The method.
     pub method: Method,
 }
+
+/// How long a re-INVITE waits for its end after a provisional answer: what proxies wait at least (Timer C,
+/// RFC 3261 §16.6 item 11).
+const CHANGE: Duration = Duration::from_secs(181);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -105,6 +109,11 @@ impl Client {
         matches!(self.state, State::Sent | State::Proceeding)
     }
 
+    fn is_within_call(&self) -> bool {
+        let to = self.request.headers.get(&Name::To).and_then(NameAddr::parse);
+        to.is_some_and(|to| to.tag().is_some())
+    }
+
     /// An answer came. [`Client::ack`] then says whether something has to be sent back.
     pub fn receive(&mut self, now: Instant, response: &Response, head: &Head) -> Heard {
         let invite = self.request.method == Method::Invite;
@@ -113,9 +122,10 @@ impl Client {
             (State::Sent | State::Proceeding, ..200) => {
                 self.state = State::Proceeding;
                 if invite {
-                    // Timer B stops: a phone may ring as long as the caller lets it.
+                    // Timer B stops: a phone may ring as long as the caller lets it. Within a call nobody
+                    // can let go of a re-INVITE that is never answered, so that has an end.
                     self.resend = None;
-                    self.deadline = None;
+                    self.deadline = self.is_within_call().then(|| now + CHANGE);
                 } else if let Some(resend) = &mut self.resend {
                     resend.slow_down(now);
                 }
@@ -313,5 +323,19 @@ mod tests {
         assert_eq!(client.receive(zero, &ok, &head), Heard::News);
         assert_eq!(client.ack(&ok), None);
         assert_eq!(client.handle_timeout(zero + Duration::from_secs(32)), Tick::Over);
+    }
+
+    #[test]
+    fn a_reinvite_that_gets_nothing_but_provisional_answers_ends_after_three_minutes_without_one() {
+        let zero = Instant::now();
+        let mut reinvite = request("INVITE");
+        reinvite.headers.set(Name::To, "<sip:a@b>;tag=2");
+        let mut client = Client::new(zero, Timers::default(), Transport::Udp, reinvite);
+        let (progress, head) = answer(183, "INVITE");
+        client.receive(zero, &progress, &head);
+        client.receive(zero + Duration::from_secs(100), &progress, &head);
+        let end = zero + Duration::from_secs(281);
+        assert_eq!(client.poll_timeout(), Some(end));
+        assert_eq!(client.handle_timeout(end), Tick::TimedOut);
     }
 }

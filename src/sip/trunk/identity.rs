@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::masked::Masked;
 
+use super::super::alert::Alert;
 use super::super::message::Name;
 use super::super::message::name::is_token;
 
@@ -99,6 +100,8 @@ pub struct CallFacts {
     pub payload: Option<Masked<String>>,
     /// The business number, digits of E.164.
     pub business_number: Option<String>,
+    /// How it rings; phones only.
+    pub alert: Alert,
 }
 
 /// Shows nothing of the user.
@@ -177,6 +180,7 @@ mod tests {
             user_id: Some("BR.2099".to_owned()),
             payload: Some(Masked::new(payload.to_owned())),
             business_number: Some("493055500010".to_owned()),
+            ..CallFacts::default()
         }
     }
 

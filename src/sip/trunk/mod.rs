@@ -7,11 +7,14 @@
 mod challenge;
 mod gate;
 mod identity;
+mod location;
 mod numbers;
 mod registration;
 mod servers;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
 
 use super::flow::Transport;
 use super::srtp::SrtpSetting;
@@ -20,27 +23,33 @@ use crate::id::TrunkName;
 pub use challenge::{Login, Tried};
 pub use gate::TrunkLimits;
 pub use identity::{CallFacts, CallerHeader, CustomHeader, FactHeaders, FromShows, Presentation, UserToUser};
+pub use location::{LocateSettings, NameState, NamedServer};
 pub use numbers::{NumberForm, NumberOf, NumberPattern, NumberRule, NumberWay, Numbering, RuleFault};
 pub use registration::{RegisterSettings, RegistrationFailure, RegistrationState};
 pub use servers::{ProbeSettings, ServerState, TrunkServer};
 
 pub(super) use challenge::{Next, Remembered};
 pub(super) use gate::Gate;
+pub(super) use location::Location;
 pub(super) use registration::{Attempt, Registration, retry_after};
-pub(super) use servers::{Probed, Servers};
+pub(super) use servers::{Probed, Servers, fixed};
 
 /// A PBX or provider.
 #[derive(Clone, Debug)]
 pub struct TrunkPeer {
     /// What the administrator calls it.
     pub name: TrunkName,
-    /// Where calls to it are sent; not empty.
+    /// Where calls to it are sent.
     pub servers: Vec<TrunkServer>,
-    /// How they are sent. What comes from its addresses is the trunk's over every transport, but only inside TLS
+    /// Where else, as DNS says; one of the two lists is not empty.
+    pub named: Vec<NamedServer>,
+    /// How long what DNS says is used.
+    pub locating: LocateSettings,
+    /// How they are sent; for a name without a transport of its own as DNS says. What comes from its addresses is the trunk's over every transport, but only inside TLS
     /// if this is TLS.
     pub transport: Transport,
-    /// Addresses whose calls are taken for the trunk's, without digest.
-    pub sources: Vec<IpAddr>,
+    /// Whose calls are taken for the trunk's, without digest.
+    pub sources: Sources,
     /// The host part of our and its addresses there; by default the server's address.
     pub domain: Option<String>,
     /// How we prove who we are, if it asks.
@@ -61,6 +70,15 @@ pub struct TrunkPeer {
     pub srtp: SrtpSetting,
 }
 
+/// Where a trunk's own calls come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sources {
+    /// From the addresses of its servers, and wherever DNS moves them.
+    Servers,
+    /// From these networks.
+    Networks(Vec<IpNet>),
+}
+
 impl TrunkPeer {
     /// A trunk of one server that is known by its address and asks nothing.
     #[must_use]
@@ -68,8 +86,10 @@ impl TrunkPeer {
         Self {
             name: name.into(),
             servers: vec![TrunkServer { address, priority: 10, weight: 100 }],
+            named: Vec::new(),
+            locating: LocateSettings::default(),
             transport: Transport::Udp,
-            sources: vec![address.ip()],
+            sources: Sources::Servers,
             domain: None,
             login: None,
             register: None,
@@ -97,6 +117,8 @@ pub enum TrunkChange {
     ServerUp(SocketAddr),
     /// A server has missed too many answers: no call goes there.
     ServerDown(SocketAddr),
+    /// DNS says something else of where its servers are.
+    Moved,
     /// We are registered there.
     Registered(SocketAddr),
     /// We are not registered, or not any more.
@@ -122,13 +144,31 @@ pub struct TrunkStatus {
     pub turned_away: u64,
     /// Calls that went on to another server, since the start.
     pub failovers: u64,
+    /// Its names, and how well each is known.
+    pub names: Vec<(String, NameState)>,
+    /// What came of asking DNS for them, since the start.
+    pub lookups: Lookups,
+}
+
+/// What came of asking DNS for the names of a trunk, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// Servers were found.
+    pub found: u64,
+    /// DNS says that there are none.
+    pub nowhere: u64,
+    /// No resolver answered.
+    pub unanswered: u64,
+    /// Calls that waited for an answer.
+    pub waited: u64,
 }
 
 impl TrunkStatus {
     /// Whether calls to it can be tried.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        self.servers.iter().any(|(_, state)| *state == ServerState::Up)
+        let may_be = self.servers.is_empty() && self.names.iter().any(|(_, it)| *it == NameState::Unknown);
+        may_be || self.servers.iter().any(|(_, state)| *state == ServerState::Up)
     }
 
     /// One word or two for an operator.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::random::Random;
 
+use super::super::flow::Transport;
+
 /// One server of a trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrunkServer {
@@ -72,6 +74,9 @@ const SHUN: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 struct Watched {
     server: TrunkServer,
+    transport: Transport,
+    /// The place of its name among those of the trunk; the server's own priority comes second.
+    rank: u16,
     state: ServerState,
     /// It has answered an OPTIONS once; before that its silence says nothing, for some PBXs never answer one.
     answers: bool,
@@ -90,6 +95,31 @@ enum Probe {
     Out(Instant),
 }
 
+impl Watched {
+    const fn new((rank, server): (u16, TrunkServer), transport: Transport) -> Self {
+        Self {
+            server,
+            transport,
+            rank,
+            state: ServerState::Up,
+            answers: false,
+            misses: 0,
+            hits: 0,
+            shunned: None,
+            probe: Probe::Never,
+        }
+    }
+
+    const fn rank(&self) -> (u16, u16) {
+        (self.rank, self.server.priority)
+    }
+}
+
+/// A server that is given by its address: its priority is its rank.
+pub(in crate::sip) const fn fixed(server: TrunkServer) -> (u16, TrunkServer) {
+    (server.priority, server)
+}
+
 /// The servers of one trunk.
 #[derive(Clone, Debug)]
 pub(in crate::sip) struct Servers {
@@ -98,17 +128,44 @@ pub(in crate::sip) struct Servers {
 }
 
 impl Servers {
-    pub(in crate::sip) fn new(servers: &[TrunkServer], probing: Option<ProbeSettings>) -> Self {
-        let watched = |server: &TrunkServer| Watched {
-            server: *server,
-            state: ServerState::Up,
-            answers: false,
-            misses: 0,
-            hits: 0,
-            shunned: None,
-            probe: Probe::Never,
-        };
-        Self { list: servers.iter().map(watched).collect(), probing }
+    pub(in crate::sip) fn new(
+        servers: &[TrunkServer],
+        transport: Transport,
+        probing: Option<ProbeSettings>,
+    ) -> Self {
+        let all = servers.iter().map(|it| Watched::new(fixed(*it), transport));
+        Self { list: all.collect(), probing }
+    }
+
+    /// What DNS says now: servers that stay keep what is known of them, new ones are looked after at once.
+    pub(in crate::sip) fn replace(
+        &mut self,
+        now: Instant,
+        wanted: impl IntoIterator<Item = (u16, TrunkServer, Transport)>,
+    ) {
+        let mut before = std::mem::take(&mut self.list);
+        for (rank, server, transport) in wanted {
+            if self.list.iter().any(|it| it.server.address == server.address) {
+                continue;
+            }
+            let same = |it: &Watched| it.server.address == server.address && it.transport == transport;
+            let watched = match before.iter().position(same) {
+                Some(at) => Watched { server, rank, ..before.swap_remove(at) },
+                None => {
+                    let mut new = Watched::new((rank, server), transport);
+                    if self.probing.is_some() {
+                        new.probe = Probe::At(now);
+                    }
+                    new
+                }
+            };
+            self.list.push(watched);
+        }
+    }
+
+    /// How a server is spoken to.
+    pub(in crate::sip) fn transport_of(&self, address: SocketAddr) -> Option<Transport> {
+        self.list.iter().find(|it| it.server.address == address).map(|it| it.transport)
     }
 
     /// Probing begins: every server soon, but not all at the same moment.
@@ -126,11 +183,11 @@ impl Servers {
         let shunned = |it: &Watched| it.shunned.is_some_and(|until| now < until);
         let mut left: Vec<&Watched> =
             self.list.iter().filter(|watched| watched.state == ServerState::Up).collect();
-        left.sort_by_key(|it| (shunned(it), it.server.priority));
+        left.sort_by_key(|it| (shunned(it), it.rank()));
         let mut order = Vec::with_capacity(left.len());
         while let Some(first) = left.first() {
-            let rank = (shunned(first), first.server.priority);
-            let equals = left.iter().take_while(|it| (shunned(it), it.server.priority) == rank).count();
+            let rank = (shunned(first), first.rank());
+            let equals = left.iter().take_while(|it| (shunned(it), it.rank()) == rank).count();
             // A weight of 0 keeps a small chance, as RFC 2782 asks for.
             let weight = |it: &Watched| u32::from(it.server.weight) * 100 + 1;
             let total: u32 = left.iter().take(equals).map(|it| weight(it)).sum();
@@ -147,9 +204,9 @@ impl Servers {
 
     /// Every address, the most preferred first, whatever its state.
     pub(in crate::sip) fn addresses(&self) -> Vec<SocketAddr> {
-        let mut all: Vec<&TrunkServer> = self.list.iter().map(|it| &it.server).collect();
-        all.sort_by_key(|it| it.priority);
-        all.into_iter().map(|it| it.address).collect()
+        let mut all: Vec<&Watched> = self.list.iter().collect();
+        all.sort_by_key(|it| it.rank());
+        all.into_iter().map(|it| it.server.address).collect()
     }
 
     /// Whether any server may be called.
@@ -271,7 +328,8 @@ mod tests {
 
     #[test]
     fn servers_are_tried_by_priority_and_share_calls_by_weight() {
-        let servers = Servers::new(&[server(3, 20, 0), server(1, 10, 75), server(2, 10, 25)], None);
+        let servers =
+            Servers::new(&[server(3, 20, 0), server(1, 10, 75), server(2, 10, 25)], Transport::Udp, None);
         let mut random = Random::from_number(3);
         let now = Instant::now();
         let mut first = [0; 2];
@@ -285,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_server_that_failed_a_call_comes_last_for_half_a_minute_or_as_long_as_it_asks() {
-        let mut servers = Servers::new(&[server(1, 10, 0), server(2, 20, 0)], None);
+        let mut servers = Servers::new(&[server(1, 10, 0), server(2, 20, 0)], Transport::Udp, None);
         let mut random = Random::from_number(1);
         let now = Instant::now();
         let address = server(1, 0, 0).address;
@@ -301,7 +359,7 @@ mod tests {
 
     #[test]
     fn three_missing_answers_take_a_server_down_and_two_answers_bring_it_back() {
-        let mut servers = Servers::new(&[server(1, 10, 0)], Some(ProbeSettings::default()));
+        let mut servers = Servers::new(&[server(1, 10, 0)], Transport::Udp, Some(ProbeSettings::default()));
         let mut random = Random::from_number(1);
         let mut now = Instant::now();
         servers.start(now, &mut random);
@@ -334,7 +392,7 @@ mod tests {
     #[test]
     fn a_server_that_never_answered_an_options_is_not_judged_by_its_silence_but_by_the_network() {
         let settings = ProbeSettings { down_after: 1, ..ProbeSettings::default() };
-        let mut servers = Servers::new(&[server(1, 10, 0)], Some(settings));
+        let mut servers = Servers::new(&[server(1, 10, 0)], Transport::Udp, Some(settings));
         let mut random = Random::from_number(1);
         let mut now = Instant::now();
         servers.start(now, &mut random);
@@ -351,7 +409,7 @@ mod tests {
     #[test]
     fn a_server_that_is_down_gets_no_calls_and_is_looked_at_every_few_seconds() {
         let settings = ProbeSettings { down_after: 1, ..ProbeSettings::default() };
-        let mut servers = Servers::new(&[server(1, 10, 0), server(2, 20, 0)], Some(settings));
+        let mut servers = Servers::new(&[server(1, 10, 0), server(2, 20, 0)], Transport::Udp, Some(settings));
         let mut random = Random::from_number(1);
         let now = Instant::now();
         servers.disappointed(now, server(1, 0, 0).address, None);
@@ -360,5 +418,25 @@ mod tests {
         assert_eq!(ports(&servers.order(now, &mut random)), [2]);
         let next = servers.poll_timeout().expect("again") - (now + seconds(4));
         assert!(next > Duration::from_millis(4400) && next <= seconds(5), "{next:?}");
+    }
+
+    #[test]
+    fn a_server_that_dns_still_names_keeps_its_state_and_a_new_one_is_looked_after_at_once() {
+        let settings = ProbeSettings { down_after: 1, ..ProbeSettings::default() };
+        let both = [server(1, 10, 0), server(2, 20, 0)];
+        let mut servers = Servers::new(&both, Transport::Udp, Some(settings));
+        let mut random = Random::from_number(1);
+        let now = Instant::now();
+        servers.disappointed(now, both[1].address, None);
+        let address = servers.take_probe(now).expect("looked after at once");
+        servers.probed(now, address, Probed::NotServing, &mut random);
+        let named = [server(3, 0, 5), server(2, 1, 5)].map(|it| (10, it, Transport::Tcp));
+        let moved = [named[0], (10, named[1].1, Transport::Udp)];
+        servers.replace(now, moved);
+        assert_eq!(ports(&servers.order(now, &mut random)), [3], "2 is still down, 1 is gone");
+        assert_eq!(servers.take_probe(now), Some(named[0].1.address));
+        assert_eq!(servers.transport_of(named[0].1.address), Some(Transport::Tcp));
+        servers.replace(now, named);
+        assert_eq!(ports(&servers.order(now, &mut random)), [3, 2], "over TCP nothing is known of it");
     }
 }

@@ -18,11 +18,7 @@ impl UserAgent {
         let tag = from.as_ref().and_then(|from| from.tag()).unwrap_or("").to_owned();
         match self.dialogs.get(&(call_id, tag)).and_then(|leg| self.legs.get(leg)) {
             Some(leg) => leg.trunk,
-            None => {
-                let serves =
-                    |it: &super::super::TrunkPeer| it.servers.iter().any(|it| it.address == flow.remote);
-                self.settings.trunks.iter().position(serves)
-            }
+            None => self.lines.iter().position(|it| it.servers.transport_of(flow.remote).is_some()),
         }
     }
 
@@ -77,14 +73,14 @@ impl UserAgent {
     }
 
     /// The same request once more, with the next number and on a branch of its own (RFC 3261 §22.2).
-    fn send_again(&mut self, now: Now, key: &ClientKey, at: usize, tried: Tried) -> bool {
+    pub(super) fn send_again(&mut self, now: Now, key: &ClientKey, at: usize, tried: Tried) -> bool {
         let Some(sent) = self.sent.get_mut(key) else { return false };
         if matches!(&sent.owner, Owner::Invite(fork) if !matches!(fork.cancel, Cancel::Unwanted)) {
             // It is being taken back: no sense in making it good.
             return false;
         }
         let owner = std::mem::replace(&mut sent.owner, Owner::Nobody);
-        let (flow, mut request) = (sent.flow, sent.client.request().clone());
+        let (flow, mut request) = (sent.datagrams.unwrap_or(sent.flow), sent.client.request().clone());
         let number = number_of(&request) + 1;
         for name in [Name::Via, Name::Authorization, Name::ProxyAuthorization] {
             request.headers.remove(&name);

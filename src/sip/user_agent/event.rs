@@ -358,6 +358,10 @@ pub struct SipFigures {
     pub notifies: u64,
     /// Watchers that answered no NOTIFY, or wanted no more.
     pub lost_watchers: u64,
+    /// Keep-alives sent to phones.
+    pub pulses: u64,
+    /// Phones that stopped answering them.
+    pub lost_ways: u64,
     /// Subscriptions now.
     pub subscriptions: usize,
     /// Live bindings now.

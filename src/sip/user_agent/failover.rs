@@ -12,7 +12,7 @@ use super::super::transaction::ClientKey;
 use super::super::trunk::NumberOf;
 use super::leg::{Calling, Fork, Leg, Owner, Stage};
 use super::outbound::{Target, Wish};
-use super::{InviteRefusal, LegFailure, Timer, UserAgent};
+use super::{Event, InviteRefusal, LegFailure, Timer, UserAgent};
 
 /// What is left to try of a call to a trunk.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) struct NextServer {
     wish: Wish,
     /// The servers that were not tried, the best first.
     left: VecDeque<SocketAddr>,
+    /// DNS is asked where the servers are.
+    awaits_name: bool,
     /// The CSeq of the next INVITE: another server that shares a memory with the first takes it for a new one.
     cseq: u32,
 }
@@ -38,17 +40,21 @@ impl UserAgent {
         let trunk = self.settings.trunks.iter().position(|it| it.name == *name);
         let trunk = trunk.ok_or(InviteRefusal::Unknown)?;
         let left: VecDeque<SocketAddr> = self.lines[trunk].servers.order(now.mono, &mut self.random).into();
-        if left.is_empty() {
+        let awaits_name = left.is_empty() && self.seek_servers(now, trunk);
+        if left.is_empty() && !awaits_name {
             return Err(InviteRefusal::TrunkDown);
         }
         let peer = &self.settings.trunks[trunk];
-        if wish.offer_to(peer.srtp, peer.transport).is_none() {
+        // While DNS is asked, it may yet name a transport that nobody can listen to.
+        let known = left.front().and_then(|it| self.lines[trunk].servers.transport_of(*it));
+        let readable = wish.offer_to(peer.srtp, known.unwrap_or(peer.transport)).is_none();
+        if readable && !awaits_name {
             return Err(InviteRefusal::ReadableKeys);
         }
         self.enter_trunk(now, trunk)?;
         let leg = self.next_leg();
         let (call_id, local_tag) = (self.random.hex(16), self.random.hex(8));
-        let next = Some(Box::new(NextServer { trunk, number, wish, left, cseq: 1 }));
+        let next = Some(Box::new(NextServer { trunk, number, wish, left, awaits_name, cseq: 1 }));
         let calling = Calling {
             forks: 1,
             open: Vec::new(),
@@ -70,8 +76,49 @@ impl UserAgent {
                 stage,
             },
         );
-        self.send_to_next_server(now, leg);
+        if awaits_name {
+            self.await_name(now, leg, trunk);
+        } else {
+            self.send_to_next_server(now, leg);
+        }
         Ok(leg)
+    }
+
+    /// The call alone waits for DNS, and not for long.
+    fn await_name(&mut self, now: Now, leg: LegId, trunk: usize) {
+        self.lines[trunk].lookups.waited += 1;
+        let until = now.mono + self.settings.trunks[trunk].locating.patience;
+        if let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) {
+            calling.no_provisional = Some(until);
+        }
+        self.schedule.set(&Timer::Leg(leg), Some(until));
+    }
+
+    /// Calls that waited for DNS go on, or fail if there is nothing to wait for.
+    pub(super) fn resume_calls(&mut self, now: Now, trunk: usize) {
+        let waits = |leg: &Leg| match &leg.stage {
+            Stage::Calling(Calling { next: Some(next), .. }) => next.trunk == trunk && next.awaits_name,
+            _ => false,
+        };
+        let waiting: Vec<LegId> =
+            self.legs.iter().filter(|(_, leg)| waits(leg)).map(|(leg, _)| *leg).collect();
+        for leg in waiting {
+            let order = self.lines[trunk].servers.order(now.mono, &mut self.random);
+            if order.is_empty() && self.lines[trunk].may_be_located() {
+                continue;
+            }
+            let Some(Leg { stage: Stage::Calling(Calling { next: Some(next), .. }), .. }) =
+                self.legs.get_mut(&leg)
+            else {
+                continue;
+            };
+            next.awaits_name = false;
+            next.left = order.into();
+            if !self.send_to_next_server(now, leg) {
+                self.remove_leg(leg);
+                self.events.push_back(Event::Failed { leg, failure: LegFailure::Unreachable });
+            }
+        }
     }
 
     /// Goes on to the next server after a failure that is the server's own; `false`: the call has failed.
@@ -131,11 +178,11 @@ impl UserAgent {
         let host = peer.domain.clone().unwrap_or_else(|| server.to_string());
         let number = peer.numbering.outward(NumberOf::Called, number);
         let uri = format!("sip:{}@{host}", dialable(&number));
-        let uri = match peer.transport.in_uri() {
+        let flow = self.flow_to_server(trunk, server);
+        let uri = match flow.transport.in_uri() {
             Some(word) => format!("{uri};transport={word}"),
             None => uri,
         };
-        let flow = self.settings.flow_to(peer.transport, server);
         Target {
             to: format!("<{uri}>"),
             uri,
@@ -158,7 +205,7 @@ impl UserAgent {
     pub(super) fn own_uri(&self, trunk: usize) -> Option<SipUri> {
         let peer = self.settings.trunks.get(trunk)?;
         let user = dialable(&peer.register.as_ref()?.user);
-        let flow = self.settings.flow_to(peer.transport, peer.servers.first()?.address);
+        let flow = self.flow_to_server(trunk, self.lines[trunk].servers.addresses().first().copied()?);
         let own = self.contact(flow, "sip:");
         SipUri::parse(&own.trim_matches(['<', '>']).replacen("sip:", &format!("sip:{user}@"), 1))
     }

@@ -59,6 +59,10 @@ impl UserAgent {
 
     /// The way of a request of ours is gone.
     fn lose_way(&mut self, now: Now, key: &ClientKey) {
+        let Some(sent) = self.sent.get(key) else { return };
+        if sent.client.is_unheard() && self.fall_back(now, key) {
+            return;
+        }
         let Some(sent) = self.sent.get_mut(key) else { return };
         let ringing = match &mut sent.owner {
             Owner::Invite(fork) if !sent.client.is_unheard() => Some(fork),

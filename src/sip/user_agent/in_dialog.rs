@@ -236,6 +236,7 @@ impl UserAgent {
         let silence = Reason { protocol: "SIP", cause: 408, text: "No ACK".to_owned() };
         let reason = asked.clone().flatten().unwrap_or(silence);
         self.figures.ack_timeouts += 1;
+        self.end_pending(now, leg);
         self.bye(now, &mut dialog, Some(reason));
         self.remove_leg(leg);
         // Whoever has hung up already wants to hear no more of the call.

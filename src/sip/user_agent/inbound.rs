@@ -21,12 +21,12 @@ impl UserAgent {
     /// A new call: who is it, 100, and the event.
     pub(super) fn handle_invite(&mut self, now: Now, incoming: Incoming) {
         // A registered phone may share its address with a trunk (one PBX, one NAT): it stays a phone.
-        let phone = self.registrar.knows(now.mono, incoming.flow);
+        let claimed = incoming.head.from.user_text();
+        let phone = self.registrar.knows(now.mono, incoming.flow, &claimed);
         let trunk = self.trunk_from(&incoming).filter(|_| !phone);
         let origin = match trunk.and_then(|at| self.settings.trunks.get(at)) {
             Some(trunk) => CallerOrigin::Trunk(trunk.name.clone()),
             None => {
-                let claimed = incoming.head.from.user_text();
                 let Some(phone) = self.authenticate(now, &incoming, &claimed) else { return };
                 CallerOrigin::Phone(phone)
             }
@@ -65,8 +65,9 @@ impl UserAgent {
         };
         self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
         let (progress, told) = (Progress::new(&incoming.request), Vec::new());
-        let called =
-            Called { invite: incoming, server, pinned: phone.is_some(), ringing: None, progress, told };
+        let pinned = phone.is_some() && Self::is_direct(&incoming);
+        let (ringing, described) = (None, false);
+        let called = Called { invite: incoming, server, pinned, ringing, progress, described, told };
         let stage = Stage::Called(Box::new(called));
         let lamp = LampFacts::with(&dialled, "");
         self.legs.insert(leg, Leg { call_id, local_tag, phone, trunk, lamp, stage });
@@ -79,6 +80,9 @@ impl UserAgent {
     /// A caller that takes reliable answers gets early media so, one that requires them everything (RFC 3262).
     pub fn ring(&mut self, now: Now, leg: LegId, sdp: Option<String>) {
         self.note_ringing(leg);
+        if let Some(Leg { stage: Stage::Called(called), .. }) = self.legs.get_mut(&leg) {
+            called.described |= sdp.is_some();
+        }
         if self.ring_reliably(now, leg, sdp.as_ref()) {
             return;
         }

@@ -229,7 +229,10 @@ impl UserAgent {
         if spent && request.method != Method::Options {
             return Objection::new(483, "Too Many Hops", Vec::new());
         }
-        let ours: Vec<&str> = SUPPORTED.split(", ").collect();
+        let mut ours: Vec<&str> = SUPPORTED.split(", ").collect();
+        if request.method == Method::Register {
+            ours.extend(["path", "outbound"]);
+        }
         let mut required = headers.words(&Name::Require);
         required.retain(|tag| !ours.contains(&tag.as_str()));
         // A BYE ends the call whatever it asks for besides.

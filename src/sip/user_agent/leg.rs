@@ -29,6 +29,8 @@ pub(super) enum Owner {
     Probe(usize),
     /// A re-INVITE or UPDATE; with the ACK of its 2xx.
     Change { leg: LegId, ack: SentAck },
+    /// An OPTIONS that keeps the way to a binding of that phone open.
+    Pulse(PhoneName, u64),
     /// A NOTIFY of that subscription.
     Watch(WatchId),
     /// BYE, CANCEL, PRACK, NOTIFY of a transfer: nobody waits for the answer.
@@ -120,7 +122,9 @@ pub(super) struct Called {
     pub(super) ringing: Option<(Vec<u8>, Instant)>,
     /// What the caller was told reliably.
     pub(super) progress: Progress,
-    /// What a trunk is told of the call, besides the answer.
+    /// The caller was sent a session description.
+    pub(super) described: bool,
+    /// What the caller is told of the call, besides the answer.
     pub(super) told: Vec<(Name, String)>,
 }
 

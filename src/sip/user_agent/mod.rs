@@ -11,7 +11,9 @@ mod in_dialog;
 mod inbound;
 mod incoming;
 mod lamps;
+mod large;
 mod leg;
+mod locating;
 mod notifying;
 mod outbound;
 mod protection;
@@ -21,8 +23,10 @@ mod reliable;
 mod reoffer;
 mod session;
 mod settings;
+mod showing;
 mod trunks;
 mod watching;
+mod ways;
 
 #[cfg(test)]
 mod tests;
@@ -48,6 +52,7 @@ pub use event::{
     Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Reason, Refusal,
     SipFigures,
 };
+pub use locating::{Lookup, LookupId};
 pub use refer::{Referral, ReferralId, Replaces, Telling};
 pub use settings::{Listener, MessagesBy, PhoneAccount, PhoneLamps, Settings, WatchLimits, WatchedBy};
 
@@ -77,6 +82,8 @@ enum Timer {
 struct Sent {
     client: Client,
     flow: Flow,
+    /// It went on a stream only because it is too large for a datagram; the call itself stays on this flow.
+    datagrams: Option<Flow>,
     owner: Owner,
     /// The trunk it went to, by its place in the settings.
     trunk: Option<usize>,
@@ -119,6 +126,7 @@ pub struct UserAgent {
     schedule: Schedule<Timer>,
     transmits: VecDeque<(Flow, Vec<u8>)>,
     events: VecDeque<Event>,
+    lookups: VecDeque<Lookup>,
     figures: SipFigures,
     last_leg: u64,
 }
@@ -130,11 +138,7 @@ impl UserAgent {
         let nonces = Nonces::new(random.split(), settings.nonce_life);
         let registrar = Registrar::new(settings.limits());
         let lines = settings.trunks.iter().map(Line::new).collect();
-        let trunks = settings.trunks.iter().flat_map(|trunk| {
-            let servers = trunk.servers.iter().map(|server| server.address.ip());
-            trunk.sources.iter().copied().chain(servers)
-        });
-        let defence = Defence::new(settings.defence.clone(), trunks);
+        let defence = locating::defence(&settings);
         let named = settings.phones.iter().enumerate();
         let accounts = named.map(|(at, phone)| (phone.name.as_str().to_owned(), at)).collect();
         Self {
@@ -155,6 +159,7 @@ impl UserAgent {
             schedule: Schedule::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
+            lookups: VecDeque::new(),
             figures: SipFigures::default(),
             last_leg: 0,
         }
@@ -170,6 +175,9 @@ impl UserAgent {
     pub fn handle_message(&mut self, now: Now, flow: Flow, datagram: &[u8]) {
         self.figures.received += 1;
         self.seen = Some(now.mono);
+        if !self.defence.lets_in(flow.transport, flow.remote.ip()) {
+            return;
+        }
         let admission = self.admit(now, flow.remote.ip(), datagram.len());
         if admission == Admission::Dropped {
             return;
@@ -241,6 +249,7 @@ impl UserAgent {
                     for phone in self.registrar.handle_timeout(now.mono) {
                         self.unregistered(phone);
                     }
+                    self.keep_ways_open(now);
                     self.tell_watchers(now);
                     self.schedule.set(&Timer::Registrar, self.registrar.poll_timeout());
                 }
@@ -257,6 +266,12 @@ impl UserAgent {
     /// Every binding.
     pub fn registrations(&self) -> impl Iterator<Item = (&PhoneName, &Binding)> {
         self.registrar.iter()
+    }
+
+    /// How many calls a phone has, begun by whomever.
+    #[must_use]
+    pub fn legs_of(&self, phone: &PhoneName) -> usize {
+        self.legs.values().filter(|leg| leg.phone.as_ref() == Some(phone)).count()
     }
 
     /// Counters and sizes.
@@ -311,12 +326,13 @@ impl UserAgent {
         trunk: Option<usize>,
     ) -> ClientKey {
         let tried = self.authorize(trunk, flow, &mut request);
+        let (flow, datagrams) = self.wide_enough(now, trunk, flow, &request);
         self.dress(&mut request, flow, &branch);
         let key = ClientKey { branch, method: request.method.clone() };
         let client = Client::new(now.mono, self.settings.timers, flow.transport, request);
         self.transmit(flow, client.bytes().to_vec());
         self.schedule.set(&Timer::Client(key.clone()), client.poll_timeout());
-        self.sent.insert(key.clone(), Sent { client, flow, owner, trunk, tried });
+        self.sent.insert(key.clone(), Sent { client, flow, datagrams, owner, trunk, tried });
         key
     }
 
@@ -362,6 +378,7 @@ impl UserAgent {
             Some(Owner::Register(at)) => self.hear_register(now, *at, response),
             Some(Owner::Probe(at)) => self.hear_probe(now, *at, to.remote, response),
             Some(Owner::Watch(id)) => self.hear_watcher(now, *id, response),
+            Some(Owner::Pulse(phone, id)) => self.hear_pulse(now, phone.clone(), *id),
             Some(Owner::Nobody) | None => {}
         }
     }
@@ -401,7 +418,7 @@ impl UserAgent {
             }
             Owner::Change { leg, .. } => self.change_lost(now, leg, key),
             Owner::Watch(id) => self.watcher_lost(id, flow, failure),
-            Owner::Nobody => {}
+            Owner::Pulse(..) | Owner::Nobody => {}
         }
     }
 

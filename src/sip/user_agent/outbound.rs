@@ -78,13 +78,19 @@ impl UserAgent {
         &mut self,
         now: Now,
         target: Endpoint,
-        wish: Wish,
+        mut wish: Wish,
     ) -> Result<LegId, InviteRefusal> {
         if self.legs.len() >= self.settings.max_legs {
             return Err(InviteRefusal::Overloaded);
         }
         match target {
-            Endpoint::Phone(name) => self.invite_phone(now, &name, &wish),
+            Endpoint::Phone(name) => {
+                // A call that is tried with another offer has them already.
+                let alerts = self.alert_headers(&name, &wish.facts.alert);
+                wish.headers.retain(|(name, _)| alerts.iter().all(|(other, _)| other != name));
+                wish.headers.extend(alerts);
+                self.invite_phone(now, &name, &wish)
+            }
             Endpoint::Trunk(name, number) => self.invite_trunk(now, &name, number, wish),
         }
     }
@@ -100,8 +106,9 @@ impl UserAgent {
                 uri: place.uri,
                 to: to.clone(),
                 flow: place.flow,
+                // Behind a proxy the recorded route leads to the phone, not the way its REGISTER came.
+                pinned: place.routes.is_empty(),
                 routes: place.routes,
-                pinned: true,
                 trunk: None,
             })
             .collect();
@@ -184,6 +191,11 @@ impl UserAgent {
         calling.no_provisional = None;
         let (open, reason) = (calling.open.clone(), Some(reason));
         self.schedule.set(&Timer::Leg(leg), None);
+        if open.is_empty() {
+            // DNS is still asked where to send it.
+            self.remove_leg(leg);
+            self.events.push_back(Event::Failed { leg, failure: LegFailure::Cancelled });
+        }
         for key in open {
             self.cancel_fork(now, &key, reason.clone());
         }
@@ -213,7 +225,14 @@ impl UserAgent {
         let client = super::Client::new(now.mono, self.settings.timers, flow.transport, cancel);
         self.transmit(flow, client.bytes().to_vec());
         self.schedule.set(&Timer::Client(cancel_key.clone()), client.poll_timeout());
-        let sent = super::Sent { client, flow, owner: Owner::Nobody, trunk: None, tried: Tried::Nothing };
+        let sent = super::Sent {
+            client,
+            flow,
+            datagrams: None,
+            owner: Owner::Nobody,
+            trunk: None,
+            tried: Tried::Nothing,
+        };
         self.sent.insert(cancel_key, sent);
     }
 
@@ -285,7 +304,7 @@ impl UserAgent {
         if fork.acks.len() >= MAX_ANSWERS {
             return;
         }
-        let flow = if fork.pinned { source } else { sent.flow };
+        let flow = if fork.pinned { source } else { sent.datagrams.unwrap_or(sent.flow) };
         let mut dialog = Dialog::from_answer(sent.client.request(), response, head, flow, fork.pinned);
         if let Some(place) = fork.places.iter().find(|place| place.is(&tag)) {
             dialog.local_cseq = dialog.local_cseq.max(place.dialog.local_cseq);
@@ -377,10 +396,10 @@ impl UserAgent {
 
     /// Sends the INVITE of one place anew in the place of an answered one; the call does not notice.
     fn send_invite_again(&mut self, now: Now, key: &ClientKey, request: Request) -> bool {
-        let Some(super::Sent { owner: Owner::Invite(fork), flow, .. }) = self.sent.get(key) else {
+        let Some(super::Sent { owner: Owner::Invite(fork), flow, datagrams, .. }) = self.sent.get(key) else {
             return false;
         };
-        let (leg, flow) = (fork.leg, *flow);
+        let (leg, flow) = (fork.leg, datagrams.unwrap_or(*flow));
         let again = Fork { retries: fork.retries + 1, ..Fork::new(leg, fork.pinned) };
         let number = number_of(&request);
         let fresh = self.send_request(now, flow, request, Owner::Invite(again));
@@ -422,6 +441,11 @@ impl UserAgent {
 
     /// A trunk kept silent for too long: it is given up, and taken back should it wake up.
     pub(super) fn give_up(&mut self, now: Now, leg: LegId) {
+        let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) else { return };
+        let open = calling.open.clone();
+        if !calling.cancelled && open.iter().any(|key| self.fall_back(now, key)) {
+            return;
+        }
         let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) else { return };
         let open = std::mem::take(&mut calling.open);
         for key in open {

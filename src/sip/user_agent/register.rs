@@ -1,25 +1,16 @@
 //! Who is who: digest for phones, and REGISTER.
 
-use std::time::Instant;
-
 use crate::id::PhoneName;
 use crate::time::Now;
 
 use super::super::defence::Source;
 use super::super::digest::{Credentials, DigestAlgorithm, NonceVerdict, challenge};
-use super::super::flow::{Flow, Transport};
-use super::super::message::Name;
+use super::super::flow::Transport;
+use super::super::message::{Name, Response};
+use super::super::registrar::path::is_outbound;
 use super::super::registrar::{Change, Refusal, SavedBinding};
 use super::incoming::Incoming;
 use super::{Event, PhoneAccount, Timer, UserAgent};
-
-/// Where requests to a phone go.
-pub(super) struct Place {
-    pub(super) uri: String,
-    pub(super) flow: Flow,
-    /// The way there from `flow` on, for Route (RFC 3327 §5.1).
-    pub(super) routes: Vec<String>,
-}
 
 impl UserAgent {
     /// A phone whose bindings have changed, with all it has now; none means that it is gone.
@@ -48,22 +39,6 @@ impl UserAgent {
         }
         self.schedule.set(&Timer::Registrar, self.registrar.poll_timeout());
         restored
-    }
-
-    /// The last binding of a phone has ended.
-    pub(super) fn unregistered(&mut self, phone: PhoneName) {
-        self.watching.note_phone(&phone);
-        self.events.push_back(Event::Unregistered { phone });
-    }
-
-    /// Every place where a phone can be reached, the preferred first.
-    pub(super) fn places_of(&self, now: Instant, phone: &PhoneName) -> Vec<Place> {
-        let place = |binding: &super::Binding| Place {
-            uri: binding.contact.as_request_uri().to_string(),
-            flow: binding.flow,
-            routes: Vec::new(),
-        };
-        self.registrar.alive(now, phone).into_iter().map(place).collect()
     }
 
     pub(super) fn phone(&self, phone: &PhoneName) -> Option<&PhoneAccount> {
@@ -98,9 +73,11 @@ impl UserAgent {
                 for contact in granted.contacts {
                     response.headers.push(Name::Contact, contact);
                 }
+                name_extensions(incoming, &mut response);
                 response.headers.push(Name::Server, self.settings.product.clone());
                 response
             }
+            Err(Refusal::BadPath) => incoming.answer(400, "Bad Path", &tag),
             Err(Refusal::Malformed) => incoming.answer(400, "Bad Contact", &tag),
             Err(Refusal::OutOfOrder) => incoming.answer(500, "Out of Order", &tag),
             Err(Refusal::TooBrief(min)) => {
@@ -182,6 +159,22 @@ impl UserAgent {
             .and_then(|at| phones.get(at))
             .map_or(DigestAlgorithm::Md5, |phone| phone.algorithm)
     }
+}
+
+/// Tells a phone which of the extensions that it knows were used: the proxies on its way (RFC 3327 §5.3), and that each
+/// of its flows is a binding (RFC 5626 §6).
+fn name_extensions(incoming: &Incoming, response: &mut Response) {
+    let headers = &incoming.request.headers;
+    if headers.words(&Name::Supported).iter().any(|word| word == "path") {
+        for hop in headers.list(&Name::Path) {
+            response.headers.push(Name::Path, hop);
+        }
+    }
+    let named = headers.list(&Name::Contact).iter().any(|it| it.contains("reg-id="));
+    if named && is_outbound(&incoming.request, &incoming.head, incoming.flow) {
+        response.headers.push(Name::Require, "outbound");
+    }
+    response.headers.push(Name::Supported, "path, outbound");
 }
 
 /// Whether a digest-uri was computed for this Request-URI.

@@ -232,7 +232,8 @@ impl UserAgent {
             return Progressed::News;
         };
         let product = self.settings.product.clone();
-        let Some(Sent { owner: Owner::Invite(fork), client, flow: sent_on, .. }) = self.sent.get_mut(key)
+        let Some(Sent { owner: Owner::Invite(fork), client, flow: sent_on, datagrams, .. }) =
+            self.sent.get_mut(key)
         else {
             return Progressed::News;
         };
@@ -242,7 +243,7 @@ impl UserAgent {
             Some(at) => at,
             None if fork.places.len() >= MOST_PLACES => return Progressed::Repeated,
             None => {
-                let flow = if fork.pinned { flow } else { *sent_on };
+                let flow = if fork.pinned { flow } else { datagrams.unwrap_or(*sent_on) };
                 let dialog = Dialog::from_answer(client.request(), response, head, flow, fork.pinned);
                 fork.places.push(Place { tag: tag.to_owned(), dialog, last: number });
                 fork.places.len() - 1

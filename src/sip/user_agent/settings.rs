@@ -6,10 +6,12 @@ use std::time::Duration;
 use crate::id::PhoneName;
 use crate::masked::Secret;
 
+use super::super::alert::AlertForms;
 use super::super::defence::DefenceSettings;
 use super::super::digest::DigestAlgorithm;
 use super::super::flow::{Flow, Transport};
 use super::super::registrar::Limits;
+use super::super::registrar::keepalive::{KeepAlive, KeepAliveOf};
 use super::super::srtp::SrtpSetting;
 use super::super::transaction::Timers;
 use super::super::trunk::TrunkPeer;
@@ -29,6 +31,8 @@ pub struct PhoneAccount {
     pub srtp: SrtpSetting,
     /// Who sees it, and what it sees of mailboxes.
     pub lamps: PhoneLamps,
+    /// How it is told to ring.
+    pub alerts: AlertForms,
 }
 
 /// Who may watch a phone (RFC 4235 §3.6).
@@ -78,6 +82,13 @@ pub struct WatchLimits {
 }
 
 impl PhoneAccount {
+    /// A phone of which nothing else is said.
+    #[must_use]
+    pub fn new(name: PhoneName, algorithm: DigestAlgorithm, ha1: Secret<String>) -> Self {
+        let (srtp, lamps) = (SrtpSetting::default(), PhoneLamps::default());
+        Self { name, display: String::new(), algorithm, ha1, srtp, lamps, alerts: AlertForms::default() }
+    }
+
     /// See [`super::super::registrar::SavedBinding::proof`].
     pub(super) fn proof(&self) -> u16 {
         let hash = DigestAlgorithm::Sha256.hash(&format!("binding:{}", self.ha1.expose()));
@@ -135,6 +146,8 @@ pub struct Settings {
     pub watching: WatchLimits,
     /// Bindings per phone.
     pub max_bindings: usize,
+    /// How the ways to phones are kept open.
+    pub keep_alive: KeepAlive,
     /// Requests being answered at one time; more get 503.
     pub max_transactions: usize,
     /// Calls up or being set up at one time; more get 503.
@@ -170,6 +183,7 @@ impl Settings {
                 per_phone: 128,
             },
             max_bindings: 8,
+            keep_alive: KeepAlive { of: KeepAliveOf::Nobody, ..KeepAlive::default() },
             max_transactions: 20_000,
             max_legs: 5_000,
             defence: DefenceSettings::default(),
@@ -219,6 +233,7 @@ impl Settings {
             max: self.max_expires,
             default: self.default_expires,
             per_phone: self.max_bindings,
+            keep_alive: self.keep_alive,
         }
     }
 }

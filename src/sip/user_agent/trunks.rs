@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::id::TrunkName;
 use crate::time::Now;
@@ -11,8 +11,8 @@ use super::super::caller_id::dialable;
 use super::super::message::{Headers, Method, Name, NameAddr, Request, Response};
 use super::super::transaction::ClientKey;
 use super::super::trunk::{
-    Attempt, Gate, NumberOf, Probed, Registration, RegistrationState, Remembered, ServerState, Servers,
-    TrunkChange, TrunkPeer, TrunkStatus, retry_after,
+    Attempt, Gate, Location, Lookups, NumberOf, Probed, Registration, RegistrationState, Remembered,
+    ServerState, Servers, TrunkChange, TrunkPeer, TrunkStatus, retry_after,
 };
 use super::incoming::{Incoming, dialled};
 use super::leg::{Cancel, Owner};
@@ -22,13 +22,18 @@ use super::{ALLOW, Event, InviteRefusal, Timer, UserAgent};
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) servers: Servers,
+    /// Where those of its servers are that are given by name.
+    pub(super) locations: Vec<Location>,
+    pub(super) lookups: Lookups,
+    /// Servers that take no TCP connection, until when that is believed.
+    pub(super) no_stream: BTreeMap<SocketAddr, Instant>,
     /// What each server has challenged us with.
     pub(super) remembered: BTreeMap<SocketAddr, Remembered>,
     pub(super) login_refused: bool,
     pub(super) failovers: u64,
     gate: Gate,
     turned_away: u64,
-    registration: Option<Registration>,
+    pub(super) registration: Option<Registration>,
     /// Call-ID and number of our REGISTER: all of a trunk's are one series (RFC 3261 §10.2).
     call_id: String,
     cseq: u32,
@@ -40,7 +45,10 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new(peer: &TrunkPeer) -> Self {
         Self {
-            servers: Servers::new(&peer.servers, peer.probe),
+            servers: Servers::new(&peer.servers, peer.transport, peer.probe),
+            locations: peer.named.iter().map(|it| Location::new(it.clone(), peer.locating)).collect(),
+            lookups: Lookups::default(),
+            no_stream: BTreeMap::new(),
             remembered: BTreeMap::new(),
             login_refused: false,
             failovers: 0,
@@ -62,6 +70,9 @@ impl UserAgent {
             let settings = self.settings.trunks[at].register.clone();
             let line = &mut self.lines[at];
             line.servers.start(now.mono, &mut self.random);
+            for location in &mut line.locations {
+                location.start(now.mono);
+            }
             line.call_id = self.random.hex(16);
             line.registration = settings.map(|it| Registration::new(now.mono, it, &mut self.random));
             self.schedule_trunk(at);
@@ -100,14 +111,16 @@ impl UserAgent {
             calls: line.gate.calls(),
             turned_away: line.turned_away,
             failovers: line.failovers,
+            names: line.locations.iter().map(|it| (it.named().sought.host.clone(), it.state())).collect(),
+            lookups: line.lookups,
         })
     }
 
-    /// Whether a call to the trunk can be tried: a server of it is up.
+    /// Whether a call to the trunk can be tried: a server of it is up, or DNS may yet name one.
     #[must_use]
     pub fn is_trunk_usable(&self, name: &TrunkName) -> bool {
         let at = self.settings.trunks.iter().position(|it| it.name == *name);
-        at.is_some_and(|at| self.lines[at].servers.is_any_up())
+        at.is_some_and(|at| self.lines[at].servers.is_any_up() || self.lines[at].may_be_located())
     }
 
     /// The trunk whose call this is, by the address it comes from.
@@ -119,7 +132,7 @@ impl UserAgent {
         let secure = incoming.flow.transport.is_secure();
         let fitting = || {
             let all = self.settings.trunks.iter().enumerate();
-            all.filter(|(_, it)| it.sources.contains(&source) && (secure || !it.transport.is_secure()))
+            all.filter(|(at, it)| self.comes_from(*at, source) && (secure || !it.transport.is_secure()))
         };
         let account = |trunk: &TrunkPeer| trunk.register.as_ref().is_some_and(|it| it.user == called);
         fitting().find(|(_, trunk)| account(trunk)).or_else(|| fitting().next()).map(|(at, _)| at)
@@ -159,11 +172,13 @@ impl UserAgent {
     pub(super) fn schedule_trunk(&mut self, at: usize) {
         let line = &self.lines[at];
         let registration = line.registration.as_ref().and_then(Registration::poll_timeout);
-        let next = [registration, line.servers.poll_timeout()].into_iter().flatten().min();
+        let names = line.locations.iter().filter_map(Location::poll_timeout).min();
+        let next = [registration, line.servers.poll_timeout(), names].into_iter().flatten().min();
         self.schedule.set(&Timer::Trunk(at), next);
     }
 
     pub(super) fn tick_trunk(&mut self, now: Now, at: usize) {
+        self.tick_names(now, at);
         while let Some(server) = self.lines[at].servers.overdue(now.mono) {
             self.forget_probe(at, server);
             self.probed(now, at, server, Probed::Silent);
@@ -235,7 +250,7 @@ impl UserAgent {
         headers.push(Name::UserAgent, self.settings.product.clone());
         let uri = format!("sip:{host}");
         let request = Request { method: Method::Register, uri, headers, body: Vec::new() };
-        let flow = self.settings.flow_to(self.settings.trunks[at].transport, attempt.server);
+        let flow = self.flow_to_server(at, attempt.server);
         let branch = self.new_branch();
         let key = self.send_as(now, flow, request, Owner::Register(at), branch, Some(at));
         self.lines[at].registering = Some(key);
@@ -297,7 +312,7 @@ impl UserAgent {
         headers.push(Name::To, format!("<sip:{host}>"));
         headers.push(Name::CallId, self.random.hex(16));
         headers.push(Name::CSeq, "1 OPTIONS");
-        let flow = self.settings.flow_to(peer.transport, server);
+        let flow = self.flow_to_server(at, server);
         headers.push(Name::Contact, self.contact(flow, "sip:"));
         headers.push(Name::Accept, "application/sdp");
         headers.push(Name::UserAgent, self.settings.product.clone());

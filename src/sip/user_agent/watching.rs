@@ -124,7 +124,9 @@ impl UserAgent {
             self.end_watch(now, oldest);
         }
         let local_tag = self.random.hex(8);
-        let dialog = Dialog::from_invite(&incoming.request, &incoming.head, &local_tag, incoming.flow, true);
+        let direct = Self::is_direct(incoming);
+        let dialog =
+            Dialog::from_invite(&incoming.request, &incoming.head, &local_tag, incoming.flow, direct);
         let response = self.granted(incoming, &local_tag, &dialog, wish.life);
         self.respond(now, &key, &response);
         let about = (wish.package, wish.event);

@@ -97,6 +97,7 @@ impl Layout {
         let made = rcgen::generate_simple_self_signed(names).expect("a certificate can be made");
         write_secret(&folder.join("sip-certificate.pem"), &made.cert.pem());
         write_secret(&folder.join("sip-key.pem"), &made.signing_key.serialize_pem());
+        super::kamailio::write_certificates(folder);
         Self {
             folder: folder.to_owned(),
             webhook: format!("127.0.0.1:{}", ports.take(1)),

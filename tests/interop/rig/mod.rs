@@ -4,6 +4,7 @@ pub(crate) mod baresip;
 pub(crate) mod browser;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod kamailio;
 pub(crate) mod ports;
 pub(crate) mod program;
 pub(crate) mod simulator;

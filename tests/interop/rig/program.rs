@@ -48,6 +48,14 @@ impl Program {
         unsafe { libc::kill(pid, signal) };
     }
 
+    /// Kills it and its children, if it was started as the leader of a process group.
+    pub(crate) fn kill_group(&mut self) {
+        let pid = libc::pid_t::try_from(self.child.id()).expect("process ids fit");
+        // SAFETY: kill on the group of our own child, which we have not waited for yet.
+        unsafe { libc::kill(-pid, libc::SIGKILL) };
+        drop(self.child.wait());
+    }
+
     /// Waits until it ends by itself.
     pub(crate) fn wait_exit(&mut self) -> ExitStatus {
         let what = format!("{} ends", self.name);

@@ -99,3 +99,17 @@ pub(crate) fn offer(own: &str, port: u16) -> String {
          a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n"
     )
 }
+
+/// Whether whoever listens there by UDP answers an OPTIONS.
+pub(crate) fn answers_options(at: &str) -> bool {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a socket takes a time-out");
+    let own = socket.local_addr().expect("bound");
+    let text = format!(
+        "OPTIONS sip:{at} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKprobe;rport\r\nMax-Forwards: 70\r\n\
+         From: <sip:probe@{own}>;tag=p\r\nTo: <sip:{at}>\r\nCall-ID: probe-{own}\r\nCSeq: 1 OPTIONS\r\n\
+         Content-Length: 0\r\n\r\n"
+    );
+    let mut buffer = [0; 2000];
+    socket.send_to(text.as_bytes(), at).is_ok() && socket.recv(&mut buffer).is_ok()
+}

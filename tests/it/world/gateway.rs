@@ -17,6 +17,7 @@ use cordboard::media::{Bridge, BridgePort, BridgeSettings, Order, Report};
 use cordboard::policy::Attempt;
 use cordboard::random::Random;
 use cordboard::sdp::webrtc::FingerprintCase;
+use cordboard::sip::alert::AlertForms;
 use cordboard::sip::trunk::CallFacts;
 use cordboard::sip::{
     CallerIdentity, CallerOrigin, DigestAlgorithm, Event, Flow, Invite, PhoneAccount, PhoneLamps, Settings,
@@ -86,6 +87,7 @@ impl Gateway {
                 ha1: Secret::new(DigestAlgorithm::Md5.ha1(name, DOMAIN, PASSWORD)),
                 srtp: cordboard::sip::SrtpSetting::default(),
                 lamps: PhoneLamps::default(),
+                alerts: AlertForms::default(),
             });
         }
         Self {
@@ -347,9 +349,9 @@ impl Gateway {
                 }
             }
             Output::Ring(sdp) => self.agent.ring(now, first.expect("a leg"), sdp),
-            Output::AcceptPhone(sdp) => self.agent.accept(now, first.expect("a leg"), sdp),
-            Output::RefusePhone(verdict, until) => {
-                self.agent.refuse(now, first.expect("a leg"), translate::refusal(verdict, until, now));
+            Output::AcceptPhone(fork, sdp) => self.agent.accept(now, leg(fork).expect("a leg"), sdp),
+            Output::RefusePhone(fork, verdict, until) => {
+                self.agent.refuse(now, leg(fork).expect("a leg"), translate::refusal(verdict, until, now));
             }
             Output::AnswerReferral(fork, referral, answer) => {
                 self.agent.answer_referral(now, leg(fork).expect("a leg"), referral, answer);

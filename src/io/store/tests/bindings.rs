@@ -20,6 +20,8 @@ fn binding(phone: &str, port: u16, expires: i64) -> SavedBinding {
         call_id: "a@b".to_owned(),
         cseq: u32::MAX,
         instance: None,
+        reg_id: None,
+        path: Vec::new(),
         q: 1000,
         proof: u16::MAX,
     }
@@ -37,6 +39,8 @@ fn of_phones(bindings: &[SavedBinding]) -> BTreeMap<crate::id::PhoneName, Vec<Sa
 async fn registrations_come_back_after_a_restart_as_they_were_and_in_their_order() {
     let (directory, store) = fresh().await;
     let named = SavedBinding { instance: Some("<urn:uuid:1>".to_owned()), q: 7, ..binding("1001", 2, 9) };
+    let path = vec!["<sip:192.0.2.9;lr;ob>".to_owned(), "<sip:[2001:db8::7];lr>".to_owned()];
+    let named = SavedBinding { reg_id: Some(2), path, ..named };
     let kept = [binding("1001", 3, 9), named, binding("1002", 1, 9)];
     store.save_bindings(vec![local()], of_phones(&kept)).await.expect("kept");
     store.close().await;

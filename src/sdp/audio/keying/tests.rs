@@ -148,3 +148,21 @@ fn an_offer_to_a_browser_is_answered_by_its_own_rules() {
     assert!(agreed.rtcp_mux && matches!(agreed.keying, Keying::Dtls(_)));
     assert_eq!(answer_offer(&local(OFF), &offer).unwrap_err(), AudioRefusal::Encrypted);
 }
+
+#[test]
+fn what_jssip_3_13_8_in_chromium_says_is_read_and_answered() {
+    let offer = body(include_str!("../../../../tests/data/sip/jssip_3.13.8_invite.txt"));
+    let (answer, agreed) = answer_offer(&local(ProtectionRule::default()), offer).unwrap();
+    assert!(answer.contains("m=audio 30000 UDP/TLS/RTP/SAVPF 111 110\r\n"), "{answer}");
+    assert!(answer.contains("a=mid:0\r\n") && !answer.contains("transport-cc"), "{answer}");
+    let Keying::Dtls(peer) = &agreed.keying else { panic!("{agreed:?}") };
+    // Four over UDP, of both families; those over TCP are passed over.
+    assert_eq!((peer.candidates.len(), peer.setup), (4, Setup::ActPass));
+    let held = body(include_str!("../../../../tests/data/sip/jssip_3.13.8_hold.txt"));
+    let (answer, _) = answer_offer(&local(ProtectionRule::default()), held).unwrap();
+    assert!(answer.contains("a=recvonly\r\n"), "{answer}");
+    let taken = body(include_str!("../../../../tests/data/sip/jssip_3.13.8_200_to_invite.txt"));
+    let agreed = read_answer(&local(REQUIRED), taken).unwrap();
+    assert!(matches!(&agreed.keying, Keying::Dtls(peer) if peer.setup == Setup::Active));
+    assert_eq!(agreed.direction, super::super::Direction::SendRecv);
+}

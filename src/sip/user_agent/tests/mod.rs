@@ -11,14 +11,21 @@ mod referring;
 mod registering;
 mod reliably;
 mod restarting;
+mod rules;
 mod sessions;
+mod stateful;
 mod streams;
+mod topology;
 mod torture;
+mod torture_ipv6;
 mod trunk_callers;
+mod trunk_large;
 mod trunk_login;
+mod trunk_names;
 mod trunk_registering;
 mod trunk_servers;
 mod watching;
+mod ways;
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +33,7 @@ use super::*;
 use crate::id::Endpoint;
 use crate::masked::Secret;
 use crate::sip::TrunkPeer;
+use crate::sip::alert::AlertForms;
 use crate::sip::digest::{DigestAlgorithm, authorize};
 use crate::sip::flow::Transport;
 use crate::sip::message::Parsed;
@@ -104,6 +112,7 @@ pub(super) fn settings() -> Settings {
             ha1: Secret::new(algorithm.ha1(name, "gw.example.com", "s3cret")),
             srtp: crate::sip::SrtpSetting::default(),
             lamps: PhoneLamps::default(),
+            alerts: AlertForms::default(),
         });
     }
     settings.trunks.push(TrunkPeer::at("pbx", TRUNK.parse().unwrap()));

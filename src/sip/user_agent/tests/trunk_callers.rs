@@ -25,6 +25,7 @@ fn facts() -> CallFacts {
         user_id: Some("BR.2099".to_owned()),
         payload: Some(Masked::new("order 7\r\nVia: evil".to_owned())),
         business_number: Some("493055500010".to_owned()),
+        ..CallFacts::default()
     }
 }
 

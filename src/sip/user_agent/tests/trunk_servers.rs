@@ -15,7 +15,6 @@ fn servers() -> Vec<TrunkServer> {
 fn rig(change: impl FnOnce(&mut TrunkPeer)) -> Rig {
     let mut settings = settings();
     settings.trunks[0].servers = servers();
-    settings.trunks[0].sources = servers().iter().map(|it| it.address.ip()).collect();
     change(&mut settings.trunks[0]);
     let mut rig = Rig::with(settings);
     rig.ua.start_trunks(rig.now);

@@ -1,0 +1,97 @@
+//! Emergency numbers: known before any other rule of the dial plan, and never dialled into WhatsApp (rule 10).
+
+use std::collections::BTreeSet;
+
+use crate::id::{Endpoint, TrunkName};
+
+/// The numbers by country, each row with its source.
+const TABLE: &str = include_str!("../../config/emergency/numbers.csv");
+
+/// Which numbers are emergency numbers, and what becomes of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EmergencyPlan {
+    /// Digits without `+`.
+    pub numbers: BTreeSet<String>,
+    /// The trunk that takes them; `None`: they are refused.
+    pub route: Option<TrunkName>,
+    /// Whether a phone's name that is also such a number is the phone or the emergency.
+    pub extensions: Extensions,
+}
+
+/// Who is meant by digits that are a phone's name and an emergency number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extensions {
+    /// The phone.
+    #[default]
+    Win,
+    /// The emergency service.
+    Yield,
+}
+
+impl EmergencyPlan {
+    /// The numbers alone; they are refused.
+    #[must_use]
+    pub fn refusing(numbers: impl IntoIterator<Item = String>) -> Self {
+        Self { numbers: numbers.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Whether `digits` are such a number.
+    #[must_use]
+    pub fn has(&self, digits: &str) -> bool {
+        self.numbers.contains(digits.trim_start_matches('+'))
+    }
+
+    /// Where `digits` go; `None`: nowhere.
+    #[must_use]
+    pub fn way(&self, digits: &str) -> Option<Endpoint> {
+        let number = digits.trim_start_matches('+').to_owned();
+        self.route.as_ref().map(|trunk| Endpoint::Trunk(trunk.clone(), number))
+    }
+}
+
+/// The emergency numbers of a country (ISO 3166, two letters in either case); `None` if it is not in the table.
+#[must_use]
+pub fn of_country(country: &str) -> Option<Vec<&'static str>> {
+    rows()
+        .find(|(name, _)| name.eq_ignore_ascii_case(country))
+        .map(|(_, numbers)| numbers.split(' ').collect())
+}
+
+/// The countries of the table.
+pub fn countries() -> impl Iterator<Item = &'static str> {
+    rows().map(|(country, _)| country)
+}
+
+fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = TABLE.lines().skip(1).filter(|line| !line.is_empty());
+    lines.filter_map(|line| {
+        let mut fields = line.splitn(3, ',');
+        Some((fields.next()?, fields.next()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_country_short_numbers_and_a_source() {
+        let mut seen = BTreeSet::new();
+        for line in TABLE.lines().skip(1) {
+            let fields: Vec<&str> = line.splitn(3, ',').collect();
+            let [country, numbers, source] = fields[..] else { panic!("{line}") };
+            assert!(country.len() == 2 && country.bytes().all(|b| b.is_ascii_uppercase()), "{line}");
+            assert!(seen.insert(country), "{country} stands twice");
+            assert!(source.len() > 10, "{country} has no source");
+            for number in numbers.split(' ') {
+                assert!(
+                    (2..=6).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()),
+                    "{line}"
+                );
+            }
+        }
+        assert!(seen.len() > 40);
+        assert_eq!(of_country("de"), Some(vec!["110", "112"]));
+        assert_eq!(of_country("XX"), None);
+    }
+}

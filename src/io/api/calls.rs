@@ -1,0 +1,222 @@
+//! `/v1/calls`: calls, live and past, and an end to live ones.
+
+use axum::Json;
+use axum::extract::State;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::ask::{Ask, Which};
+use super::problem::{Kind, Problem};
+use super::token::Caller;
+use super::view::CallView;
+use crate::call::{CallDirection, CallRecord};
+use crate::config::ApiScope;
+use crate::id::CallId;
+use crate::io::signalling::Question;
+use crate::io::store::CallFilter;
+use crate::time::Wall;
+
+/// So many items make a page unless the request says otherwise.
+const PAGE: u32 = 50;
+/// So many items make the longest page.
+const LONGEST_PAGE: u32 = 500;
+
+/// Which calls.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Wanted {
+    /// Of the business number with this label.
+    number: Option<String>,
+    /// Who started it.
+    direction: Option<DirectionWord>,
+    /// `live` or `ended`.
+    state: Option<StateWord>,
+    /// Opened at or after this, milliseconds since 1970.
+    since: Option<i64>,
+    /// Opened before this, milliseconds since 1970.
+    until: Option<i64>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Who started a call.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DirectionWord {
+    /// The WhatsApp user.
+    UserInitiated,
+    /// The business.
+    BusinessInitiated,
+}
+
+/// Whether a call is up.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StateWord {
+    /// It is, or it is being set up.
+    Live,
+    /// It is over.
+    Ended,
+}
+
+/// A page of calls, newest first.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CallPage {
+    /// The calls.
+    calls: Vec<CallView>,
+    /// `cursor` of the next page; null on the last one.
+    next: Option<String>,
+}
+
+/// The place after which the next page begins.
+fn cursor_of(record: &CallRecord) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}.{}", record.opened.millis(), record.id))
+}
+
+fn place(cursor: &str) -> Option<(Wall, CallId)> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let (opened, id) = text.split_once('.')?;
+    Some((Wall(opened.parse().ok()?), CallId::parse(id)?))
+}
+
+/// A page's length, checked.
+pub(super) fn page_length(limit: Option<u32>) -> Result<u32, Problem> {
+    match limit {
+        None => Ok(PAGE),
+        Some(limit) if (1..=LONGEST_PAGE).contains(&limit) => Ok(limit),
+        Some(limit) => {
+            Err(Kind::BadRequest.because(format!("limit = {limit} is not between 1 and {LONGEST_PAGE}")))
+        }
+    }
+}
+
+/// Calls, newest first.
+#[utoipa::path(get, path = "/v1/calls", tag = "calls", params(Wanted), responses(
+    (status = 200, description = "A page of calls", body = CallPage),
+    (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
+    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "No such number", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Ask(wanted): Ask<Wanted>,
+) -> Result<Json<CallPage>, Problem> {
+    caller.needs(ApiScope::ReadCalls)?;
+    let limit = page_length(wanted.limit)?;
+    let number = wanted.number.as_deref().map(|it| api.number(it).map(|it| it.label.clone())).transpose()?;
+    let before = match wanted.cursor.as_deref() {
+        Some(cursor) => Some(
+            place(cursor).ok_or_else(|| Kind::BadRequest.because("cursor is not one that was given out"))?,
+        ),
+        None => None,
+    };
+    let filter = CallFilter {
+        number,
+        since: wanted.since.map(Wall),
+        until: wanted.until.map(Wall),
+        direction: wanted.direction.map(|it| match it {
+            DirectionWord::UserInitiated => CallDirection::UserInitiated,
+            DirectionWord::BusinessInitiated => CallDirection::BusinessInitiated,
+        }),
+        ended: wanted.state.map(|it| matches!(it, StateWord::Ended)),
+        before,
+    };
+    // One more than wanted: whether there is a next page.
+    let mut records = api.store().calls(limit + 1, &filter).await?;
+    let more = records.len() > limit as usize;
+    records.truncate(limit as usize);
+    let next = if more { records.last().map(cursor_of) } else { None };
+    let cover = caller.cover();
+    Ok(Json(CallPage { calls: records.iter().map(|it| CallView::new(it, cover)).collect(), next }))
+}
+
+/// The call that a path names.
+pub(super) async fn find(api: &Api, id: &str) -> Result<CallRecord, Problem> {
+    let nothing = || Kind::NotFound.because("no call has this id");
+    let id = CallId::parse(id).ok_or_else(nothing)?;
+    // Ids are whole numbers of SQLite, which knows no larger ones.
+    if i64::try_from(id.0).is_err() {
+        return Err(nothing());
+    }
+    api.store().call(id).await?.ok_or_else(nothing)
+}
+
+/// One call.
+#[utoipa::path(get, path = "/v1/calls/{id}", tag = "calls",
+    params(("id" = String, Path, description = "Our id of the call, 16 hexadecimal digits")),
+    responses(
+    (status = 200, description = "The call", body = CallView),
+    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "No such call", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    Which(id): Which<String>,
+) -> Result<Json<CallView>, Problem> {
+    caller.needs(ApiScope::ReadCalls)?;
+    let record = find(&api, &id).await?;
+    Ok(Json(CallView::new(&record, caller.cover())))
+}
+
+/// That a call is being ended; it is over when its event says so.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Ending {
+    /// The call.
+    id: String,
+    /// Always `ending`.
+    state: String,
+}
+
+/// Ends a live call on both sides.
+#[utoipa::path(post, path = "/v1/calls/{id}/hangup", tag = "calls",
+    params(("id" = String, Path, description = "Our id of the call"),
+           ("Idempotency-Key" = Option<String>, Header, description = "Done once under this key")),
+    responses(
+    (status = 202, description = "Both sides are being told", body = Ending),
+    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "No such call", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "The call is over", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "The key came with another request", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn hang_up(
+    State(api): State<Api>,
+    caller: Caller,
+    Which(id): Which<String>,
+) -> Result<(axum::http::StatusCode, Json<Ending>), Problem> {
+    caller.needs(ApiScope::WriteCalls)?;
+    let record = find(&api, &id).await?;
+    if !api.ask(|answer| Question::HangUp(record.id, answer)).await? {
+        return Err(Kind::Conflict.because("the call is over"));
+    }
+    tracing::info!(call = %record.id, by = caller.name, "a call is ended by the API");
+    Ok((axum::http::StatusCode::ACCEPTED, Json(Ending { id: record.id.to_string(), state: "ending".into() })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_leads_back_to_its_place_and_rubbish_leads_nowhere() {
+        let cursor = URL_SAFE_NO_PAD.encode(format!("{}.{}", 1_791_900_000_123_i64, CallId(77)));
+        assert_eq!(place(&cursor), Some((Wall(1_791_900_000_123), CallId(77))));
+        for rubbish in ["", "x", "AAAA", "====", "MS4y"] {
+            assert_eq!(place(rubbish), None, "{rubbish}");
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The API against a real store, asked as a program would ask it.
+
+use std::time::Instant;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+use super::*;
+use crate::call::{CallDirection, CallRecord};
+use crate::config::{ApiScope, TokenConfig, TokenDigest};
+use crate::id::CallId;
+use crate::io::store::{StoreSettings, Synchronous};
+use crate::time::Wall;
+use crate::user::{Msisdn, UserId};
+
+const ALL: &str = "all-of-it";
+const READER: &str = "reads-calls";
+
+fn token(text: &str, scopes: Vec<ApiScope>) -> TokenConfig {
+    let hash = digest(&SHA256, text.as_bytes());
+    let sha256 = TokenDigest(hash.as_ref().try_into().expect("32 bytes"));
+    TokenConfig { name: text.to_owned(), sha256, scopes }
+}
+
+/// A gateway's API with one business number, and what asks it.
+struct Desk {
+    _directory: TempDir,
+    store: Store,
+    router: Router,
+    questions: mpsc::UnboundedReceiver<Question>,
+}
+
+impl Desk {
+    async fn open() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let settings = StoreSettings { synchronous: Synchronous::Normal, ..StoreSettings::default() };
+        let store = Store::open(&directory.path().join("api.db"), settings).await.expect("a store");
+        let (asked, questions) = mpsc::unbounded_channel();
+        let all = ApiScope::ALL.iter().map(|(scope, _)| *scope).collect();
+        let tokens = vec![token(ALL, all), token(READER, vec![ApiScope::ReadCalls])];
+        let api = Api::new(ApiParts {
+            store: store.clone(),
+            questions: asked,
+            numbers: vec![ApiNumber {
+                label: "support".into(),
+                id: "108911223344556".into(),
+                display: Msisdn::parse("551150000000").expect("digits"),
+                cap: Some(Cap { max: 100, window: Duration::from_hours(24) }),
+            }],
+            phones: vec!["1001".into(), "1002".into()],
+            tokens: Tokens::new(tokens),
+        });
+        Self { _directory: directory, store, router: router(api), questions }
+    }
+
+    async fn ask(&mut self, request: Request<Body>) -> (StatusCode, Value, Option<String>) {
+        let response = self.router.clone().oneshot(request).await.expect("infallible");
+        let status = response.status();
+        let kind =
+            response.headers().get(header::CONTENT_TYPE).map(|it| it.to_str().expect("ascii").to_owned());
+        let body = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null), kind)
+    }
+
+    async fn get(&mut self, token: &str, path: &str) -> (StatusCode, Value) {
+        let (status, body, kind) =
+            self.ask(asking("GET", token, path).body(Body::empty()).expect("good")).await;
+        let wanted = if status.is_success() { "application/json" } else { "application/problem+json" };
+        assert_eq!(kind.as_deref(), Some(wanted), "{path}: {body}");
+        (status, body)
+    }
+
+    async fn open_call(&self, id: u64, opened: i64) -> CallRecord {
+        let user = UserId::Phone(Msisdn::parse("5521955500123").expect("digits"));
+        let direction = CallDirection::UserInitiated;
+        let record = CallRecord::new(CallId(id), "support".into(), "108911223344556".into(), direction, user);
+        let record = CallRecord { opened: Wall(opened), ..record };
+        self.store.open_record(&record).await.expect("opened");
+        record
+    }
+}
+
+fn asking(method: &str, token: &str, path: &str) -> axum::http::request::Builder {
+    Request::builder().method(method).uri(path).header(header::AUTHORIZATION, format!("Bearer {token}"))
+}
+
+fn putting(path: &str, body: &Value, key: &str) -> Request<Body> {
+    asking("PUT", ALL, path)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header("idempotency-key", key)
+        .body(Body::from(body.to_string()))
+        .expect("good")
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_learns_anything_and_a_token_opens_only_its_own_doors() {
+    let mut desk = Desk::open().await;
+    for path in ["/v1/calls", "/v1/phones", "/v1/events", "/v1/numbers"] {
+        let request = Request::get(path).body(Body::empty()).expect("good");
+        let (status, body, kind) = desk.ask(request).await;
+        assert_eq!(
+            (status, body["type"].as_str()),
+            (StatusCode::UNAUTHORIZED, Some("/problems/no-token")),
+            "{path}"
+        );
+        assert_eq!(kind.as_deref(), Some("application/problem+json"));
+        assert_eq!(desk.get("wrong", path).await.0, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    assert_eq!(desk.get(READER, "/v1/calls").await.0, StatusCode::OK);
+    let (status, body) = desk.get(READER, "/v1/numbers").await;
+    assert_eq!((status, body["type"].as_str()), (StatusCode::FORBIDDEN, Some("/problems/no-scope")));
+    assert!(body["detail"].as_str().expect("text").contains("rules:read"));
+}
+
+#[tokio::test]
+async fn calls_come_page_by_page_newest_first_and_none_twice() {
+    let mut desk = Desk::open().await;
+    for id in 1..=7 {
+        // Two at a time in the same millisecond: the cursor must not lose the second.
+        desk.open_call(id, 1_791_900_000_000 + i64::try_from(id / 2).expect("small")).await;
+    }
+    let (mut seen, mut path) = (Vec::new(), "/v1/calls?limit=2".to_owned());
+    loop {
+        let (status, page) = desk.get(READER, &path).await;
+        assert_eq!(status, StatusCode::OK);
+        let calls = page["calls"].as_array().expect("a list");
+        seen.extend(calls.iter().map(|it| it["id"].as_str().expect("text").to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/v1/calls?limit=2&cursor={next}");
+    }
+    let wanted: Vec<String> = (1..=7).rev().map(|id| CallId(id).to_string()).collect();
+    assert_eq!(seen, wanted);
+}
+
+#[tokio::test]
+async fn a_users_number_is_covered_unless_the_token_may_see_it() {
+    let mut desk = Desk::open().await;
+    let call = desk.open_call(9, 1_791_900_000_000).await;
+    let path = format!("/v1/calls/{}", call.id);
+    assert_eq!(desk.get(READER, &path).await.1["user"]["phone"], "***23");
+    assert_eq!(desk.get(ALL, &path).await.1["user"]["phone"], "5521955500123");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_answered_by_a_problem_that_says_why() {
+    let mut desk = Desk::open().await;
+    for (path, status) in [
+        ("/v1/calls?limit=0", 400),
+        ("/v1/calls?limit=many", 400),
+        ("/v1/calls?colour=red", 400),
+        ("/v1/calls?cursor=AAAA", 400),
+        ("/v1/calls?number=nobody", 404),
+        ("/v1/calls/1", 404),
+        ("/v1/calls/ffffffffffffffff", 404),
+        ("/v1/calls/%FF", 404),
+        ("/v1/numbers/support/users/nobody/permission", 404),
+        ("/v1/events?after=-1", 400),
+        ("/v1/events?after=99999999999999999999", 400),
+        ("/v1/nothing", 404),
+    ] {
+        let (got, body) = desk.get(ALL, path).await;
+        assert_eq!(got.as_u16(), status, "{path}: {body}");
+        assert_eq!(body["status"], status, "{path}");
+        assert!(body["detail"].as_str().is_some_and(|it| it.len() > 10), "{path}: {body}");
+    }
+    let (status, ..) = desk.ask(asking("PATCH", ALL, "/v1/calls").body(Body::empty()).expect("good")).await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_body_that_makes_no_sense_changes_nothing() {
+    let mut desk = Desk::open().await;
+    let path = "/v1/numbers/support/users/5521955500123/permission";
+    for (body, status) in [
+        (json!({ "state": "maybe" }), 422),
+        (json!({ "state": "permanent", "until": 1 }), 422),
+        (json!({ "state": "temporary", "until": 1 }), 422),
+        (json!({ "state": "permanent", "colour": "red" }), 422),
+        (json!([]), 422),
+    ] {
+        let (got, answer, _) = desk.ask(putting(path, &body, &body.to_string())).await;
+        assert_eq!(got.as_u16(), status, "{body}: {answer}");
+    }
+    let plain = asking("PUT", ALL, path).body(Body::from("{}")).expect("good");
+    assert_eq!(desk.ask(plain).await.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let huge = json!({ "state": "x".repeat(BODY_LIMIT) });
+    assert_eq!(desk.ask(putting(path, &huge, "huge")).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(desk.get(ALL, path).await.1["state"], "none");
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_under_its_key_is_done_once() {
+    let mut desk = Desk::open().await;
+    let path = "/v1/numbers/support/users/5521955500123/permission";
+    let body = json!({ "state": "permanent" });
+    let first = desk.ask(putting(path, &body, "k1")).await;
+    assert_eq!((first.0, first.1["holds"].as_bool()), (StatusCode::OK, Some(true)));
+    let declined = json!({ "state": "declined" });
+    assert_eq!(desk.ask(putting(path, &declined, "k2")).await.0, StatusCode::OK);
+    assert_eq!(desk.ask(putting(path, &body, "k1")).await, first, "the answer of before");
+    assert_eq!(desk.get(ALL, path).await.1["state"], "declined", "and nothing was done");
+    let (status, problem, _) = desk.ask(putting(path, &declined, "k1")).await;
+    assert_eq!(
+        (status, problem["type"].as_str()),
+        (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/senseless"))
+    );
+    let log = desk.get(ALL, &format!("{path}/log")).await.1;
+    assert_eq!(log["entries"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn a_call_tells_its_stages_once_each_and_a_permission_its_change() {
+    let mut desk = Desk::open().await;
+    let mut call = desk.open_call(9, 1_791_900_000_000).await;
+    call.rang = Some(Wall(1_791_900_001_000));
+    desk.store.open_record(&call).await.expect("kept");
+    desk.store.open_record(&call).await.expect("kept again");
+    call.answered = Some(Wall(1_791_900_002_000));
+    call.ended = Some(Wall(1_791_900_003_000));
+    desk.store.close_record(&call).await.expect("closed");
+    desk.store.close_record(&call).await.expect("closed before");
+    let path = "/v1/numbers/support/users/5521955500123/permission";
+    for _ in 0..2 {
+        desk.ask(putting(path, &json!({ "state": "permanent" }), &format!("{:?}", Instant::now()))).await;
+    }
+    let page = desk.get(READER, "/v1/events").await.1;
+    let events = page["events"].as_array().expect("a list");
+    let kinds: Vec<_> = events.iter().map(|it| it["type"].as_str().expect("text")).collect();
+    let wanted = ["call.started", "call.ringing", "call.answered", "call.ended", "permission.changed"];
+    assert_eq!(kinds, wanted);
+    assert_eq!(events[3]["call"]["id"], call.id.to_string());
+    assert_eq!((&events[4]["user"]["phone"], &events[4]["number"]), (&json!("***23"), &json!("support")));
+    assert_eq!(events[4]["detail"]["state"], "permanent");
+    let third = events[2]["id"].as_str().expect("text");
+    let rest = desk.get(READER, &format!("/v1/events?after={third}&limit=1")).await.1;
+    assert_eq!(rest["events"][0]["type"], "call.ended");
+    assert!(rest["next"].is_string());
+}
+
+#[tokio::test]
+async fn hanging_up_asks_signalling_and_a_call_that_is_over_is_a_conflict() {
+    let mut desk = Desk::open().await;
+    let call = desk.open_call(9, 1_791_900_000_000).await;
+    for (up, wanted) in [(true, StatusCode::ACCEPTED), (false, StatusCode::CONFLICT)] {
+        let path = format!("/v1/calls/{}/hangup", call.id);
+        let request = asking("POST", ALL, &path).body(Body::empty()).expect("good");
+        let router = desk.router.clone();
+        let asked = tokio::spawn(async move { router.oneshot(request).await.expect("infallible").status() });
+        match desk.questions.recv().await.expect("a question") {
+            Question::HangUp(id, answer) => {
+                assert_eq!(id, call.id);
+                answer.send(up).expect("awaited");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(asked.await.expect("no panic"), wanted);
+    }
+}
+
+#[tokio::test]
+async fn the_cap_of_a_number_shows_what_is_left() {
+    let mut desk = Desk::open().await;
+    let (status, limits) = desk.get(ALL, "/v1/numbers/support/limits").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!((&limits["max"], &limits["left"]), (&json!(100), &json!(100)));
+    assert_eq!(limits["window_seconds"], 86_400);
+}
+
+#[test]
+fn every_path_of_the_description_names_its_problems() {
+    let description: Value = serde_json::from_str(&description().expect("JSON")).expect("JSON");
+    let paths = description["paths"].as_object().expect("paths");
+    assert!(paths.len() >= 10, "{}", paths.len());
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().expect("methods") {
+            let responses = operation["responses"].as_object().expect("responses");
+            for status in ["401", "403", "503"] {
+                assert!(responses.contains_key(status), "{method} {path} does not say {status}");
+            }
+        }
+    }
+}
