@@ -66,6 +66,10 @@ pub(super) enum LegState {
     Calling,
     /// In a dialog.
     Answered,
+    /// Its own INVITE wants the place of another leg.
+    Knocking,
+    /// It belongs to another call that may want it back.
+    Borrowed,
     /// Over.
     Gone,
 }
@@ -285,6 +289,8 @@ impl Common {
                 LegState::Ringing => self.push(Output::Cancel(fork, LegEnd::Verdict(verdict))),
                 LegState::Calling => self.push(Output::RefusePhone(verdict, self.until)),
                 LegState::Answered => self.push(Output::HangUp(fork, LegEnd::Verdict(verdict))),
+                LegState::Knocking => self.push(Output::RefuseLeg(fork, verdict)),
+                LegState::Borrowed => self.push(Output::GiveBack(fork)),
                 LegState::Gone => {}
             }
             self.legs[index] = LegState::Gone;

@@ -3,7 +3,7 @@
 use crate::call::Offer;
 use crate::call::cause::HangupCause;
 use crate::call::common::{Common, LegState, MetaSide, Phase, Timer, graph_cause};
-use crate::call::input::{ActionKind, Fork, ForkFailure, Input};
+use crate::call::input::{ActionKind, Fork, ForkFailure, Input, TakeOver};
 use crate::call::output::{LegEnd, Output};
 use crate::call::ring_plan::{Hunt, RingPlan};
 use crate::id::Endpoint;
@@ -51,6 +51,8 @@ pub(super) struct FromUser {
     hunt: Hunt,
     pre_accept_when: PreAcceptWhen,
     crossed: Option<CrossedLeg>,
+    /// Whose own INVITE wants the place of a phone that rings.
+    knocking: Option<Fork>,
     record_open: bool,
     rang: bool,
     invited: bool,
@@ -97,6 +99,7 @@ impl FromUser {
             hunt: Hunt::new(reception.plan, reception.accept_by),
             pre_accept_when: reception.pre_accept,
             crossed,
+            knocking: None,
             record_open: false,
             rang: false,
             invited: false,
@@ -132,6 +135,18 @@ impl FromUser {
                     common.record.sip_call_id = Some(dialog.call_id.clone());
                     common.push(Output::SaveDialog(dialog));
                 }
+            }
+            Input::PhoneTookOver(newcomer) => self.taken_over(common, newcomer),
+            Input::NextPhoneAnswered(sdp) => self.seated(common, now, sdp),
+            Input::NextPhoneRefused => {
+                if let Some(fork) = self.knocking.take() {
+                    common.set_leg(fork, LegState::Gone);
+                    common.push(Output::RefuseLeg(fork, HangupCause::PhoneMediaRefused.verdict()));
+                }
+            }
+            Input::PhoneHungUp(fork) if self.knocking == Some(fork) => {
+                self.knocking = None;
+                common.set_leg(fork, LegState::Gone);
             }
             Input::PhoneFailed(fork, failure) => self.phone_failed(common, now, fork, failure),
             Input::MetaTerminated(termination) => {
@@ -220,19 +235,51 @@ impl FromUser {
         common.graph_replied(kind);
     }
 
+    /// Somebody takes a ringing phone's place by an INVITE of its own (RFC 3891): that is an answer.
+    fn taken_over(&mut self, common: &mut Common, newcomer: TakeOver) {
+        let TakeOver { leg, endpoint, replaced, offer } = newcomer;
+        let rings = common.leg_state(replaced).is_some_and(|state| *state == LegState::Ringing);
+        let fork = self.hunt.rings(endpoint);
+        common.legs.push(LegState::Knocking);
+        common.push(Output::Adopt(fork, leg));
+        if rings && common.leg.is_none() && self.knocking.is_none() {
+            self.knocking = Some(fork);
+            common.push(Output::AnswerNextPhone(offer));
+        } else {
+            common.set_leg(fork, LegState::Gone);
+            common.push(Output::RefuseLeg(fork, HangupCause::PhoneUnreachable.verdict()));
+        }
+    }
+
+    fn seated(&mut self, common: &mut Common, now: Now, sdp: String) {
+        let Some(fork) = self.knocking.take() else { return };
+        if common.leg.is_some() {
+            // A phone was faster.
+            common.set_leg(fork, LegState::Gone);
+            return common.push(Output::RefuseLeg(fork, HangupCause::PhoneUnreachable.verdict()));
+        }
+        common.push(Output::AcceptLeg(fork, sdp));
+        self.answered(common, now, fork);
+    }
+
     fn phone_answered(&mut self, common: &mut Common, now: Now, fork: Fork, sdp: &str) {
         if common.leg.is_some() {
             common.set_leg(fork, LegState::Gone);
             common.push(Output::HangUp(fork, LegEnd::CompletedElsewhere));
             return;
         }
+        common.push(Output::ApplyPhoneAnswer(sdp.to_owned()));
+        self.answered(common, now, fork);
+    }
+
+    /// A phone has the call: the others stop ringing.
+    fn answered(&self, common: &mut Common, now: Now, fork: Fork) {
         common.leg = Some(fork);
         common.stop_timer(Timer::RingStep);
         common.set_leg(fork, LegState::Answered);
         common.record.rang.get_or_insert(now.wall);
         common.record.endpoint = self.hunt.target(fork).cloned();
         common.reached(now, "phone_answered");
-        common.push(Output::ApplyPhoneAnswer(sdp.to_owned()));
         for index in 0..common.legs.len() {
             let other = Fork(u8::try_from(index).unwrap_or(u8::MAX));
             if other != fork && common.legs[index] == LegState::Ringing {

@@ -6,6 +6,7 @@
 
 pub mod cause;
 mod common;
+pub mod desk;
 mod from_phone;
 mod from_user;
 pub mod input;
@@ -28,12 +29,13 @@ pub use common::Timer;
 pub use from_phone::AnswerOn;
 pub use from_user::{CrossedLeg, PreAcceptWhen, Reception};
 pub use input::{
-    ActionKind, CallTimes, Fork, ForkFailure, Input, MediaClosing, MediaFailure, MediaRefusal, Order, Towards,
+    ActionKind, CallTimes, Fork, ForkFailure, Input, MediaClosing, MediaFailure, MediaRefusal, Order,
+    TakeOver, Towards,
 };
 pub use output::{Gate, LegEnd, Offer, Output, Sound};
 pub use record::{CallDirection, CallRecord};
 pub use ring_plan::{Overflow, RingOrder, RingPlan, RingStep};
-pub use transfer::TransferTarget;
+pub use transfer::{Joined, Reached, TransferTarget};
 
 use crate::time::Now;
 /// One call between a WhatsApp user and a phone.
@@ -233,7 +235,7 @@ impl Call {
                 common.set_leg(fork, LegState::Gone);
                 common.end(now, HangupCause::SessionExpired);
             }
-            Input::PhoneConfirmed(dialog) => common.push(Output::SaveDialog(dialog)),
+            Input::PhoneConfirmed(_, dialog) => common.push(Output::SaveDialog(dialog)),
             Input::PhoneCancelled => {
                 common.set_leg(Fork(0), LegState::Gone);
                 common.end(now, HangupCause::PhoneCancelled);

@@ -3,7 +3,7 @@
 use crate::call::cause::Verdict;
 use crate::call::input::Fork;
 use crate::call::record::CallRecord;
-use crate::id::{Endpoint, WaCallId};
+use crate::id::{Endpoint, LegId, WaCallId};
 use crate::sip::{DialogSnapshot, ReferralId, Telling};
 use crate::time::Wall;
 use crate::whatsapp::Action;
@@ -94,6 +94,8 @@ pub enum Output {
     TakeNextPhone(String),
     /// That phone will not come.
     DropNextPhone,
+    /// Give the call to a phone that calls by itself, by its own offer.
+    AnswerNextPhone(String),
     /// Let the user hear something, over and over.
     Play(Sound),
     /// Let the user hear the phone again.
@@ -117,6 +119,18 @@ pub enum Output {
     Cancel(Fork, LegEnd),
     /// Send BYE.
     HangUp(Fork, LegEnd),
+    /// Make an offer within a leg that is up.
+    Reoffer(Fork, String),
+    /// A leg of another call, or one that just came, is this call's under that name.
+    Adopt(Fork, LegId),
+    /// The adopted leg stays: the other call has lost it for good.
+    KeepLeg(Fork),
+    /// The adopted leg goes back to its call, or is ended if that is over.
+    GiveBack(Fork),
+    /// Answer a phone that takes the place of another.
+    AcceptLeg(Fork, String),
+    /// Refuse it.
+    RefuseLeg(Fork, Verdict),
     /// Tell the calling phone that the user rings; with early media if there is a session description.
     Ring(Option<String>),
     /// Answer the calling phone.
@@ -168,6 +182,7 @@ impl Output {
             Self::OfferNextPhone => "offer to next phone",
             Self::TakeNextPhone(_) => "take next phone",
             Self::DropNextPhone => "drop next phone",
+            Self::AnswerNextPhone(_) => "answer next phone",
             Self::Play(_) => "play",
             Self::StopPlaying => "stop playing",
             Self::CloseMedia => "close media",
@@ -175,6 +190,12 @@ impl Output {
             Self::Invite { .. } => "invite",
             Self::Cancel(..) => "cancel",
             Self::HangUp(..) => "hang up",
+            Self::Reoffer(..) => "re-offer",
+            Self::Adopt(..) => "adopt",
+            Self::KeepLeg(_) => "keep leg",
+            Self::GiveBack(_) => "give back",
+            Self::AcceptLeg(..) => "accept leg",
+            Self::RefuseLeg(..) => "refuse leg",
             Self::Ring(_) => "ring",
             Self::AcceptPhone(_) => "accept phone",
             Self::RefusePhone(..) => "refuse phone",

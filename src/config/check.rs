@@ -16,6 +16,7 @@ pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
     ring_plan::compare(reader, draft);
     lamps::compare(reader, draft);
     dial_rules(reader, draft);
+    transits(reader, draft);
     sockets(reader, draft);
     advice(reader, draft);
 }
@@ -103,6 +104,18 @@ pub(super) fn endpoint_fault(draft: &Draft, target: &Endpoint) -> Option<(String
     match target {
         Endpoint::Phone(name) => phone_fault(draft, name.as_str()),
         Endpoint::Trunk(name, _) => trunk_fault(draft, name),
+    }
+}
+
+/// The ways from trunk to trunk lead somewhere.
+fn transits(reader: &mut Reader<'_>, draft: &Draft) {
+    let known: Vec<&str> =
+        draft.trunks.iter().filter_map(|it| it.name.as_ref()).map(TrunkName::as_str).collect();
+    for (index, trunk) in draft.trunks.iter().enumerate() {
+        for name in trunk.transit.iter().flatten().filter(|name| !known.contains(&name.as_str())) {
+            let problem = format!("there is no [[trunk]] with name = \"{name}\"");
+            reader.fault_at(&format!("trunk[{}].transit", index + 1), problem, choices(&known, "[[trunk]]"));
+        }
     }
 }
 

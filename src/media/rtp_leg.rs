@@ -125,7 +125,17 @@ impl RtpLeg {
         }
     }
 
-<<<<<<< HEAD
+    /// What is offered or taken from now on, best first.
+    pub fn prefer(&mut self, codecs: Vec<AudioCodec>) {
+        self.local.codecs = codecs;
+    }
+
+    /// What we said last, if anything.
+    #[must_use]
+    pub fn said(&self) -> Option<String> {
+        self.said.clone()
+    }
+
     /// What the phone may offer and answer from now on.
     pub const fn set_rule(&mut self, rule: ProtectionRule) {
         self.local.keying.rule = rule;
@@ -143,20 +153,6 @@ impl RtpLeg {
     }
 
     /// Our offer, protected as the leg is; the same text again unless something changed.
-=======
-    /// What is offered or taken from now on, best first.
-    pub fn prefer(&mut self, codecs: Vec<AudioCodec>) {
-        self.local.codecs = codecs;
-    }
-
-    /// What we said last, if anything.
-    #[must_use]
-    pub fn said(&self) -> Option<String> {
-        self.said.clone()
-    }
-
-    /// Our offer; the same text again unless something changed.
->>>>>>> a16bedd (Media of calls between desks: two sessions, packets as they are where both speak one codec, translated where they share none)
     pub fn offer(&mut self) -> String {
         let protection = self.agreed.as_ref().map_or(Protection::Clear, |agreed| agreed.protection);
         let written = self.describe(|local| Ok((audio::write_offer_as(local, protection), ())));

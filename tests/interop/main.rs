@@ -3,6 +3,7 @@
 
 mod browser_phone;
 mod crash_and_drain;
+mod desks;
 mod encrypted_phones;
 mod figures_with_prometheus;
 mod overload;

@@ -42,6 +42,8 @@ pub enum HangupCause {
     SessionExpired,
     /// The phone handed the call over and hung up; nobody took it, and the phone did not come back.
     TransferFailed,
+    /// The call's other side talks on in another call (attended transfer), to which its phone was handed.
+    Transferred,
     /// The user called at the same moment; the phone talks on that call.
     Crossed,
     /// A rule forbids the call.
@@ -154,6 +156,7 @@ impl HangupCause {
             Self::PhoneLost,
             Self::SessionExpired,
             Self::TransferFailed,
+            Self::Transferred,
             Self::Crossed,
             Self::NotDialable,
             Self::NotAllowed,

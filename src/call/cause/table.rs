@@ -38,6 +38,8 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "The phone went away during the call: check its power and network.";
         C::TransferFailed => "transfer_failed", Phone, 480, "Transfer failed", 19,
             "Nobody took a transferred call: check its target.";
+        C::Transferred => "transferred", Phone, 480, "Transferred", 16,
+            "Nothing: who was called talks on in another call.";
         C::Crossed => "crossed", User, 487, "User calls you", 16, "Nothing: the phone talks on the user's own call.";
         C::NotDialable => "not_dialable", Policy, 404, "Number unknown", 1,
             "Dial prefix and country code; see `dial` of the number.";

@@ -5,6 +5,7 @@
 //! reply through channels.
 
 mod counting;
+mod desks;
 mod from_meta;
 mod from_sip;
 mod graveyard;

@@ -10,6 +10,7 @@
 //! | `inbox` | webhooks: known repetitions, marks of what was handled |
 //! | `records` | call records and dialog snapshots |
 //! | `recordings` | what was recorded of which call |
+//! | `desk_calls` | records of calls between desks |
 //! | `reservations` | caps: facts, decision and reservation in one transaction |
 //! | `permissions` | the ledger of what users said |
 //! | `bindings` | where phones are registered |
@@ -26,6 +27,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection};
 
 mod bindings;
+mod desk_calls;
 mod inbox;
 mod permissions;
 mod recordings;

@@ -87,7 +87,7 @@ impl Phone {
         std::fs::write(folder.join("config"), config).expect("the test's folder can be written");
         std::fs::write(folder.join("accounts"), account).expect("the test's folder can be written");
         let mut command = Command::new("baresip");
-        let program = Program::start("baresip", &folder, command.arg("-f").arg(&folder));
+        let program = Program::start("baresip", &folder, command.arg("-s").arg("-f").arg(&folder));
         let control = wait_for("baresip opens its control port", PATIENCE, || {
             TcpStream::connect(("127.0.0.1", control)).ok()
         });

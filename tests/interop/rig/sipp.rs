@@ -60,6 +60,21 @@ pub(crate) fn caller(
     Program::start("sipp-caller", folder, &mut command)
 }
 
+/// SIPp as the trunk `pbx` that calls `digits` at the gateway.
+pub(crate) fn trunk_caller(
+    folder: &Path,
+    layout: &Layout,
+    ports: &mut Ports,
+    scenario: &str,
+    digits: &str,
+) -> Program {
+    let mut command = base(folder, layout, ports, TRUNK_IP, scenario);
+    let port = layout.trunk.rsplit(':').next().expect("an address with a port");
+    command.args(["-p", port, "-m", "1", "-s", digits]);
+    command.arg(&layout.sip);
+    Program::start("sipp-trunk", folder, &mut command)
+}
+
 fn base(folder: &Path, layout: &Layout, ports: &mut Ports, ip: &str, scenario: &str) -> Command {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/sipp").join(scenario);
     let media = ports.take(4).to_string();
