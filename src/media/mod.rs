@@ -51,6 +51,8 @@ pub mod voice;
 #[cfg(test)]
 mod codec_stories;
 #[cfg(test)]
+mod matrix_stories;
+#[cfg(test)]
 mod playout_stories;
 #[cfg(test)]
 mod quality_stories;

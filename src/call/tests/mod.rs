@@ -1,5 +1,6 @@
 //! Stories of whole calls: inputs in, exactly these outputs out, on a virtual clock.
 
+mod attended;
 mod from_phone;
 mod from_user;
 mod model;
@@ -155,6 +156,8 @@ fn spell(output: &Output) -> String {
             let last = if *telling == Telling::Last { " last" } else { "" };
             format!("tell {} {}{last}", fork.0, status.0)
         }
+        Output::Adopt(fork, leg) => format!("adopt {} {leg}", fork.0),
+        Output::Reoffer(fork, _) => format!("re-offer {}", fork.0),
         Output::RefusePhone(verdict, _) => format!("refuse {}", verdict.sip),
         Output::Ring(sdp) => if sdp.is_some() { "early media" } else { "ring" }.to_owned(),
         other => other.name().to_owned(),

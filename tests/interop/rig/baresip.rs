@@ -151,6 +151,13 @@ impl Phone {
         })
     }
 
+    /// All recordings of what was heard.
+    pub(crate) fn all_heard(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.folder).expect("the phone's folder");
+        let dumps = entries.flatten().map(|entry| entry.path());
+        dumps.filter(|path| path.to_string_lossy().ends_with("-dec.wav")).collect()
+    }
+
     /// The newest recording of what was heard; complete once the call is closed.
     pub(crate) fn heard(&self) -> PathBuf {
         let entries = std::fs::read_dir(&self.folder).expect("the phone's folder");
