@@ -107,7 +107,7 @@ fn a_colleague_who_still_rings_rings_on_and_gets_the_user() {
     phone.order("hold", "");
     phone.order("dial", &uri);
     other.wait("CALL_INCOMING", 0);
-    let (mark, named) = (phone.mark(), replaces(&phone, 0, true));
+    let (mark, named) = (phone.mark(), replaces(&phone, 1, true));
     phone.order("line", "1");
     phone.order("transfer", &format!("<{uri}?{named}>"));
     call.talk(50);
@@ -142,7 +142,7 @@ fn a_trunk_joins_its_consultation_with_the_user_by_refer_with_replaces() {
         sipp::second_instance(&folder, &world.layout, &mut world.ports, "trunk_consults.xml", "1002", "");
     other.wait("CALL_ESTABLISHED", 0);
     let (id, from, to) = replaces_of(&consulting.1);
-    let named = format!("{id}%3Bto-tag%3D{to}%3Bfrom-tag%3D{from}");
+    let named = format!("{}%3Bto-tag%3D{to}%3Bfrom-tag%3D{from}", id.replace('@', "%40"));
     let scenario = "trunk_refers_with_replaces.xml";
     let mut trunk = sipp::trunk_with(&folder, &world.layout, &mut world.ports, scenario, &named);
     let call = world.meta.place_call(USER);
