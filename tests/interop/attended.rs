@@ -67,10 +67,10 @@ fn consulting<'a>(world: &'a World, phone: &mut Phone, other: &mut Phone) -> Met
 
 #[test]
 fn a_phone_asks_a_colleague_and_joins_that_one_with_the_user_by_refer_in_either_call() {
-    for (line, names) in [("1", 1), ("2", 0)] {
+    for (line, names, codec) in [("1", 1, "PCMA"), ("2", 0, "PCMU"), ("1", 1, "opus"), ("2", 0, "G722")] {
         let mut world = World::start(&Setup::default());
         let mut phone = world.phone(OnRing::Answer);
-        let mut other = world.other_phone(OnRing::Answer, if line == "1" { "PCMA" } else { "PCMU" });
+        let mut other = world.other_phone(OnRing::Answer, codec);
         let uri = world.uri_of("1002");
         let call = consulting(&world, &mut phone, &mut other);
         let (mark, named) = (phone.mark(), replaces(&phone, names, false));
@@ -199,4 +199,110 @@ fn a_trunk_takes_its_call_over_by_invite_with_replaces_and_nobody_elses() {
         assert!(trace.contains(&format!("SIP/2.0 {status}")), "{status}: {trace}");
     }
     assert!(phone.seen("CALL_CLOSED", 0).is_none(), "the call goes on");
+}
+
+#[test]
+fn a_phone_asks_behind_a_trunk_and_joins_that_with_the_user() {
+    let mut world = World::start(&Setup::default());
+    let folder = world.folder().to_owned();
+    let mut trunk = sipp::trunk(&folder, &world.layout, &mut world.ports, "trunk_is_consulted.xml", 1);
+    let mut phone = world.phone(OnRing::Answer);
+    let uri = world.uri_of("0200");
+    let call = world.meta.place_call(USER);
+    phone.wait("CALL_ESTABLISHED", 0);
+    call.talk(TALK);
+    phone.order("hold", "");
+    let mark = phone.mark();
+    phone.order("dial", &uri);
+    phone.wait("CALL_ESTABLISHED", mark);
+    let (mark, named) = (phone.mark(), replaces(&phone, 1, false));
+    phone.order("line", "1");
+    phone.order("transfer", &format!("<{uri}?{named}>"));
+    for _ in 0..2 {
+        phone.wait("CALL_CLOSED", mark);
+    }
+    call.talk(TALK);
+    call.act("hangup", &json!({}));
+    let told = call.wait_over();
+    assert!(trunk.wait_exit().success(), "SIPp saw its whole scenario");
+    assert_unbroken(&told);
+    let (echo, _) = tenths_of(&call.heard, USER_HZ);
+    assert!(echo >= 10, "{echo} tenths of a second of the echo");
+    assert_eq!(world.closed_record(&call.id)["endpoint"], "trunk pbx");
+    world.assert_no_violations();
+}
+
+#[test]
+fn rule_24_no_transfer_takes_a_user_to_a_trunk_that_may_lead_to_the_telephone_network() {
+    let pstn = "[[trunk]]\nname = \"pstn\"\naddress = \"SECOND\"\nprobe = { enabled = false }\ndial_prefix = \"9\"\nvoip_only = false";
+    let mut world = World::start(&Setup { trunk: pstn, ..Setup::default() });
+    let folder = world.folder().to_owned();
+    let mut pstn = sipp::second_server(&folder, &world.layout, &mut world.ports, "trunk_answers.xml");
+    let mut phone = world.phone(OnRing::Answer);
+    let uri = world.uri_of("9123");
+    let call = world.meta.place_call(USER);
+    phone.wait("CALL_ESTABLISHED", 0);
+    call.talk(TALK);
+    let mark = phone.mark();
+    phone.order("dial", &uri);
+    phone.wait("CALL_ESTABLISHED", mark);
+    let named = replaces(&phone, 1, false);
+    phone.order("line", "1");
+    phone.order("transfer", &format!("<{uri}?{named}>"));
+    wait_for("the transfer is refused", PATIENCE, || {
+        phone.output().contains("SIP/2.0 403 Transfer Not Allowed").then_some(())
+    });
+    // baresip hangs up on whom it could not transfer; the desk call is not touched.
+    phone.wait("CALL_CLOSED", mark);
+    call.wait_over();
+    phone.order("hangup", "");
+    assert!(pstn.wait_exit().success(), "SIPp saw its whole scenario: one INVITE, one BYE");
+    let (echo, _) = tenths_of(&call.heard, USER_HZ);
+    assert_eq!(echo, 0, "the user never heard anything from there");
+    world.assert_no_violations();
+}
+
+#[test]
+fn a_trunks_caller_is_joined_with_a_colleague_whom_the_phone_has_asked() {
+    let mut world = World::start(&Setup::default());
+    let folder = world.folder().to_owned();
+    let mut phone = world.phone(OnRing::Answer);
+    let mut other = world.other_phone(OnRing::Answer, "G722");
+    let uri = world.uri_of("1002");
+    let mut trunk =
+        sipp::trunk_caller(&folder, &world.layout, &mut world.ports, "trunk_consults.xml", "1001");
+    phone.wait("CALL_ESTABLISHED", 0);
+    phone.order("hold", "");
+    let mark = phone.mark();
+    phone.order("dial", &uri);
+    other.wait("CALL_ESTABLISHED", 0);
+    phone.wait("CALL_ESTABLISHED", mark);
+    let before = other.received().0;
+    wait_for("the colleague is asked", PATIENCE, || (other.received().0 >= before + TALK).then_some(()));
+    let (mark, named) = (phone.mark(), replaces(&phone, 1, false));
+    phone.order("line", "1");
+    phone.order("transfer", &format!("<{uri}?{named}>"));
+    for _ in 0..2 {
+        phone.wait("CALL_CLOSED", mark);
+    }
+    let before = other.received().0;
+    wait_for("the colleague hears the trunk's echo", PATIENCE, || {
+        (other.received().0 >= before + TALK).then_some(())
+    });
+    other.order("hangup", "");
+    other.wait("CALL_CLOSED", 0);
+    assert!(trunk.wait_exit().success(), "SIPp saw its whole scenario");
+    assert!(
+        heard_of(&other, PHONE_HZ) >= 10 && heard_of(&other, OTHER_HZ) >= 10,
+        "the phone, then its own echo"
+    );
+    let desk = wait_for("both records are closed", PATIENCE, || {
+        let all = gateway::desk_calls(&world.layout);
+        all.iter().all(|it| !it["ended"].is_null()).then_some(all)
+    });
+    assert_eq!(
+        (desk.len(), &desk[0]["cause"], &desk[1]["callee"]),
+        (2, &"transferred".into(), &"phone 1002".into())
+    );
+    assert!(world.meta.calls().is_empty());
 }
