@@ -415,7 +415,12 @@ impl Worker {
         let (Some(caller), Some(callee)) = (pair(pairs[0]), pair(pairs[1])) else {
             return Err(OpenRefusal::NoResources);
         };
-        let settings = RelaySettings { addresses: [caller, callee], random: self.random.split() };
+        let settings = RelaySettings {
+            addresses: [caller, callee],
+            identity: Arc::clone(&self.shared.identity),
+            fingerprint_case: self.shared.fingerprint_case,
+            random: self.random.split(),
+        };
         let built = catch_unwind(AssertUnwindSafe(|| Relay::open(now, settings, spec)));
         let (relay, report) = built
             .unwrap_or_else(|_| {

@@ -14,6 +14,7 @@ use crate::id::{CallId, Endpoint, LegId, Seat};
 use crate::media::{RelayOrder, RelaySpec};
 use crate::metrics::label::{DeskEnd, OfPart, Part, Word};
 use crate::metrics::table;
+use crate::sdp::protection::Protection;
 use crate::sip::trunk::CallFacts;
 use crate::sip::{CallerIdentity, DialogSnapshot, Invite, Reason, Refusal};
 use crate::time::Now;
@@ -23,6 +24,8 @@ pub(super) struct LiveDesk {
     pub(super) call: DeskCall,
     pub(super) legs: BTreeMap<Fork, LegId>,
     pub(super) deadline: Option<Instant>,
+    /// Our offer to who is called, in each of the ways.
+    pub(super) offers: Vec<(Protection, String)>,
     lane: Lane,
     /// Who called, as the callee's phone shows it.
     caller: CallerIdentity,
@@ -40,7 +43,7 @@ impl Switchboard {
         let (lane, work) = lane::make(self.parts.store.clone(), id, self.replies_in.clone());
         self.start_lane(work);
         let legs = [(Fork(0), leg)].into();
-        self.desks.insert(id, LiveDesk { call, legs, deadline: None, lane, caller });
+        self.desks.insert(id, LiveDesk { call, legs, deadline: None, offers: Vec::new(), lane, caller });
         self.by_leg.insert(leg, (id, Fork(0)));
         self.touch(id);
     }
@@ -111,8 +114,13 @@ impl Switchboard {
             }
             DeskOutput::SaveDialog(seat, dialog) => self.save_desk_dialog(id, seat, &dialog),
             DeskOutput::OpenMedia(offer) => {
+                let caller = self.leg(id, Fork(0));
+                let agent = &self.parts.agent;
                 let spec = RelaySpec {
                     offer,
+                    rule: caller.map(|leg| agent.rule_of(leg)).unwrap_or_default(),
+                    caller_way: caller.and_then(|leg| agent.offer_of(leg)).unwrap_or(Protection::Clear),
+                    ways: self.parts.ways.clone(),
                     codecs: self.parts.codecs.clone(),
                     dead_after: self.parts.dead_after,
                     encoder: self.parts.encoder,
@@ -163,7 +171,11 @@ impl Switchboard {
                 leg(fork).into_iter().for_each(|leg| agent.refuse(now, leg, refusal.clone()));
             }
             DeskOutput::Reoffer(fork, sdp) => {
-                leg(fork).into_iter().for_each(|leg| agent.reoffer(now, leg, sdp.clone()));
+                if let Some(leg) = leg(fork) {
+                    let sdp = self.offer_for(id, leg, sdp);
+                    self.tell_rule(id, leg);
+                    self.parts.agent.reoffer(now, leg, sdp);
+                }
             }
             DeskOutput::AnswerReoffer(fork, sdp) => {
                 let answer = sdp.ok_or(488);
@@ -189,7 +201,8 @@ impl Switchboard {
             Some(seat) => identity_of(desk.call.party(seat)),
         };
         let invite = Invite { target, caller, facts: CallFacts::default(), sdp, headers: Vec::new() };
-        match usable.then(|| self.parts.agent.invite(now, invite)) {
+        let offers = desk.offers.clone();
+        match usable.then(|| self.parts.agent.invite_as(now, invite, offers)) {
             Some(Ok(leg)) => {
                 self.by_leg.insert(leg, (id, fork));
                 if let Some(desk) = self.desks.get_mut(&id) {

@@ -116,6 +116,8 @@ impl Switchboard {
             Output::GiveBack(fork) => self.give_back(now, id, fork),
             Output::Reoffer(fork, sdp) => {
                 if let Some(leg) = self.leg(id, fork) {
+                    let sdp = self.offer_for(id, leg, sdp);
+                    self.tell_rule(id, leg);
                     self.parts.agent.reoffer(now, leg, sdp);
                 }
             }

@@ -142,6 +142,7 @@ impl Switchboard {
         }
         let Some(((id, fork), offer)) = self.by_leg.get(&replaced).copied().zip(dial.sdp) else { return };
         tracing::info!(call = %id, by = %dial.endpoint, "a call is taken over");
+        self.tell_rule(id, dial.leg);
         let newcomer = TakeOver { leg: dial.leg, endpoint: dial.endpoint, replaced: fork, offer };
         self.feed(now, id, Input::PhoneTookOver(newcomer));
     }

@@ -96,12 +96,12 @@ pub fn to_media(output: Output) -> Result<Order, Output> {
 /// What the media of a call between desks told.
 fn from_relay(report: RelayReport) -> DeskMedia {
     match report {
-        RelayReport::Opened { sdp } => DeskMedia::Opened(sdp),
+        RelayReport::Opened { sdp, .. } => DeskMedia::Opened(sdp),
         RelayReport::Described { seat, sdp } => DeskMedia::Described(seat, sdp),
         RelayReport::AnswerRefused { seat, .. } => DeskMedia::AnswerRefused(seat),
         RelayReport::ReofferAnswered { seat, sdp } => DeskMedia::ReofferAnswered(seat, sdp),
         RelayReport::ReofferRefused { seat } => DeskMedia::ReofferRefused(seat),
-        RelayReport::NextOffered { sdp } => DeskMedia::NextOffered(sdp),
+        RelayReport::NextOffered { sdp, .. } => DeskMedia::NextOffered(sdp),
         RelayReport::NextAnswered { sdp } => DeskMedia::NextAnswered(sdp),
         RelayReport::NextRefused(_) => DeskMedia::NextRefused,
         RelayReport::Stalled => DeskMedia::Stalled,

@@ -12,22 +12,26 @@ mod stories;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::way::Way;
 use super::clip::Clip;
+use super::dtls::Identity;
 use super::frames::Frames;
 use super::hold::{Hold, HoldAudio};
-use super::latch::Source;
 use super::leg_reports::{LegReports, Metrics, Moment};
-use super::outbox::Outbox;
-use super::rtp_leg::RtpLeg;
+use super::outbox::{BridgePort, Outbox};
+use super::rtp_leg::{Heard, KeyMaker, RtpLeg};
 use super::stream::Stream;
+use super::webrtc_leg::LegEvent;
 use crate::codec::AudioCodec;
 use crate::id::Seat;
 use crate::random::Random;
-use crate::rtp::{Event, NtpClock, PacketKind, RtpPacket, RtpTime, SeqNo, Ssrc, packet_kind, read_rtcp};
-use crate::sdp::audio::{AudioRefusal, LocalAudio, RemoteAudio};
+use crate::rtp::{Event, NtpClock, RtpTime, SeqNo, Ssrc, read_rtcp};
+use crate::sdp::audio::{AudioRefusal, LocalAudio, LocalKeying, RemoteAudio};
+use crate::sdp::protection::{Protection, ProtectionRule};
+use crate::sdp::webrtc::FingerprintCase;
 use crate::time::Now;
 
 pub use order::{RelayOrder, RelayReport, RelaySpec, RelaySummary};
@@ -58,6 +62,10 @@ pub enum Carries {
 pub struct RelaySettings {
     /// The even and the odd port of the caller, then of the callee, as they see them.
     pub addresses: [(SocketAddr, SocketAddr); 2],
+    /// The process's certificate, for browsers.
+    pub identity: Arc<Identity>,
+    /// How its hash is named.
+    pub fingerprint_case: FingerprintCase,
     /// Randomness of this call.
     pub random: Random,
 }
@@ -79,6 +87,10 @@ struct End {
 pub struct Relay {
     ends: [End; 2],
     codecs: Vec<AudioCodec>,
+    /// What who answers next may do.
+    rule: ProtectionRule,
+    caller_way: Protection,
+    ways: Vec<Protection>,
     next: Option<(Seat, RtpLeg)>,
     frames: Frames,
     outbox: Outbox<RelayPort>,
@@ -103,8 +115,8 @@ impl Relay {
         settings: RelaySettings,
         spec: RelaySpec,
     ) -> Result<(Self, RelayReport), AudioRefusal> {
-        let RelaySettings { addresses, mut random } = settings;
-        let RelaySpec { offer, codecs, dead_after, encoder, hold_audio } = spec;
+        let RelaySettings { addresses, identity, fingerprint_case, mut random } = settings;
+        let RelaySpec { offer, codecs, rule, caller_way, ways, dead_after, encoder, hold_audio } = spec;
         let wished = match &offer {
             Some(offer) => shared_first(&RemoteAudio::read(offer)?, &codecs)?,
             None => codecs.clone(),
@@ -119,14 +131,16 @@ impl Relay {
                 codecs: wished.clone(),
                 voip_metrics: false,
                 opus_bitrate: OPUS_BITRATE,
+                keying: LocalKeying { rule, ..LocalKeying::default() },
             };
+            let keys = KeyMaker { identity: Arc::clone(&identity), fingerprint_case, random: random.split() };
             let stream = Stream::new(
                 Ssrc(random.next_u32()),
                 SeqNo(u16::try_from(random.below(1 << 15)).unwrap_or(0)),
                 RtpTime(random.next_u32()),
             );
             End {
-                leg: RtpLeg::new(local),
+                leg: RtpLeg::new(local, keys),
                 offer: None,
                 reports: LegReports::new(random.split()),
                 hold: Hold::new(hold_audio),
@@ -135,10 +149,14 @@ impl Relay {
         };
         let mut ends = [end(addresses[0], hold_audio.clone()), end(addresses[1], hold_audio)];
         ends[Seat::Caller.index()].offer = offer;
-        let sdp = ends[Seat::Callee.index()].leg.offer();
+        let offers = ends[Seat::Callee.index()].leg.offers(&ways);
+        let sdp = offers.first().map(|(_, sdp)| sdp.clone()).unwrap_or_default();
         let relay = Self {
             ends,
             codecs,
+            rule,
+            caller_way,
+            ways,
             next: None,
             frames: Frames::default(),
             outbox: Outbox::default(),
@@ -152,7 +170,7 @@ impl Relay {
             foreign: [0; 2],
             closed: false,
         };
-        Ok((relay, RelayReport::Opened { sdp }))
+        Ok((relay, RelayReport::Opened { sdp, offers }))
     }
 
     fn end(&mut self, seat: Seat) -> &mut End {
@@ -165,28 +183,28 @@ impl Relay {
             return;
         }
         match order {
-            RelayOrder::TakeAnswer { seat, sdp } => match self.end(seat).leg.apply(&sdp) {
-                Ok(()) => self.agreed(now, seat),
-                Err(refusal) => self.reports.push_back(RelayReport::AnswerRefused { seat, refusal }),
-            },
+            RelayOrder::SetRule(rule) => self.rule = rule,
+            RelayOrder::TakeAnswer { seat, sdp } => self.take_answer(now, seat, &sdp),
             RelayOrder::Describe { seat } => self.describe(now, seat),
             RelayOrder::AnswerReoffer { seat, sdp } => self.answer_reoffer(now, seat, sdp),
             RelayOrder::OfferToNext { seat } => {
                 let mut next = self.successor(seat);
-                let sdp = next.offer();
+                let offers = next.offers(&self.ways);
+                let sdp = offers.first().map(|(_, sdp)| sdp.clone()).unwrap_or_default();
                 self.next = Some((seat, next));
-                self.reports.push_back(RelayReport::NextOffered { sdp });
+                self.reports.push_back(RelayReport::NextOffered { sdp, offers });
             }
             RelayOrder::TakeNext { seat, sdp } => {
                 let Some((_, mut next)) = self.next.take_if(|(of, _)| *of == seat) else { return };
-                match next.apply(&sdp) {
+                next.set_rule(self.rule);
+                match next.apply(now.mono, &sdp) {
                     Ok(()) => self.switch(now, seat, next),
                     Err(refusal) => self.reports.push_back(RelayReport::NextRefused(refusal)),
                 }
             }
             RelayOrder::AnswerNext { seat, offer } => {
                 let mut next = self.successor(seat);
-                match answer(&mut next, &offer, self.spoken_across(seat), &self.codecs) {
+                match answer(now.mono, &mut next, &offer, self.spoken_across(seat), &self.codecs) {
                     Ok(sdp) => {
                         self.switch(now, seat, next);
                         self.reports.push_back(RelayReport::NextAnswered { sdp });
@@ -211,6 +229,22 @@ impl Relay {
             }
             RelayOrder::Close => self.close(now),
         }
+        for seat in Seat::BOTH {
+            self.drain(seat);
+        }
+    }
+
+    fn take_answer(&mut self, now: Now, seat: Seat, sdp: &str) {
+        let rule = self.rule;
+        let end = self.end(seat);
+        // The caller was known from the start; who is called is when it answers.
+        if seat == Seat::Callee && end.leg.incoming().is_none() {
+            end.leg.set_rule(rule);
+        }
+        match end.leg.apply(now.mono, sdp) {
+            Ok(()) => self.agreed(now, seat),
+            Err(refusal) => self.reports.push_back(RelayReport::AnswerRefused { seat, refusal }),
+        }
     }
 
     /// Answers the offer of a seat, or makes ours; said before, it is said again.
@@ -218,13 +252,14 @@ impl Relay {
         let across = self.spoken_across(seat);
         let end = &mut self.ends[seat.index()];
         let Some(offer) = end.offer.take() else {
-            if end.leg.incoming().is_none() {
+            let sdp = end.leg.said().unwrap_or_else(|| {
                 end.leg.prefer(preferring(across, &self.codecs));
-            }
-            let sdp = end.leg.said().unwrap_or_else(|| end.leg.offer());
+                let offers = end.leg.offers(&[self.caller_way]);
+                offers.into_iter().next().map(|(_, sdp)| sdp).unwrap_or_default()
+            });
             return self.reports.push_back(RelayReport::Described { seat, sdp });
         };
-        match answer(&mut end.leg, &offer, across, &self.codecs) {
+        match answer(now.mono, &mut end.leg, &offer, across, &self.codecs) {
             Ok(sdp) => {
                 self.agreed(now, seat);
                 self.reports.push_back(RelayReport::Described { seat, sdp });
@@ -241,7 +276,7 @@ impl Relay {
             let sdp = end.leg.offer();
             return self.reports.push_back(RelayReport::ReofferAnswered { seat, sdp });
         };
-        match answer(&mut end.leg, &offer, across, &self.codecs) {
+        match answer(now.mono, &mut end.leg, &offer, across, &self.codecs) {
             Ok(sdp) => {
                 self.agreed(now, seat);
                 self.reports.push_back(RelayReport::ReofferAnswered { seat, sdp });
@@ -258,7 +293,8 @@ impl Relay {
     fn successor(&mut self, seat: Seat) -> RtpLeg {
         let id = self.random.next_u64() >> 2;
         let codecs = preferring(self.spoken_across(seat), &self.codecs);
-        let mut next = self.end(seat).leg.successor(id);
+        let rule = self.rule;
+        let mut next = self.end(seat).leg.successor(id, rule);
         next.prefer(codecs);
         next
     }
@@ -303,22 +339,22 @@ impl Relay {
             return;
         }
         let RelayPort { seat, carries } = port;
-        match (packet_kind(bytes), carries) {
-            (PacketKind::Rtp, Carries::Rtp) => self.take_rtp(now, arrived, seat, from, bytes),
-            (PacketKind::Rtcp, _) if self.end(seat).leg.trusts(from) => self.take_rtcp(now, seat, bytes),
-            _ => {}
+        let beside = match carries {
+            Carries::Rtp => BridgePort::Rtp,
+            Carries::Rtcp => BridgePort::Rtcp,
+        };
+        match self.end(seat).leg.receive(now.mono, beside, from, bytes) {
+            Heard::Rtp(packet) => self.take_rtp(now, arrived, seat, &packet),
+            Heard::Rtcp(compound) => self.take_rtcp(now, seat, &compound),
+            Heard::Nothing => {}
+            Heard::Foreign => self.foreign[seat.index()] += 1,
         }
+        self.drain(seat);
     }
 
-    fn take_rtp(&mut self, now: Now, arrived: Instant, seat: Seat, from: SocketAddr, bytes: &[u8]) {
-        let end = &mut self.ends[seat.index()];
-        let known = RtpPacket::parse(bytes)
-            .is_ok_and(|packet| end.leg.judge(now.mono, from, &packet) != Source::Foreign);
-        if !known {
-            self.foreign[seat.index()] += 1;
-            return;
-        }
+    fn take_rtp(&mut self, now: Now, arrived: Instant, seat: Seat, bytes: &[u8]) {
         self.quiet_since = now.mono;
+        let end = self.end(seat);
         let (hears, to) = (end.leg.hears(), seat.other());
         let hold = if hears { end.hold.heard(now.mono) } else { HoldAudio::AsBefore };
         let way = &mut self.ends[to.index()].way;
@@ -327,6 +363,21 @@ impl Relay {
         }
         way.receive(now.mono, arrived, bytes, &mut self.frames);
         self.send(to);
+    }
+
+    /// STUN and DTLS of a browser, and what has become of them.
+    fn drain(&mut self, seat: Seat) {
+        let port = RelayPort { seat, carries: Carries::Rtp };
+        while let Some((to, datagram)) = self.ends[seat.index()].leg.poll_transmit() {
+            self.outbox.push(port, to, &datagram, None);
+        }
+        while let Some(event) = self.end(seat).leg.poll_event() {
+            let broken =
+                matches!(event, LegEvent::IceFailed | LegEvent::DtlsFailed(_) | LegEvent::ConsentLost);
+            if broken && !std::mem::replace(&mut self.stalled, true) {
+                self.reports.push_back(RelayReport::Stalled);
+            }
+        }
     }
 
     fn take_rtcp(&mut self, now: Now, seat: Seat, bytes: &[u8]) {
@@ -341,12 +392,12 @@ impl Relay {
 
     /// Puts what was made for a seat into the outbox.
     fn send(&mut self, seat: Seat) {
-        let target = self.ends[seat.index()].leg.rtp_target();
-        if let Some(to) = target {
-            let port = RelayPort { seat, carries: Carries::Rtp };
-            for (packet, arrived) in self.frames.iter() {
+        let port = RelayPort { seat, carries: Carries::Rtp };
+        let leg = &mut self.ends[seat.index()].leg;
+        for (packet, arrived) in self.frames.iter() {
+            if let Some((to, sealed)) = leg.seal_rtp(packet) {
                 // What goes to a phone is counted as that in either direction.
-                self.outbox.push(port, to, packet, arrived.map(|at| (super::Side::Phone, at)));
+                self.outbox.push(port, to, sealed, arrived.map(|at| (super::Side::Phone, at)));
             }
         }
         self.frames.clear();
@@ -366,9 +417,9 @@ impl Relay {
             let heard = (reception, &received);
             end.reports.write(at, ssrc, facts, heard, (&self.cname, Metrics::Unwanted))
         };
-        if let Some(to) = end.leg.rtcp_target() {
-            let carries = if end.leg.is_muxed() { Carries::Rtp } else { Carries::Rtcp };
-            self.outbox.push(RelayPort { seat, carries }, to, &compound, None);
+        if let Some((port, to, sealed)) = end.leg.seal_rtcp(&compound) {
+            let carries = if port == BridgePort::Rtcp { Carries::Rtcp } else { Carries::Rtp };
+            self.outbox.push(RelayPort { seat, carries }, to, sealed, None);
         }
     }
 
@@ -396,7 +447,12 @@ impl Relay {
             figures
         };
         let (forth, back) = (callee.way.route(), caller.way.route());
-        let codecs = if forth == back { forth } else { format!("{forth}; {back}") };
+        let mut codecs = if forth == back { forth } else { format!("{forth}; {back}") };
+        for (end, who) in [(caller, "caller"), (callee, "callee")] {
+            if let Some(protection) = end.leg.protection() {
+                codecs.push_str(&format!("; {who} by {protection}"));
+            }
+        }
         RelaySummary {
             codecs,
             heard: [heard(caller, callee, self.foreign[1]), heard(callee, caller, self.foreign[0])],
@@ -419,10 +475,9 @@ impl Relay {
         if self.closed {
             return None;
         }
-        let of_ends = self
-            .ends
-            .iter()
-            .flat_map(|end| [end.way.poll_timeout(), end.reports.clock.due(), end.hold.due()]);
+        let of_ends = self.ends.iter().flat_map(|end| {
+            [end.leg.poll_timeout(), end.way.poll_timeout(), end.reports.clock.due(), end.hold.due()]
+        });
         of_ends.chain([self.stall_due()]).flatten().min()
     }
 
@@ -438,6 +493,8 @@ impl Relay {
             return;
         }
         for seat in Seat::BOTH {
+            self.end(seat).leg.handle_timeout(now.mono);
+            self.drain(seat);
             let clip = self.end(seat).hold.take_due(now.mono);
             let to = seat.other();
             let (way, frames) = (&mut self.ends[to.index()].way, &mut self.frames);
@@ -478,6 +535,7 @@ fn preferring(first: Option<AudioCodec>, codecs: &[AudioCodec]) -> Vec<AudioCode
 
 /// Answers an offer with the codec of the seat across if it is in there, else with another that we know.
 fn answer(
+    now: Instant,
     leg: &mut RtpLeg,
     offer: &str,
     across: Option<AudioCodec>,
@@ -485,11 +543,11 @@ fn answer(
 ) -> Result<String, AudioRefusal> {
     if let Some(codec) = across.filter(|codec| codecs.contains(codec)) {
         leg.prefer(vec![codec]);
-        match leg.answer(offer) {
+        match leg.answer(now, offer) {
             Err(AudioRefusal::NoCommonCodec) => {}
             answered => return answered,
         }
     }
     leg.prefer(codecs.to_vec());
-    leg.answer(offer)
+    leg.answer(now, offer)
 }

@@ -7,6 +7,7 @@ use super::super::summary::DirectionSummary;
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::id::Seat;
 use crate::sdp::audio::AudioRefusal;
+use crate::sdp::protection::{Protection, ProtectionRule};
 
 /// How to open the media of a call between desks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,12 @@ pub struct RelaySpec {
     pub offer: Option<String>,
     /// What we offer or take, best first.
     pub codecs: Vec<AudioCodec>,
+    /// What the caller may offer and answer.
+    pub rule: ProtectionRule,
+    /// How we offer to a caller that made no offer.
+    pub caller_way: Protection,
+    /// In which ways we are described to who is called, the first one for who is not known.
+    pub ways: Vec<Protection>,
     /// No media from either side for this long, while nobody holds: [`RelayReport::Stalled`].
     pub dead_after: Duration,
     /// How libopus encodes where the two share no codec.
@@ -26,6 +33,8 @@ pub struct RelaySpec {
 /// An order to the media of a call between desks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RelayOrder {
+    /// Who answers or offers next in a call that it has come to may do this.
+    SetRule(ProtectionRule),
     /// An answer to our offer, early or final, or another phone's.
     TakeAnswer {
         /// Whose.
@@ -102,6 +111,8 @@ pub enum RelayReport {
     Opened {
         /// The SDP.
         sdp: String,
+        /// The same in each of [`RelaySpec::ways`].
+        offers: Vec<(Protection, String)>,
     },
     /// How a seat is described to.
     Described {
@@ -133,6 +144,8 @@ pub enum RelayReport {
     NextOffered {
         /// The SDP.
         sdp: String,
+        /// The same in each of [`RelaySpec::ways`].
+        offers: Vec<(Protection, String)>,
     },
     /// Our answer to somebody who has taken it.
     NextAnswered {

@@ -4,7 +4,7 @@ use super::*;
 use crate::codec::{EncoderSettings, SpeechDecoder, SpeechEncoder};
 use crate::media::Clip;
 use crate::media::world::{codec_sdp, payload_type};
-use crate::rtp::{RtpHeader, TelephoneEvent};
+use crate::rtp::{PacketKind, RtpHeader, RtpPacket, TelephoneEvent, packet_kind};
 use crate::time::Wall;
 
 const PHONES: [&str; 2] = ["10.0.0.7:4000", "10.0.0.8:4000"];
@@ -87,6 +87,16 @@ const PCMU: AudioCodec = AudioCodec::Pcmu;
 const CALLER: Seat = Seat::Caller;
 const CALLEE: Seat = Seat::Callee;
 
+fn settings() -> RelaySettings {
+    let pair = |(rtp, rtcp): (&str, &str)| (rtp.parse().unwrap(), rtcp.parse().unwrap());
+    RelaySettings {
+        addresses: OURS.map(pair),
+        identity: crate::media::world::identity(0),
+        fingerprint_case: FingerprintCase::Lower,
+        random: Random::from_number(7),
+    }
+}
+
 fn sdp(codec: AudioCodec, direction: &str, at: usize) -> String {
     codec_sdp(codec, direction, 20).replace("10.0.0.7", &PHONES[at][..8])
 }
@@ -102,11 +112,13 @@ impl Desk {
 
     fn offered(caller: AudioCodec, callee: AudioCodec) -> Self {
         let now = Now { mono: Instant::now(), wall: Wall::from_secs(1_790_000_000) };
-        let pair = |(rtp, rtcp): (&str, &str)| (rtp.parse().unwrap(), rtcp.parse().unwrap());
-        let settings = RelaySettings { addresses: OURS.map(pair), random: Random::from_number(7) };
+        let settings = settings();
         let spec = RelaySpec {
             offer: Some(sdp(caller, "sendrecv", 0)),
             codecs: AudioCodec::ALL.to_vec(),
+            rule: ProtectionRule::default(),
+            caller_way: Protection::Clear,
+            ways: vec![Protection::Clear],
             dead_after: Duration::from_secs(60),
             encoder: EncoderSettings::default(),
             hold_audio: Some(Clip::new(tone_of(700.0, 8000), tone_of(700.0, 16_000))),
@@ -178,8 +190,8 @@ impl Desk {
             RelayReport::Described { sdp, .. }
             | RelayReport::ReofferAnswered { sdp, .. }
             | RelayReport::NextAnswered { sdp }
-            | RelayReport::NextOffered { sdp }
-            | RelayReport::Opened { sdp } => Some(sdp),
+            | RelayReport::NextOffered { sdp, .. }
+            | RelayReport::Opened { sdp, .. } => Some(sdp),
             _ => None,
         });
         sdp.expect("a description")
@@ -244,19 +256,21 @@ fn phones_that_share_no_codec_hear_each_other_all_the_same() {
 #[test]
 fn the_callee_is_offered_what_the_caller_speaks_first_and_the_rest_after_it() {
     let desk = Desk::offered(AudioCodec::G722, PCMU);
-    let RelayReport::Opened { sdp } = &desk.reports[0] else { panic!("{:?}", desk.reports) };
+    let RelayReport::Opened { sdp, .. } = &desk.reports[0] else { panic!("{:?}", desk.reports) };
     assert!(sdp.contains("RTP/AVP 9 0 8 111"), "{sdp}");
     let offer =
         "v=0\r\no=- 1 1 IN IP4 10.0.0.7\r\ns=-\r\nc=IN IP4 10.0.0.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 18\r\n";
     let spec = RelaySpec {
         offer: Some(offer.to_owned()),
         codecs: vec![PCMU],
+        rule: ProtectionRule::default(),
+        caller_way: Protection::Clear,
+        ways: vec![Protection::Clear],
         dead_after: Duration::from_secs(60),
         encoder: EncoderSettings::default(),
         hold_audio: None,
     };
-    let pair = |(rtp, rtcp): (&str, &str)| (rtp.parse().unwrap(), rtcp.parse().unwrap());
-    let settings = RelaySettings { addresses: OURS.map(pair), random: Random::from_number(7) };
+    let settings = settings();
     let refused = Relay::open(desk.now, settings, spec).err();
     assert_eq!(refused, Some(AudioRefusal::NoCommonCodec));
 }
