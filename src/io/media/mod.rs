@@ -7,6 +7,7 @@ mod figures;
 mod flow;
 mod load;
 mod ports;
+mod relaying;
 mod slot;
 pub mod sys;
 mod worker;

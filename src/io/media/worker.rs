@@ -24,11 +24,10 @@ use crate::id::CallId;
 use crate::media::dtls::Identity;
 use crate::media::tap::Inlet;
 use crate::media::{
-    Bridge, BridgeSettings, LegFailure, OpenRefusal, OpenSpec, Order, Relay, RelayOrder, RelaySettings,
-    RelaySpec, Report, Side, Stage,
+    Bridge, BridgeSettings, LegFailure, OpenRefusal, OpenSpec, Order, RelayOrder, RelaySpec, Report, Side,
+    Stage,
 };
 use crate::random::Random;
-use crate::sdp::audio::AudioRefusal;
 use crate::sdp::webrtc::FingerprintCase;
 use crate::time::{Now, Wall};
 
@@ -101,7 +100,7 @@ pub(super) struct Worker {
 }
 
 /// A worker's calls and timers, and how it copes with them.
-struct House {
+pub(super) struct House {
     slots: Slab<Slot>,
     keys: BTreeMap<CallId, usize>,
     timers: BinaryHeap<Reverse<(Instant, usize, CallId)>>,
@@ -117,7 +116,7 @@ enum After {
     Panicked,
 }
 
-fn clock() -> Now {
+pub(super) fn clock() -> Now {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now { mono: Instant::now(), wall: Wall(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)) }
 }
@@ -326,12 +325,12 @@ impl Worker {
         self.opened(house, call, opened);
     }
 
-    fn open_relay(&mut self, house: &mut House, call: CallId, spec: RelaySpec) {
-        let opened = self.try_open_relay(house, call, spec);
-        self.opened(house, call, opened);
-    }
-
-    fn opened(&self, house: &mut House, call: CallId, opened: Result<(usize, Report), OpenRefusal>) {
+    pub(super) fn opened(
+        &self,
+        house: &mut House,
+        call: CallId,
+        opened: Result<(usize, Report), OpenRefusal>,
+    ) {
         match opened {
             Ok((key, report)) => {
                 self.figures.opened.fetch_add(1, Ordering::Relaxed);
@@ -372,67 +371,8 @@ impl Worker {
         Ok((key, report))
     }
 
-    fn try_open_relay(
-        &mut self,
-        house: &mut House,
-        call: CallId,
-        spec: RelaySpec,
-    ) -> Result<(usize, Report), OpenRefusal> {
-        let now = clock();
-        let caller = lock(&self.shared.inside).take(now.mono).ok_or(OpenRefusal::NoPorts)?;
-        let Some(callee) = lock(&self.shared.inside).take(now.mono) else {
-            self.rest(&[], &caller);
-            return Err(OpenRefusal::NoPorts);
-        };
-        let port = |sockets: &[UdpSocket]| sockets.first()?.local_addr().ok().map(|it| it.port());
-        let ports = [port(&caller), port(&callee)];
-        let built = self.build_relay(now, [&caller, &callee], spec);
-        let (relay, report) = match built {
-            Ok(built) => built,
-            Err(refusal) => {
-                self.rest(&[], &caller);
-                self.rest(&[], &callee);
-                return Err(refusal);
-            }
-        };
-        let (media, sockets) = (Media::Relay(Box::new(relay)), caller.into_iter().chain(callee).collect());
-        let key = self.settle_in(house, call, media, sockets, (None, ports))?;
-        Ok((key, report))
-    }
-
-    fn build_relay(
-        &mut self,
-        now: Now,
-        pairs: [&[UdpSocket]; 2],
-        spec: RelaySpec,
-    ) -> Result<(Relay, Report), OpenRefusal> {
-        let seen = |socket: &UdpSocket| {
-            let local = socket.local_addr().ok()?;
-            let advertised = lock(&self.shared.inside).realm().addresses(local.port()).into_iter().next();
-            Some(advertised.unwrap_or(local))
-        };
-        let pair = |sockets: &[UdpSocket]| Some((seen(sockets.first()?)?, seen(sockets.get(1)?)?));
-        let (Some(caller), Some(callee)) = (pair(pairs[0]), pair(pairs[1])) else {
-            return Err(OpenRefusal::NoResources);
-        };
-        let settings = RelaySettings {
-            addresses: [caller, callee],
-            identity: Arc::clone(&self.shared.identity),
-            fingerprint_case: self.shared.fingerprint_case,
-            random: self.random.split(),
-        };
-        let built = catch_unwind(AssertUnwindSafe(|| Relay::open(now, settings, spec)));
-        let (relay, report) = built
-            .unwrap_or_else(|_| {
-                self.figures.panics.fetch_add(1, Ordering::Relaxed);
-                Err(AudioRefusal::NotSdp)
-            })
-            .map_err(OpenRefusal::Phone)?;
-        Ok((relay, Report::Relay(report)))
-    }
-
     /// Gives a call its place, and the kernel its sockets.
-    fn settle_in(
+    pub(super) fn settle_in(
         &self,
         house: &mut House,
         call: CallId,
@@ -483,7 +423,7 @@ impl Worker {
         Ok((bridge, report, (webrtc.port(), rtp.port())))
     }
 
-    fn rest(&self, outside: &[UdpSocket], inside: &[UdpSocket]) {
+    pub(super) fn rest(&self, outside: &[UdpSocket], inside: &[UdpSocket]) {
         let now = Instant::now();
         let port =
             |sockets: &[UdpSocket]| sockets.first().and_then(|it| it.local_addr().ok()).map(|it| it.port());
