@@ -239,7 +239,11 @@ impl FromUser {
     fn taken_over(&mut self, common: &mut Common, newcomer: TakeOver) {
         let TakeOver { leg, endpoint, replaced, offer } = newcomer;
         let rings = common.leg_state(replaced).is_some_and(|state| *state == LegState::Ringing);
-        let fork = self.hunt.rings(endpoint);
+        let fork = match self.crossed {
+            // The phone that was dialling has the first name.
+            Some(_) => Fork(u8::try_from(common.legs.len()).unwrap_or(u8::MAX)),
+            None => self.hunt.rings(endpoint),
+        };
         common.legs.push(LegState::Knocking);
         common.push(Output::Adopt(fork, leg));
         if rings && common.leg.is_none() && self.knocking.is_none() {

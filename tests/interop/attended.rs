@@ -215,6 +215,8 @@ fn a_phone_asks_behind_a_trunk_and_joins_that_with_the_user() {
     let mark = phone.mark();
     phone.order("dial", &uri);
     phone.wait("CALL_ESTABLISHED", mark);
+    let before = phone.received().0;
+    wait_for("the echo is heard", PATIENCE, || (phone.received().0 >= before + TALK).then_some(()));
     let (mark, named) = (phone.mark(), replaces(&phone, 1, false));
     phone.order("line", "1");
     phone.order("transfer", &format!("<{uri}?{named}>"));
