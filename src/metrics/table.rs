@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 
 use super::label::{
-    Build, CallEnd, Denied, GraphRequest, Labels, LegWay, NumberDirection, OfAction, OfKind, OfLeg,
+    Build, CallEnd, Denied, DeskEnd, GraphRequest, Labels, LegWay, NumberDirection, OfAction, OfKind, OfLeg,
     OfListener, OfLookup, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm, OfServer, OfStage,
     OfTrunk, OfWay, OfWebhook, OfWorker, Space,
 };
@@ -103,6 +103,11 @@ table! {
     CALLS_ACTIVE: Gauge<NumberDirection> = "cordboard_calls_active", "Calls that are up or being set up";
     CALL_TALK: Histogram<NumberDirection> = "cordboard_call_talk_seconds",
         "Time from answer to end of answered calls", TALK;
+    DESK_CALLS: Counter<DeskEnd> = "cordboard_desk_calls",
+        "Calls between phones and trunks that ended, by what ended them and whose doing it was";
+    DESK_ACTIVE: Gauge<()> = "cordboard_desk_calls_active", "Calls between phones and trunks that are up or being set up";
+    DESK_TALK: Histogram<()> = "cordboard_desk_call_talk_seconds",
+        "Time from answer to end of answered calls between phones and trunks", TALK;
     CALL_MOS: Histogram<OfListener> = "cordboard_call_mos",
         "Conversational MOS (ITU-T G.107) of ended calls as the listener had them, both legs together", MOS;
     CALLS_UNRATED: Counter<OfListener> = "cordboard_calls_unrated",

@@ -1,8 +1,10 @@
 //! Real programs that nobody here wrote around the real gateway: baresip as the phone, SIPp as the trunk, aiortc as
 //! WhatsApp's WebRTC side, Prometheus on the figures. `scripts/interop` installs them and runs this.
 
+mod attended;
 mod browser_phone;
 mod crash_and_drain;
+mod desks;
 mod encrypted_phones;
 mod features;
 mod figures_with_prometheus;

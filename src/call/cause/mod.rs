@@ -44,6 +44,8 @@ pub enum HangupCause {
     TransferFailed,
     /// The call was parked; nobody fetched it or took it back.
     NotFetched,
+    /// The call's other side talks on in another call (attended transfer), to which its phone was handed.
+    Transferred,
     /// The user called at the same moment; the phone talks on that call.
     Crossed,
     /// A rule forbids the call.
@@ -175,6 +177,7 @@ impl HangupCause {
             Self::SessionExpired,
             Self::TransferFailed,
             Self::NotFetched,
+            Self::Transferred,
             Self::Crossed,
             Self::NotDialable,
             Self::NotAllowed,

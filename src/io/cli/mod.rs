@@ -5,6 +5,7 @@ pub mod bench;
 pub mod calls;
 pub mod check;
 pub mod codec_chain;
+pub mod desk_calls;
 pub mod draw;
 pub mod password;
 pub mod permission;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::calls::{CallsArgs, present};
 use super::check::load_records;
 use super::permission::{PermissionAction, PermissionArgs, PermissionOf, State, find_number, line};
-use super::{Exit, complain, quality, say};
+use super::{Exit, complain, desk_calls, quality, say};
 use crate::config::Records;
 use crate::id::PhoneNumberId;
 use crate::io::signalling::now;
@@ -18,6 +18,11 @@ struct Trouble(String);
 /// `cordboard calls`
 pub(super) fn calls(args: &CallsArgs) -> Exit {
     with_store(&args.config, async |_, store| {
+        if args.desk {
+            let records = store.desk_calls(args.limit).await?;
+            say(desk_calls::present(&records, args.json, args.into()));
+            return Ok(());
+        }
         let records = store.calls(args.limit, &CallFilter::default()).await?;
         say(if args.quality { quality::table(&records) } else { present(&records, args.json, args.into()) });
         Ok(())

@@ -7,6 +7,7 @@
 mod codec_choices;
 mod counting;
 mod features;
+mod desks;
 mod from_meta;
 mod from_sip;
 mod graveyard;

@@ -10,6 +10,7 @@
 //! | `inbox` | webhooks: known repetitions, marks of what was handled |
 //! | `records` | call records and dialog snapshots |
 //! | `recordings` | what was recorded of which call |
+//! | `desk_calls` | records of calls between desks |
 //! | `reservations` | caps: facts, decision and reservation in one transaction |
 //! | `permissions` | the ledger of what users said |
 //! | `bindings` | where phones are registered |
@@ -30,6 +31,7 @@ use sqlx::{ConnectOptions, Connection};
 mod asked;
 mod bindings;
 mod events;
+mod desk_calls;
 mod inbox;
 mod permissions;
 mod recordings;
