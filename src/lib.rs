@@ -7,12 +7,13 @@
 //! | --- | --- | --- |
 //! | words | [`id`] [`user`] [`masked`] [`time`] [`random`] | newtypes without logic |
 //! | protocols | [`rtp`] [`codec`] [`sdp`] [`sip`] [`whatsapp`] | bytes and `now` in, values out; no clock, no socket |
-//! | domain | [`dialplan`] [`policy`] [`media`] [`call`] | what the product decides; pure state machines |
+//! | domain | [`dialplan`] [`policy`] [`media`] [`call`] [`billing`] | what the product decides; pure state machines |
 //! | surface | [`config`] [`metrics`] | what an administrator writes and reads |
 //! | world | [`io`] [`simulator`] | the only places that await, own sockets and read clocks |
 //!
 //! `call` and `media` never use each other: they meet in `io::signalling` as values.
 
+pub mod billing;
 pub mod call;
 pub mod codec;
 pub mod config;

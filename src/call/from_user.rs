@@ -270,7 +270,7 @@ impl FromUser {
         let open = common.phase == Phase::SettingUp && common.leg.is_none() && self.crossed.is_none();
         (open && self.ringing(common).next().is_some()).then(|| {
             common.legs.push(LegState::Calling);
-            self.hunt.rings(endpoint)
+            self.hunt.rings(endpoint, Alert::default())
         })
     }
 

@@ -332,6 +332,8 @@ pub struct CallTimes {
     pub answer_wait: Duration,
     /// How long a WhatsApp user may ring.
     pub user_ring: Duration,
+    /// How long an agent's phone rings before the user is called back.
+    pub agent_ring: Duration,
     /// After both sides agreed: how long ICE and DTLS may take.
     pub media_setup: Duration,
     /// How long a crossed inbound call may take to show up after 138003 (rule 8).
@@ -347,6 +349,7 @@ impl Default for CallTimes {
         Self {
             answer_wait: Duration::from_secs(15),
             user_ring: Duration::from_secs(60),
+            agent_ring: Duration::from_secs(30),
             media_setup: Duration::from_secs(10),
             cross_wait: Duration::from_secs(3),
             terminate_wait: Duration::from_secs(5),

@@ -8,6 +8,7 @@ pub mod cause;
 mod common;
 pub mod desk;
 mod features;
+mod from_gateway;
 mod from_phone;
 mod from_user;
 pub mod input;
@@ -24,6 +25,7 @@ mod transfer;
 use std::time::Instant;
 
 use common::{Common, LegState, MediaState, MetaSide, Phase};
+use from_gateway::FromGateway;
 use from_phone::FromPhone;
 use from_user::FromUser;
 use joining::Joining;
@@ -42,7 +44,7 @@ pub use joining::Joiner;
 pub use notice::{Notice, NoticeInput, NoticeKind, NoticeOutput};
 pub use output::{Gate, LegEnd, Offer, Output, Sound};
 pub use parking::{ParkingOrder, ParkingPlace};
-pub use record::{CallDirection, CallRecord};
+pub use record::{CallDirection, CallNote, CallRecord, MissedCall};
 pub use ring_plan::{Overflow, RingOrder, RingPlan, RingStep};
 pub use transfer::{Joined, Reached, TransferTarget};
 
@@ -63,6 +65,7 @@ pub struct Call {
 enum Flow {
     FromUser(Box<FromUser>),
     FromPhone(FromPhone),
+    FromGateway(Box<FromGateway>),
 }
 
 impl Call {
@@ -109,6 +112,19 @@ impl Call {
         Self { common, flow, transfers, joining, parking }
     }
 
+    /// The gateway calls back: `agent` is rung first, then the user.
+    #[must_use]
+    pub fn from_gateway(
+        record: CallRecord,
+        times: CallTimes,
+        agent: crate::id::Endpoint,
+        answer_on: AnswerOn,
+    ) -> Self {
+        let mut common = Common::new(record, times, MetaSide::Untouched);
+        let flow = Flow::FromGateway(Box::new(FromGateway::begin(&mut common, agent, answer_on)));
+        Self::of(common, flow)
+    }
+
     /// Tells the call what happened.
     pub fn handle_input(&mut self, now: Now, input: Input) {
         self.common.note_stage(now, &input);
@@ -138,6 +154,7 @@ impl Call {
                 }
                 (timer, Flow::FromUser(flow)) => flow.timer(&mut self.common, now, timer),
                 (timer, Flow::FromPhone(flow)) => flow.timer(&mut self.common, now, timer),
+                (timer, Flow::FromGateway(flow)) => flow.timer(&mut self.common, now, timer),
             }
         }
     }
@@ -157,7 +174,7 @@ impl Call {
     pub fn hand_over(&mut self, now: Now) -> Option<CrossedLeg> {
         match &mut self.flow {
             Flow::FromPhone(flow) => flow.hand_over(&mut self.common, now),
-            Flow::FromUser(_) => None,
+            Flow::FromUser(_) | Flow::FromGateway(_) => None,
         }
     }
 
@@ -196,7 +213,7 @@ impl Call {
     pub fn alert(&self, fork: Fork) -> Option<&Alert> {
         match &self.flow {
             Flow::FromUser(flow) => flow.alert(fork),
-            Flow::FromPhone(_) => None,
+            Flow::FromPhone(_) | Flow::FromGateway(_) => None,
         }
     }
 
@@ -289,6 +306,7 @@ impl Call {
             input => match &mut self.flow {
                 Flow::FromUser(flow) => flow.handle(common, now, input),
                 Flow::FromPhone(flow) => flow.handle(common, now, input),
+                Flow::FromGateway(flow) => flow.handle(common, now, input),
             },
         }
     }

@@ -109,6 +109,10 @@ pub enum Output {
     Play(Sound),
     /// Let the user hear the phone again.
     StopPlaying,
+    /// Let the phone hear something, over and over.
+    PlayToPhone(Sound),
+    /// Let the phone hear the user again.
+    StopPlayingToPhone,
     /// Close the ports.
     CloseMedia,
 
@@ -197,6 +201,8 @@ impl Output {
             Self::TellParked(..) => "tell parked",
             Self::TellPlace(..) => "tell place",
             Self::Play(_) => "play",
+            Self::PlayToPhone(_) => "play to phone",
+            Self::StopPlayingToPhone => "stop playing to phone",
             Self::StopPlaying => "stop playing",
             Self::CloseMedia => "close media",
             Self::Post(_) => "post",

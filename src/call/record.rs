@@ -2,6 +2,7 @@
 
 use crate::id::{CallId, Endpoint, NumberLabel, PhoneNumberId, WaCallId};
 use crate::masked::Masked;
+use crate::policy::Permission;
 use crate::time::Wall;
 use crate::user::UserId;
 
@@ -78,6 +79,56 @@ pub struct CallRecord {
     pub quality_json: Option<String>,
     /// What was recorded; told after the call, read from the store.
     pub recording: Option<RecordingLine>,
+    /// What the call button or the link carried; the user could have written anything into it.
+    pub payload: Option<Masked<String>>,
+    /// Permission and caps at dialling: a JSON object, written with the reservation, read from the store.
+    pub dialling_json: Option<String>,
+}
+
+impl CallRecord {
+    /// Whether this is a user's call that is over and nobody took.
+    #[must_use]
+    pub fn is_missed(&self) -> bool {
+        self.ended.is_some() && self.is_missed_once_over()
+    }
+
+    /// Whether it would be missed if it ended now.
+    #[must_use]
+    pub fn is_missed_once_over(&self) -> bool {
+        self.direction == CallDirection::UserInitiated && self.talked_at().is_none()
+    }
+
+    /// When somebody on our side and the user began to talk, if they did.
+    #[must_use]
+    pub fn talked_at(&self) -> Option<Wall> {
+        self.answered.filter(|_| self.endpoint.is_some())
+    }
+}
+
+/// A user's call that nobody took, and what may be done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissedCall {
+    /// The call.
+    pub record: CallRecord,
+    /// Whether the user may be called back, and until when.
+    pub permission: Permission,
+    /// Who is calling back, since when.
+    pub claimed: Option<(Wall, String)>,
+    /// When it was done with, and by what.
+    pub settled: Option<(Wall, String)>,
+}
+
+/// What somebody says of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallNote {
+    /// When.
+    pub at: Wall,
+    /// Who: a phone, a user of the machine, a token's name.
+    pub author: String,
+    /// What became of the call, one of the configured outcomes.
+    pub outcome: Option<String>,
+    /// In their own words.
+    pub text: Option<Masked<String>>,
 }
 
 /// What a record tells of the call's recording.
@@ -124,6 +175,8 @@ impl CallRecord {
             stages_json: None,
             quality_json: None,
             recording: None,
+            payload: None,
+            dialling_json: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::hours;
 use super::lamps;
 use super::reader::Reader;
 use super::sections::Draft;
@@ -18,6 +19,7 @@ pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
     lamps::compare(reader, draft);
     emergency::compare(reader, draft);
     features::compare(reader, draft);
+    hours::compare(reader, draft);
     dial_rules(reader, draft);
     transits(reader, draft);
     sockets(reader, draft);

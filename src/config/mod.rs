@@ -8,13 +8,16 @@ mod api;
 mod check;
 mod defence;
 mod dns;
-mod fault;
-mod lamps;
 mod emergency;
+mod fault;
 mod features;
+mod hours;
+mod lamps;
 mod peers;
+mod rates;
 mod reader;
 mod recording;
+mod records;
 mod ring_plan;
 mod ringing;
 mod secret;
@@ -35,8 +38,10 @@ pub use self::api::{ApiConfig, ApiScope, HookConfig, TokenConfig, TokenDigest};
 pub use self::dns::{DnsConfig, ServerAt};
 pub use self::fault::{ConfigFaults, Fault};
 pub use self::features::{FeaturesConfig, ParkingConfig};
+pub use self::hours::{ClosedTarget, HoursConfig, MetaSettings};
 pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
+pub use self::records::{RecordsConfig, read_moment};
 pub use self::ring_plan::{OVERFLOW_KEPT, RingOrder, RingPlanConfig, RingStepConfig};
 pub use self::secret::{Machine, Surroundings};
 pub use self::sip::{
@@ -79,6 +84,8 @@ pub struct Config {
     pub features: FeaturesConfig,
     /// Whether and how calls are recorded.
     pub recording: RecordingConfig,
+    /// What is made of call records.
+    pub records: RecordsConfig,
     /// What is played into calls.
     pub sounds: SoundsConfig,
     /// What is logged, and how.
@@ -366,6 +373,10 @@ pub struct NumberConfig {
     pub never_call: Vec<String>,
     /// Whether its calls are recorded where `[recording]` is enabled.
     pub record: bool,
+    /// When it takes calls; `None`: always.
+    pub hours: Option<HoursConfig>,
+    /// What Meta is to hold of it.
+    pub settings: MetaSettings,
     /// How phones call users through this number; `None` if they cannot.
     pub dial: Option<DialConfig>,
 }
@@ -415,6 +426,8 @@ pub struct DialConfig {
 pub struct Records {
     /// Where the records are.
     pub store: StoreConfig,
+    /// Outcomes, rates.
+    pub records: RecordsConfig,
     /// The business numbers, as the administrator and as Graph call them.
     pub numbers: Vec<(NumberLabel, PhoneNumberId)>,
 }
@@ -463,13 +476,14 @@ impl Records {
         let Reading { draft, mut faults, .. } = read(text, path, surroundings);
         let needed = |key: &str| {
             let of_number = key.ends_with(".label") || key.ends_with(".phone_number_id") || key == "number";
-            key == "syntax" || key.starts_with("store") || of_number
+            key == "syntax" || key.starts_with("store") || key.starts_with("records") || of_number
         };
         faults.retain(|fault| needed(&fault.key));
         let complete = || {
             let draft = draft?;
             let numbers = draft.numbers.into_iter().map(|it| Some((it.label?, it.phone_number_id?)));
-            Some(Self { numbers: numbers.collect::<Option<_>>()?, store: draft.store? })
+            let numbers = numbers.collect::<Option<_>>()?;
+            Some(Self { numbers, store: draft.store?, records: draft.records? })
         };
         match complete() {
             Some(records) if faults.is_empty() => Ok(records),

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::hours::{HoursConfig, hours, settings};
 use super::lamps;
 use super::reader::Section;
 use super::ring_plan::{PlanDraft, RingPlanConfig, plan};
-use super::sections::own_codecs;
 use super::ringing;
+use super::sections::own_codecs;
 use super::setting::{Setting, words};
 use super::{
     AnswerOn, CapConfig, DialConfig, KeyTelling, MediaTiming, NumberConfig, PasswordAlgorithm, PhoneConfig,
@@ -133,6 +134,7 @@ pub(super) struct NumberDraft {
     pub(super) plan: PlanDraft,
     pub(super) cap_per_pair: Option<CapConfig>,
     pub(super) dial: Option<Option<DialConfig>>,
+    pub(super) hours: Option<Option<HoursConfig>>,
     /// All but who rings, which takes the groups to be known.
     pub(super) config: Option<NumberConfig>,
 }
@@ -218,6 +220,8 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
     let never_call = never_call.map(|list| list.into_iter().map(|it| it.0).collect::<Vec<_>>());
     let record = section.or("record", true);
     let dial = if section.has("dial") { section.part("dial", dial).map(Some) } else { Some(None) };
+    let hours = if section.has("hours") { section.part("hours", hours).map(Some) } else { Some(None) };
+    let settings = section.part("settings", settings);
     let config = (|| {
         Some(NumberConfig {
             label: NumberLabel::clone(label.as_ref()?),
@@ -234,10 +238,12 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
             max_initiations: max_initiations?,
             never_call: never_call?,
             record: record?,
+            hours: hours.clone()?,
+            settings: settings?,
             dial: dial.clone()?,
         })
     })();
-    NumberDraft { label, phone_number_id, display_number, plan, cap_per_pair, dial, config }
+    NumberDraft { label, phone_number_id, display_number, plan, cap_per_pair, dial, hours, config }
 }
 
 fn cap(section: &mut Section<'_, '_, '_>) -> Option<CapConfig> {

@@ -148,6 +148,11 @@ impl PlanDraft {
         Some(RingPlanConfig { steps, overflow: self.overflow.clone()? })
     }
 
+    /// Whether the plan has an end of its own.
+    pub(super) fn has_overflow(&self) -> bool {
+        matches!(self.overflow, Some(Some(_)))
+    }
+
     /// Each list of targets and the key under which it stands.
     fn lists(&self, number: &str) -> impl Iterator<Item = (String, &[Target])> {
         let ring = self.ring.iter().map(move |it| (format!("{number}.ring"), it.as_slice()));

@@ -13,6 +13,7 @@ use super::features::{FeaturesConfig, features};
 use super::peers::{NumberDraft, PhoneDraft, number, phone};
 use super::reader::{Reader, Section};
 use super::recording::{RecordingConfig, recording};
+use super::records::{RecordsConfig, records};
 use super::ring_plan::{GroupDraft, group};
 use super::secret::plain;
 use super::setting::{Setting, words};
@@ -56,6 +57,7 @@ pub(super) struct Draft {
     pub(super) emergency: Option<EmergencyPlan>,
     pub(super) features: Option<FeaturesConfig>,
     pub(super) recording: Option<RecordingConfig>,
+    pub(super) records: Option<RecordsConfig>,
     pub(super) sounds: Option<SoundsConfig>,
     pub(super) log: Option<LogConfig>,
     #[expect(
@@ -100,6 +102,7 @@ impl Draft {
             emergency: self.emergency?,
             features: self.features?,
             recording: self.recording?,
+            records: self.records?,
             sounds: self.sounds?,
             log: self.log?,
             api: self.api?,
@@ -126,6 +129,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Draft {
     draft.emergency = root.part("emergency", emergency);
     draft.features = root.part("features", features);
     draft.recording = root.part("recording", recording);
+    draft.records = root.part("records", records);
     draft.sounds = root.part("sounds", sounds);
     draft.log = root.part("log", log);
     draft.api = root.part("api", |it| api(it, &mut draft.listens));

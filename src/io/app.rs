@@ -15,8 +15,8 @@ use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Recorder, RecorderSettings, Told, is_writable};
 use super::signalling::{
-    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, MetricPeers, Parts, Question, Switchboard, Timings,
-    TransferRules,
+    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, MetricPeers, Parts, Question,
+    Switchboard, Timings, TransferRules,
 };
 use super::sip_start::{self, bind_sockets};
 use super::sounds::{SoundFault, Sounds};
@@ -132,6 +132,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     });
     let unreadable = |source| AppError::Store { path: config.store.path.clone(), source };
     board.restore_registrations().await.map_err(unreadable)?;
+    board.restore_availability().await.map_err(unreadable)?;
     board.end_orphans().await.map_err(unreadable)?;
     board.start_trunks();
 
@@ -329,7 +330,8 @@ fn timings(config: &Config) -> Timings {
     }
 }
 
-fn graph_settings(config: &Config) -> GraphSettings {
+/// The Graph client's settings of a configuration.
+pub(super) fn graph_settings(config: &Config) -> GraphSettings {
     GraphSettings {
         base: config.graph.base.clone(),
         version: config.graph.version.clone(),
@@ -394,6 +396,7 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
             config::AnswerOn::Speech => call::AnswerOn::Speech,
         },
         record: number.record,
+        hours: number.hours.as_ref().map(opening),
         rules: Rules {
             per_number: cap(&number.cap_per_number),
             per_pair: cap(&number.cap_per_pair),
@@ -405,6 +408,15 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
         },
     };
     config.numbers.iter().map(number).collect()
+}
+
+fn opening(hours: &config::HoursConfig) -> signalling::Hours {
+    let closed = match &hours.closed {
+        config::ClosedTarget::Reject => signalling::WhenClosed::Reject,
+        config::ClosedTarget::Overflow => signalling::WhenClosed::Overflow,
+        config::ClosedTarget::Target(target) => signalling::WhenClosed::Ring(target.clone()),
+    };
+    signalling::Hours { open: hours.hours.clone(), closed }
 }
 
 /// The plan of a number whose calls ring with the tone `alert`.

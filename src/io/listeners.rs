@@ -135,7 +135,9 @@ pub(super) async fn admin(
         trunks: Mutex::default(),
     });
     let (pulse_seen, trunks_seen) = (Arc::clone(&pulse), Arc::clone(&pulse));
-    let bans = super::bans::router(questions.clone()).merge(super::phones::router(questions.clone()));
+    let bans = super::bans::router(questions.clone())
+        .merge(super::phones::router(questions.clone()))
+        .merge(super::desk::router(questions.clone(), store.clone()));
     let state = AdminState {
         metrics,
         figures: Box::new(move || Box::pin(scrape(sources.clone()))),

@@ -192,6 +192,15 @@ closed! {
         /// The phone or trunk.
         Phone = "phone",
     }
+    /// Whose clock had a call last longer.
+    Longer {
+        /// Meta's, which is billed.
+        Meta = "meta",
+        /// Ours.
+        Us = "us",
+        /// Neither, to the second.
+        Neither = "neither",
+    }
     /// One side of the gateway.
     Realm {
         /// Towards WhatsApp.
@@ -376,6 +385,11 @@ labels! {
     OfOperation {
         /// Which one.
         operation: StoreOperation,
+    }
+    /// Two clocks that measured the same call.
+    OfLonger {
+        /// Whose had it last longer.
+        longer: Longer,
     }
     /// Where a panic was caught.
     OfPart {

@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 
 use super::label::{
     Build, CallEnd, Denied, DeskEnd, GraphRequest, Labels, LegWay, NumberDirection, OfAction, OfKind, OfLeg,
-    OfListener, OfLookup, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm, OfServer, OfStage,
-    OfTrunk, OfWay, OfWebhook, OfWorker, Space,
+    OfListener, OfLonger, OfLookup, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm, OfServer,
+    OfStage, OfTrunk, OfWay, OfWebhook, OfWorker, Space,
 };
 
 /// How a metric is counted and printed.
@@ -86,6 +86,9 @@ const ROUND_TRIP: &[f64] = &[0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3
 /// Lengths of conversations, in seconds; Meta charges by 6 s.
 const TALK: &[f64] = &[6.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0];
 
+/// Seconds between two clocks; Meta's counts whole seconds, and 6 s are a pulse.
+const DIFFERENCE: &[f64] = &[1.0, 2.0, 3.0, 6.0, 12.0, 30.0, 60.0, 300.0];
+
 /// The one table: handle, kind and labels, name, help, and buckets where there are some.
 macro_rules! table {
     ($($handle:ident: $kind:ident<$labels:ty> = $name:literal, $help:literal $(, $buckets:ident)?;)+) => {
@@ -108,6 +111,10 @@ table! {
     DESK_ACTIVE: Gauge<()> = "cordboard_desk_calls_active", "Calls between phones and trunks that are up or being set up";
     DESK_TALK: Histogram<()> = "cordboard_desk_call_talk_seconds",
         "Time from answer to end of answered calls between phones and trunks", TALK;
+    CALL_DIFFERENCE: Histogram<OfLonger> = "cordboard_call_duration_difference_seconds",
+        "How far the duration in Meta's terminate, which is billed, and our own clock are apart", DIFFERENCE;
+    CALLS_UNTIMED: Counter<NumberDirection> = "cordboard_calls_untimed",
+        "Answered calls that ended without a duration from Meta: their cost is an estimate";
     CALL_MOS: Histogram<OfListener> = "cordboard_call_mos",
         "Conversational MOS (ITU-T G.107) of ended calls as the listener had them, both legs together", MOS;
     CALLS_UNRATED: Counter<OfListener> = "cordboard_calls_unrated",

@@ -7,13 +7,17 @@
 mod country;
 mod decide;
 mod facts;
+mod hours;
 mod permission;
+mod picture;
 mod rules;
 mod toll;
 
 pub use country::BusinessCountry;
 pub use decide::{Decision, Denial, DenialReason, Grant, decide};
 pub use facts::{Attempt, Facts, InFlight};
+pub use hours::{Opening, OpeningHours, Overlap, Span};
 pub use permission::{LedgerEntry, Permission, fold};
+pub use picture::picture;
 pub use rules::{Cap, Rules};
 pub use toll::{CallCaps, CapReached, TollCaps, TollGuard};

@@ -125,7 +125,7 @@ fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, GraphError> {
         .map_err(|error| GraphError::parameter(format!("the body is not valid JSON: {error}")))
 }
 
-fn admit(meta: &Meta, version: &str, number: &str, headers: &HeaderMap) -> Result<(), GraphError> {
+pub(super) fn admit(meta: &Meta, version: &str, number: &str, headers: &HeaderMap) -> Result<(), GraphError> {
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = token.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     if given != meta.0.token.expose() {
@@ -178,7 +178,7 @@ fn reply(meta: &Meta, answer: Result<Value, GraphError>) -> Response {
     }
 }
 
-fn refuse(meta: &Meta, error: &GraphError) -> Response {
+pub(super) fn refuse(meta: &Meta, error: &GraphError) -> Response {
     let trace = meta.with(|state| state.random.token(23));
     tracing::info!(code = error.code, details = error.details, "a Graph request is refused");
     let status = StatusCode::from_u16(error.http).unwrap_or(StatusCode::BAD_REQUEST);

@@ -106,6 +106,8 @@ pub(super) struct State {
     pub(super) calls: BTreeMap<String, Call>,
     /// The rules' memory.
     pub(super) ledger: Ledger,
+    /// `calling` of the numbers whose settings were changed.
+    pub(super) settings: BTreeMap<String, Value>,
     /// Misbehaviour of the Graph.
     pub(super) faults: GraphFaults,
     /// For ids and keys.
@@ -176,6 +178,7 @@ impl Meta {
             users: BTreeMap::new(),
             calls: BTreeMap::new(),
             ledger: Ledger::default(),
+            settings: BTreeMap::new(),
             faults: GraphFaults::default(),
             random,
             order: Vec::new(),

@@ -58,6 +58,7 @@ mod recorder;
 mod rtcp;
 mod rules;
 mod sdp;
+mod settings;
 mod speaker;
 mod stream;
 mod stun;
@@ -149,7 +150,8 @@ pub async fn start(args: &SimulateArgs) -> io::Result<Simulation> {
     let meta = meta::Meta::new(args.own_numbers(), patience, media, identity, delivery, token, random);
     tokio::spawn(meta.clone().follow(media_inbox, taken_inbox));
     let listener = TcpListener::bind(args.listen).await?;
-    let router = control::routes(meta.clone()).merge(graph::routes(meta));
+    let router =
+        control::routes(meta.clone()).merge(graph::routes(meta.clone())).merge(settings::routes(meta));
     Ok(Simulation { http: listener.local_addr()?, media: local, listener, router })
 }
 

@@ -7,6 +7,7 @@
 //! | [`mod@print`] | an event back to a webhook body, the form in which the store keeps it |
 //! | [`action`] | the five actions of `POST /calls` |
 //! | [`permission`] | the answer of `GET /call_permissions` |
+//! | [`settings`] | the calling settings of a number, and where they differ from the file |
 //! | [`error`] | Graph's codes and their meanings, and how a request may end |
 
 pub mod action;
@@ -15,6 +16,7 @@ pub mod event;
 pub mod fuzz;
 pub mod permission;
 pub mod print;
+pub mod settings;
 pub mod webhook;
 
 mod json;

@@ -8,6 +8,7 @@ mod desks;
 mod encrypted_phones;
 mod features;
 mod figures_with_prometheus;
+mod hours_and_missed_calls;
 mod overload;
 mod phones_over_streams;
 mod phones_with_baresip;

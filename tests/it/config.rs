@@ -25,6 +25,7 @@ impl Surroundings for Desk {
                 Ok("pa55\n".to_owned())
             }
             Some("/etc/cordboard/empty") => Ok("\n".to_owned()),
+            Some("/etc/cordboard/rates.toml") => Ok(include_str!("../../config/rates.toml").to_owned()),
             Some(path) if path.ends_with(".pem") => Ok("-----BEGIN CERTIFICATE-----".to_owned()),
             Some(path) if path.starts_with("/run/credentials/") => Ok("swordfish".to_owned()),
             _ => Err(io::ErrorKind::NotFound.into()),
@@ -72,7 +73,7 @@ fn everything_written() -> String {
             return Some("ring = []".to_owned());
         }
         let key = line.strip_prefix('#')?;
-        (key.starts_with(|c: char| c.is_ascii_lowercase()) || key.starts_with("[[")).then(|| key.to_owned())
+        (key.starts_with(|c: char| c.is_ascii_lowercase()) || key.starts_with('[')).then(|| key.to_owned())
     };
     EXAMPLE.lines().map(|line| switched(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }

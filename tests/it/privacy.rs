@@ -45,6 +45,7 @@ const MAY_UNCOVER: &[(&str, &str)] = &[
     ("src/sdp/crypto.rs", "writes the keys into a session description"),
     ("src/media/dtls.rs", "takes the keys from DTLS"),
     ("src/policy/", "finds the country of a number"),
+    ("src/billing/market.rs", "finds the market of a number"),
     ("src/dialplan.rs", "turns digits into users and users into callers"),
     ("src/config/", "checks the form of secrets and compares numbers"),
     ("src/io/store/", "writes records"),

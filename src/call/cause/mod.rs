@@ -88,6 +88,8 @@ pub enum HangupCause {
     MediaFailed(MediaFailure),
     /// Nobody sent media any more (rule 20).
     NoMedia,
+    /// The user called outside the number's hours.
+    Closed,
     /// The longest allowed call was reached (rule 20).
     TooLong,
     /// The store cannot be written.
@@ -195,6 +197,7 @@ impl HangupCause {
             Self::GraphUnreachable,
             Self::GraphUnreadable,
             Self::NoMedia,
+            Self::Closed,
             Self::TooLong,
             Self::StoreDown,
             Self::Overloaded,

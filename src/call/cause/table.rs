@@ -73,6 +73,7 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
         C::GraphUnreadable => "graph_unreadable", Meta, 503, "WhatsApp error", 38,
             "Compare `graph.version` with Meta's supported versions.";
         C::NoMedia => "no_media", Us, 480, "No audio", 31, "Check the media addresses and UDP ports on both sides.";
+        C::Closed => "closed", Policy, 480, "Closed", 21, "A user called outside the number's `hours`: call back.";
         C::TooLong => "too_long", Policy, 480, "Call too long", 31,
             "Raise `calls.max_duration` if such calls are meant.";
         C::StoreDown => "store_down", Us, 503, "Database down", 41, "Check the disk and the store's file.";

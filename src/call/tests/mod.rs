@@ -2,6 +2,7 @@
 
 mod attended;
 mod features;
+mod from_gateway;
 mod from_phone;
 mod from_user;
 mod model;
@@ -95,6 +96,14 @@ impl Scene {
         record.endpoint = Some(phone("1001"));
         let offer = Some("phone's offer".into());
         let call = Call::from_phone(record, CallTimes::default(), offer, answer_on);
+        Self { call, now }
+    }
+
+    /// The gateway calls back, phone 1001 first.
+    fn gateway_calls(answer_on: AnswerOn) -> Self {
+        let now = start();
+        let record = record(CallDirection::BusinessInitiated);
+        let call = Call::from_gateway(record, CallTimes::default(), phone("1001"), answer_on);
         Self { call, now }
     }
 

@@ -72,6 +72,7 @@ pub(super) fn bans(args: &BansArgs) -> Exit {
     }
 }
 
+/// Where the gateway of a configuration answers its administrator.
 pub(super) fn admin_of(config: &Path) -> Option<SocketAddr> {
     let mut address = AdminConfig::read(config).map_err(complain).ok()?.listen;
     // A listener on every address answers on loopback too.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::call_actions::CallsAction;
 use super::quality::{align, heard};
 use crate::call::record::{CallRecord, RecordingLine};
 use crate::id::Endpoint;
@@ -15,9 +16,13 @@ use crate::user::UserId;
 
 /// Lists the calls, the newest first; numbers and names are covered unless `--unmasked`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct CallsArgs {
+    /// Something else than a list.
+    #[command(subcommand)]
+    pub action: Option<CallsAction>,
     /// The configuration that names the store.
-    #[arg(long, value_name = "FILE", default_value = "/etc/cordboard/gateway.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/cordboard/gateway.toml")]
     pub config: PathBuf,
     /// How many calls at most.
     #[arg(long, default_value_t = 20)]
@@ -52,14 +57,18 @@ impl From<&CallsArgs> for Cover {
 }
 
 impl Cover {
-    fn text(self, value: &str) -> String {
+    /// A text, covered if need be.
+    #[must_use]
+    pub fn text(self, value: &str) -> String {
         match self {
             Self::Masked => Masked::new(value).to_string(),
             Self::Open => value.to_owned(),
         }
     }
 
-    fn user(self, user: &UserId) -> String {
+    /// A user, covered if need be.
+    #[must_use]
+    pub fn user(self, user: &UserId) -> String {
         match (user.phone(), user.scoped(), self) {
             (Some(phone), _, Self::Open) => format!("+{}", phone.digits()),
             (None, Some(scoped), Self::Open) => scoped.as_str().to_owned(),
@@ -119,6 +128,8 @@ pub fn object(record: &CallRecord, cover: Cover) -> Value {
         "media": record.media,
         "stages": nested(&record.stages_json),
         "quality": nested(&record.quality_json),
+        "payload": record.payload.as_ref().map(|it| cover.text(it.expose())),
+        "dialling": nested(&record.dialling_json),
         "recording": record.recording.as_ref().map(|it| json!({
             "file": it.file, "seconds": it.seconds, "ended": it.ended,
         })),
@@ -221,6 +232,8 @@ mod tests {
             stages_json: Some(r#"{"ringing":650}"#.to_owned()),
             quality_json: Some("not json".to_owned()),
             recording: None,
+            payload: None,
+            dialling_json: None,
         }
     }
 

@@ -2,11 +2,14 @@
 
 pub mod bans;
 pub mod bench;
+pub mod call_actions;
 pub mod calls;
 pub mod check;
 pub mod codec_chain;
 pub mod desk_calls;
+pub mod dnd;
 pub mod draw;
+pub mod missed;
 pub mod password;
 pub mod permission;
 pub mod phone;
@@ -14,6 +17,7 @@ pub mod pipe_chain;
 pub mod quality;
 mod records;
 pub mod serve;
+pub mod settings;
 mod simulate;
 mod token;
 
@@ -38,10 +42,15 @@ enum Command {
     Check(check::CheckArgs),
     Password(password::PasswordArgs),
     Calls(calls::CallsArgs),
+    Costs(call_actions::CostsArgs),
     Permission(permission::PermissionArgs),
     Bans(bans::BansArgs),
     Phone(phone::PhoneArgs),
     Token(token::TokenArgs),
+    Settings(settings::SettingsArgs),
+    Dnd(dnd::DndArgs),
+    Missed(missed::MissedArgs),
+    Callback(missed::CallbackArgs),
     Simulate(crate::simulator::cli::SimulateArgs),
     Bench(bench::BenchArgs),
     #[command(hide = true)]
@@ -57,6 +66,8 @@ enum Command {
 pub enum Exit {
     /// All went well.
     Done,
+    /// A comparison found a difference, as `diff` says it.
+    Different,
     /// The command line or the configuration is wrong; a message said what to write instead.
     Usage,
     /// Something outside is not there: the store, a port, the network.
@@ -71,6 +82,7 @@ impl Exit {
     pub const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
+            Self::Different => 1,
             Self::Usage => 64,
             Self::Unavailable => 69,
             Self::Internal => 70,
@@ -105,10 +117,15 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Check(args) => check::check(&args),
         Command::Password(args) => password::password(&args),
         Command::Calls(args) => records::calls(&args),
+        Command::Costs(args) => records::costs(&args),
         Command::Permission(args) => records::permission(&args),
         Command::Bans(args) => bans::bans(&args),
         Command::Phone(args) => phone::phone(&args),
         Command::Token(args) => token::token(&args),
+        Command::Dnd(args) => dnd::dnd(&args),
+        Command::Missed(args) => records::missed(&args),
+        Command::Callback(args) => missed::callback(&args),
+        Command::Settings(args) => settings::settings(&args),
         Command::Simulate(args) => simulate::simulate(args),
         Command::Bench(args) => bench::bench(&args),
         Command::CodecChain(args) => codec_chain::codec_chain(&args),

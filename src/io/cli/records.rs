@@ -1,15 +1,22 @@
 //! The commands that read and write the store beside a running gateway.
 
 use std::path::Path;
+use std::time::Duration;
 
-use super::calls::{CallsArgs, present};
+use super::call_actions::{self, CallsAction, CostsArgs, ExportArgs, outcome as known_outcome, tally};
+use super::calls::{CallsArgs, Cover, present};
 use super::check::load_records;
+use super::missed::{self, MissedAction, MissedArgs};
 use super::permission::{PermissionAction, PermissionArgs, PermissionOf, State, find_number, line};
 use super::{Exit, complain, desk_calls, quality, say};
+use crate::billing::{Month, Statement};
+use crate::call::CallNote;
 use crate::config::Records;
-use crate::id::PhoneNumberId;
+use crate::id::{CallId, PhoneNumberId};
+use crate::io::export::{self, ExportError};
 use crate::io::signalling::now;
-use crate::io::store::{CallFilter, Store, StoreError, StoreSettings};
+use crate::io::store::{CallFilter, MissedFilter, Store, StoreError, StoreSettings};
+use crate::masked::Masked;
 use crate::policy::Permission;
 
 /// What went wrong with the store, for the administrator.
@@ -17,6 +24,24 @@ struct Trouble(String);
 
 /// `cordboard calls`
 pub(super) fn calls(args: &CallsArgs) -> Exit {
+    match &args.action {
+        None => {}
+        Some(CallsAction::Export(export)) => return export_calls(args, export),
+        Some(CallsAction::Show { call, unmasked }) => return show_call(args, *call, *unmasked),
+        Some(CallsAction::Note { call, outcome, text, by }) => {
+            return with_store(&args.config, async |records, store| {
+                let outcome = outcome.as_ref().map(|it| known_outcome(it, &records.records.outcomes));
+                let outcome = outcome.transpose().map_err(Trouble)?;
+                if outcome.is_none() && text.is_none() {
+                    return Err(Trouble("nothing to note: write --outcome, --text or both".to_owned()));
+                }
+                let text = text.clone().map(Masked::new);
+                let note = CallNote { at: now().wall, author: by.clone(), outcome, text };
+                let known = store.note_call(*call, &note).await?;
+                known.then_some(()).ok_or_else(|| Trouble(format!("there is no call {call}")))
+            });
+        }
+    }
     with_store(&args.config, async |_, store| {
         if args.desk {
             let records = store.desk_calls(args.limit).await?;
@@ -25,6 +50,77 @@ pub(super) fn calls(args: &CallsArgs) -> Exit {
         }
         let records = store.calls(args.limit, &CallFilter::default()).await?;
         say(if args.quality { quality::table(&records) } else { present(&records, args.json, args.into()) });
+        Ok(())
+    })
+}
+
+fn export_calls(args: &CallsArgs, export: &ExportArgs) -> Exit {
+    with_store(&args.config, async |records, store| {
+        let filter = export.filter(records).map_err(Trouble)?;
+        let shown = export.out.as_ref().map_or_else(|| "stdout".to_owned(), |it| it.display().to_string());
+        let mut out = export.open().map_err(|error| Trouble(format!("{shown}: {error}")))?;
+        let how = (export.format.into(), export.cover());
+        match export::export(store, &filter, tally(records), how, &mut out).await {
+            // Whoever reads has read enough.
+            Err(ExportError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            Err(ExportError::Write(error)) => Err(Trouble(format!("{shown}: {error}"))),
+            Err(ExportError::Store(error)) => Err(error.into()),
+            Ok(()) => Ok(()),
+        }
+    })
+}
+
+fn show_call(args: &CallsArgs, call: CallId, unmasked: bool) -> Exit {
+    with_store(&args.config, async |records, store| {
+        let missing = || Trouble(format!("there is no call {call}"));
+        let record = store.call(call).await?.ok_or_else(missing)?;
+        // What it costs depends on the calls of its month before it.
+        let until = Some(record.opened + Duration::from_millis(1));
+        let filter = CallFilter { since: Some(record.opened), until, ..CallFilter::default() };
+        let (tally, cover) = (tally(records), if unmasked { Cover::Open } else { Cover::Masked });
+        let currency = tally.card().currency.clone();
+        let mut found = None;
+        export::walk(store, &filter, tally, |line| {
+            if line.record.id == call {
+                found = Some(export::full(&line, &currency, cover));
+            }
+            Ok::<_, Trouble>(())
+        })
+        .await?;
+        say(format_args!("{:#}", found.ok_or_else(missing)?));
+        Ok(())
+    })
+}
+
+/// `cordboard costs`
+pub(super) fn costs(args: &CostsArgs) -> Exit {
+    with_store(&args.config, async |records, store| {
+        let (tally, at) = (tally(records), now().wall);
+        let (filter, present) = (args.filter(&tally, at), Month::of(at, tally.zone()));
+        let currency = tally.card().currency.clone();
+        let mut statement = Statement::default();
+        export::walk(store, &filter, tally, |line| {
+            statement.add(&line.bill);
+            Ok::<_, Trouble>(())
+        })
+        .await?;
+        args.trim(&mut statement, present);
+        say(call_actions::costs(&statement, &currency, args.json));
+        Ok(())
+    })
+}
+
+/// `cordboard missed`
+pub(super) fn missed(args: &MissedArgs) -> Exit {
+    with_store(&args.config, async |records, store| {
+        if let Some(MissedAction::Done { call, by }) = &args.action {
+            let settled = store.settle_missed(*call, by, now().wall).await?;
+            return settled.then_some(()).ok_or_else(|| Trouble(format!("{call} is not on the list")));
+        }
+        let number = args.number.as_deref().map(|label| find_number(records, Some(label))).transpose();
+        let filter = MissedFilter { number: number.map_err(Trouble)?.cloned(), settled: args.all };
+        let calls = store.missed(args.limit, &filter).await?;
+        say(missed::present(&calls, args, now().wall));
         Ok(())
     })
 }

@@ -27,6 +27,9 @@ use crate::whatsapp::{Action, Failure, LivePermission, Meaning, Refusal, Reply};
 
 mod judge;
 mod limiter;
+mod settings;
+
+pub use settings::SettingsError;
 
 use judge::{End, Verdict};
 use limiter::{PermissionCache, QueryLimiter};

@@ -1,5 +1,6 @@
 //! What signalling counts: ended calls, stages, Graph requests, refused dials, dropped events.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use crate::call::{ActionKind, CallDirection, CallRecord, HangupCause, Input};
 use crate::id::{CallId, NumberLabel, PhoneName};
 use crate::io::sip::ConnectionFigures;
 use crate::metrics::label::{
-    CallEnd, Denied, GraphAction, GraphOutcome, GraphRequest, NumberDirection, OfAction, OfMeaning, OfStage,
-    Stage, Word,
+    CallEnd, Denied, GraphAction, GraphOutcome, GraphRequest, Longer, NumberDirection, OfAction, OfLonger,
+    OfMeaning, OfStage, Stage, Word,
 };
 use crate::metrics::table;
 use crate::sip::{DefenceFigures, SipFigures, TrunkStatus};
@@ -76,8 +77,12 @@ impl Switchboard {
             metrics.count(&table::DENIALS, &Denied { number: number.clone(), reason: Word(verdict.label) });
         }
         if let (Some(answered), Some(ended)) = (record.answered, record.ended) {
-            let labels = NumberDirection { number, direction };
-            metrics.observe(&table::CALL_TALK, &labels, ended.since(answered));
+            let (labels, ours) = (NumberDirection { number, direction }, ended.since(answered));
+            metrics.observe(&table::CALL_TALK, &labels, ours);
+            match record.meta_duration {
+                Some(seconds) => self.count_difference(Duration::from_secs(seconds.into()), ours),
+                None => metrics.count(&table::CALLS_UNTIMED, &labels),
+            }
         }
         let stages = record.stages_json.as_deref().unwrap_or("{}");
         let stages: BTreeMap<String, u64> = serde_json::from_str(stages).unwrap_or_default();
@@ -87,6 +92,17 @@ impl Switchboard {
                 metrics.observe(&table::CALL_SETUP, &labels, Duration::from_millis(millis));
             }
         }
+    }
+
+    /// What is billed is Meta's whole seconds; a second of difference is nothing.
+    fn count_difference(&self, metas: Duration, ours: Duration) {
+        let apart = metas.abs_diff(ours);
+        let longer = match metas.cmp(&ours) {
+            _ if apart < Duration::from_secs(1) => Longer::Neither,
+            Ordering::Greater => Longer::Meta,
+            _ => Longer::Us,
+        };
+        self.parts.metrics.observe(&table::CALL_DIFFERENCE, &OfLonger { longer }, apart);
     }
 
     pub(super) fn note_graph(&mut self, id: CallId, kind: ActionKind, took: Duration, input: &Input) {

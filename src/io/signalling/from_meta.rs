@@ -173,21 +173,26 @@ impl Switchboard {
         let crossed = self.take_crossing_phone(now, number, &user);
         let mut record = self.record_of_user_call(now, number, wa_call, user, call.name);
         record.opened = call.arrived;
+        record.payload = call.payload;
         // A phone that dials this user has its place already.
         if crossed.is_none() && buried.is_none() && self.parts.media.judge() == CapacityState::Refusing {
             let call = Call::turned_away(now, record, self.parts.times, HangupCause::Overloaded);
             self.admit(call, number, Some(inbox));
             return;
         }
+        let nobody = crossed.is_some() || buried.is_some();
+        let plan = self.parts.numbers[number].plan_at(now.wall);
+        if plan.is_none() && !nobody {
+            let call = Call::turned_away(now, record, self.parts.times, HangupCause::Closed);
+            self.admit(call, number, Some(inbox));
+            return;
+        }
         let accept_by = accept_by - self.accept_times[number].reserve();
-        let reception = self.reception(number, crossed.is_some() || buried.is_some(), accept_by);
+        let reception = self.reception(number, plan.filter(|_| !nobody), accept_by);
         let leg = crossed.as_ref().map(|(_, leg)| *leg);
-        let (crossed, payload) = (crossed.map(|(crossed, _)| crossed), call.payload);
+        let crossed = crossed.map(|(crossed, _)| crossed);
         let call = Call::from_user(now, record, self.parts.times, call.offer, reception, crossed);
         let id = self.admit(call, number, Some(inbox));
-        if let Some(live) = self.calls.get_mut(&id) {
-            live.payload = payload;
-        }
         if let (Some(leg), Some(live)) = (leg, self.calls.get_mut(&id)) {
             live.legs.insert(Fork(0), leg);
             self.by_leg.insert(leg, (id, Fork(0)));
@@ -210,20 +215,20 @@ impl Switchboard {
             && self.graveyard.look_up(&event.call).is_none()
     }
 
-    /// The number's plan; nobody for a call that needs no phone, or if none in it can ring at this moment (rule 3).
+    /// The plan of this hour; nobody for a call that needs no phone, or if none in it can ring now (rule 3).
     ///
     /// Who cannot ring now may be able to when its turn comes: it is asked again then.
-    fn reception(&self, number: usize, nobody: bool, accept_by: Wall) -> Reception {
-        let number = &self.parts.numbers[number];
-        let can_ring = !nobody && number.ring.targets().any(|it| self.is_usable(it));
-        let plan = if can_ring { number.ring.clone() } else { RingPlan::default() };
-        Reception { plan, pre_accept: number.pre_accept, accept_by }
+    fn reception(&self, number: usize, plan: Option<RingPlan>, accept_by: Wall) -> Reception {
+        let plan = plan.filter(|it| it.targets().any(|it| self.is_usable(it))).unwrap_or_default();
+        Reception { plan, pre_accept: self.parts.numbers[number].pre_accept, accept_by }
     }
 
-    /// Whether a call to `target` can be tried: the phone is registered, a server of the trunk is up.
+    /// Whether a call to `target` can be tried: the phone is registered and may be disturbed, a server of the trunk is up.
     pub(super) fn is_usable(&self, target: &Endpoint) -> bool {
         match target {
-            Endpoint::Phone(phone) => self.parts.agent.is_registered(phone),
+            Endpoint::Phone(phone) => {
+                !self.undisturbed.contains_key(phone) && self.parts.agent.is_registered(phone)
+            }
             Endpoint::Trunk(trunk, _) => self.parts.agent.is_trunk_usable(trunk),
         }
     }

@@ -4,6 +4,8 @@
 //! ask for. Nothing here waits for a disk, DNS or a peer: the store, Graph and the media workers
 //! reply through channels.
 
+mod availability;
+mod callbacks;
 mod codec_choices;
 mod counting;
 mod features;
@@ -11,6 +13,7 @@ mod desks;
 mod from_meta;
 mod from_sip;
 mod graveyard;
+mod hours;
 mod lane;
 mod notices;
 mod numbers;
@@ -29,9 +32,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use availability::{Disturb, DisturbSet};
+pub use callbacks::{Originated, Origination};
 pub use codec_choices::CodecChoices;
 pub use counting::Figures;
 pub use features::FeatureRules;
+pub use hours::{Hours, WhenClosed};
 pub use numbers::BusinessNumber;
 pub use protection::{Browsers, ways};
 pub use quality::MetricPeers;
@@ -41,7 +47,7 @@ pub use timings::Timings;
 pub use transfers::TransferRules;
 
 use crate::call::{ActionKind, Input};
-use crate::id::{CallId, PhoneName};
+use crate::id::{CallId, PhoneName, PhoneNumberId};
 use crate::io::dns::LookupAnswer;
 use crate::io::sip::Sockets;
 use crate::io::webhook::Delivery;
@@ -82,6 +88,14 @@ pub enum Question {
     HangUp(CallId, oneshot::Sender<bool>),
     /// Whether new calls are turned away.
     Closing(oneshot::Sender<bool>),
+    /// Which phones are not to be disturbed, since when.
+    Undisturbed(oneshot::Sender<Vec<(PhoneName, Wall)>>),
+    /// Sets whether a phone may be rung.
+    SetDisturb(PhoneName, Disturb, oneshot::Sender<DisturbSet>),
+    /// The numbers whose missed calls a phone may call back; `None`: there is no such phone.
+    QueueOf(PhoneName, oneshot::Sender<Option<Vec<PhoneNumberId>>>),
+    /// Ring an agent's phone, then a user.
+    Originate(Origination, oneshot::Sender<Originated>),
     /// How each trunk fares.
     Trunks(oneshot::Sender<Vec<TrunkStatus>>),
     /// Take no new calls; the reply comes when the last one has ended.

@@ -75,7 +75,7 @@ impl Switchboard {
     ) {
         let id = self.next_call_id(now);
         let mut spec = translate::open_spec(Offer::Ours, Offer::Theirs(offer));
-        spec.codecs.clone_from(&self.parts.codecs);
+        spec.codecs = self.parts.codecs.all();
         spec.rule = self.parts.agent.rule_of(leg);
         self.parts.media.open(id, spec);
         let notice = Notice::new(now.mono, kind, clip.length());

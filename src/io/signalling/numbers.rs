@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::hours::Hours;
 use crate::call::{AnswerOn, PreAcceptWhen, RingPlan};
 use crate::id::{NumberLabel, PhoneNumberId};
 use crate::masked::Secret;
@@ -30,6 +31,8 @@ pub struct BusinessNumber {
     pub answer_on: AnswerOn,
     /// Whether its calls are recorded.
     pub record: bool,
+    /// When it takes calls; `None`: always.
+    pub hours: Option<Hours>,
     /// Its caps.
     pub rules: Rules,
 }

@@ -54,7 +54,8 @@ impl Switchboard {
             Output::Release => self.write(id, Write::Release),
             Output::OpenMedia { meta, phone } => self.open_media(id, meta, phone),
             Output::Post(action) => self.post(id, action),
-            Output::Play(sound) => self.play_to_user(id, sound),
+            Output::Play(sound) => self.play(id, Side::Meta, sound),
+            Output::PlayToPhone(sound) => self.play(id, Side::Phone, sound),
             other => match translate::to_media(other) {
                 Ok(order) => {
                     let opens = order == Order::SetStage(Stage::Open);
@@ -259,7 +260,7 @@ impl Switchboard {
         CallFacts {
             wa_call: record.wa_call.as_ref().map(ToString::to_string),
             user_id: record.user.scoped().map(|it| it.as_str().to_owned()),
-            payload: live.payload.clone(),
+            payload: record.payload.clone(),
             business_number: Some(self.parts.numbers[live.number].display.digits().to_owned()),
             alert: Alert { name: self.parts.numbers[live.number].alert.clone(), ..Alert::default() },
         }

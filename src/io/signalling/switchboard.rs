@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::availability::Undisturbed;
 use super::codec_choices::CodecChoices;
 use super::counting::Figures;
 use super::desks::LiveDesk;
@@ -29,7 +30,6 @@ use crate::io::recording::Recorder;
 use crate::io::sip::{Arrival, ConnectionFigures};
 use crate::io::sounds::Sounds;
 use crate::io::store::{InboxId, Store};
-use crate::masked::Masked;
 use crate::media::Report;
 use crate::metrics::label::{OfPart, Part};
 use crate::metrics::{Registry, table};
@@ -98,8 +98,6 @@ pub(super) struct Live {
     pub(super) legs: BTreeMap<Fork, LegId>,
     pub(super) inbox: Option<InboxId>,
     pub(super) deadline: Option<Instant>,
-    /// What the call button or the link carried.
-    pub(super) payload: Option<Masked<String>>,
     /// Our offer to the next phones, in each of the ways.
     pub(super) offers: Vec<(Protection, String)>,
 }
@@ -130,6 +128,7 @@ pub struct Switchboard {
     pub(super) keeper: Option<Keeper>,
     /// Trunks whose servers DNS has moved.
     pub(super) moved: Vec<TrunkName>,
+    pub(super) undisturbed: Undisturbed,
     lanes: tokio::task::JoinSet<()>,
     deadlines: BTreeSet<(Instant, CallId)>,
     touched: BTreeSet<CallId>,
@@ -168,6 +167,7 @@ impl Switchboard {
             draining: None,
             keeper: Some(keeper),
             moved: Vec::new(),
+            undisturbed: Undisturbed::new(),
             lanes,
             deadlines: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -375,16 +375,8 @@ impl Switchboard {
             user = %record.user,
             "call begins"
         );
-        let live = Live {
-            call,
-            number,
-            lane,
-            legs: BTreeMap::new(),
-            inbox,
-            deadline: None,
-            payload: None,
-            offers: Vec::new(),
-        };
+        let live =
+            Live { call, number, lane, legs: BTreeMap::new(), inbox, deadline: None, offers: Vec::new() };
         self.calls.insert(id, live);
         self.touched.insert(id);
         id
@@ -462,6 +454,19 @@ impl Switchboard {
                     self.feed(now, id, Input::Ordered(Order::HangUp));
                 }
                 let _ = answer.send(up);
+            }
+            Question::Undisturbed(answer) => {
+                let all = self.undisturbed.iter().map(|(phone, since)| (phone.clone(), *since));
+                let _ = answer.send(all.collect());
+            }
+            Question::SetDisturb(phone, disturb, answer) => {
+                let _ = answer.send(self.set_disturb(now, &phone, disturb));
+            }
+            Question::QueueOf(phone, answer) => {
+                let _ = answer.send(self.queue_of(&phone));
+            }
+            Question::Originate(wanted, answer) => {
+                let _ = answer.send(self.originate(now, wanted));
             }
             Question::Closing(answer) => {
                 // Asked twice a second: the load is followed also while no calls come.

@@ -293,13 +293,18 @@ impl Switchboard {
 
     /// Lets the user hear a sound over and over until it is stopped.
     pub(super) fn play_to_user(&self, id: CallId, sound: Sound) {
+        self.play(id, Side::Meta, sound);
+    }
+
+    /// Lets one side hear a sound over and over until it is stopped.
+    pub(super) fn play(&self, id: CallId, towards: Side, sound: Sound) {
         let sounds = &self.parts.sounds;
         let clip = match sound {
             Sound::Ringback => &sounds.ringback,
             Sound::Hold => &sounds.hold,
         };
         let Some(clip) = clip.clone() else { return };
-        let play = Order::Play { towards: Side::Meta, clip, repeat: Repeat::Forever };
+        let play = Order::Play { towards, clip, repeat: Repeat::Forever };
         self.parts.media.order(id, play);
     }
 }

@@ -94,6 +94,7 @@ pub fn to_media(output: Output) -> Result<Order, Output> {
         Output::LeavePhone => Order::LeavePhone,
         Output::DropNextPhone => Order::DropNext,
         Output::StopPlaying => Order::StopPlaying { towards: Side::Meta },
+        Output::StopPlayingToPhone => Order::StopPlaying { towards: Side::Phone },
         Output::CloseMedia => Order::Close,
         other => return Err(other),
     })

@@ -9,6 +9,8 @@
 //! | `writer` | the queue, the group commit, deadlines |
 //! | `inbox` | webhooks: known repetitions, marks of what was handled |
 //! | `records` | call records and dialog snapshots |
+//! | `missed` | calls that nobody took, until somebody talks to the user |
+//! | `notes` | what people say of calls |
 //! | `recordings` | what was recorded of which call |
 //! | `desk_calls` | records of calls between desks |
 //! | `reservations` | caps: facts, decision and reservation in one transaction |
@@ -16,6 +18,7 @@
 //! | `bindings` | where phones are registered |
 //! | `events` | what programs of the company are told, in the transaction that makes it true |
 //! | `asked` | what requests with an Idempotency-Key were answered |
+//! | `availability` | which phones do not want to be disturbed |
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -29,10 +32,13 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection};
 
 mod asked;
+mod availability;
 mod bindings;
 mod events;
 mod desk_calls;
 mod inbox;
+mod missed;
+mod notes;
 mod permissions;
 mod recordings;
 mod records;
@@ -43,6 +49,7 @@ mod writer;
 pub use asked::{Asked, Fingerprint};
 pub use events::{ASKED_KEPT, EventId, EventKind, StoredEvent};
 pub use inbox::InboxId;
+pub use missed::{Claim, MissedFilter};
 pub use permissions::PermissionLine;
 pub use records::{CallFilter, Closed};
 pub use reservations::CapUse;

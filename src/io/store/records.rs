@@ -6,7 +6,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 
 use super::users::{self, Ids};
 use super::writer::{Operation, Outlives, Write};
-use super::{Store, StoreError, events, recordings, reservations};
+use super::{Store, StoreError, events, missed, recordings, reservations};
 use crate::call::{CallDirection, CallRecord};
 use crate::id::{CallId, Endpoint, NumberLabel, WaCallId};
 use crate::masked::Masked;
@@ -133,15 +133,50 @@ impl Store {
     pub async fn calls(&self, limit: u32, filter: &CallFilter) -> Result<Vec<CallRecord>, StoreError> {
         let rows = sqlx::query(
             "SELECT * FROM call LEFT JOIN recording ON recording.call = call.id
-             WHERE (?1 IS NULL OR number = ?1) AND (?2 IS NULL OR opened >= ?2)
-               AND (?3 IS NULL OR (ended IS NOT NULL) = ?3)
-               AND (?5 IS NULL OR opened < ?5) AND (?6 IS NULL OR direction = ?6)
+             WHERE opened >= ?1 AND opened < ?2 AND (?3 IS NULL OR number = ?3)
+               AND (?4 IS NULL OR (ended IS NOT NULL) = ?4) AND (?5 IS NULL OR direction = ?5)
                AND (?7 IS NULL OR (opened, id) < (?7, ?8))
-             ORDER BY opened DESC, id DESC LIMIT ?4",
+             ORDER BY opened DESC, id DESC LIMIT ?6",
         )
+        .bind(filter.since.map_or(i64::MIN, Wall::millis))
+        .bind(filter.until.map_or(i64::MAX, Wall::millis))
         .bind(filter.number.as_ref().map(NumberLabel::as_str))
-        .bind(filter.since.map(Wall::millis))
         .bind(filter.ended)
+        .bind(filter.direction.map(CallDirection::as_str))
+        .bind(limit)
+        .bind(filter.before.map(|(opened, _)| opened.millis()))
+        .bind(filter.before.map(|(_, id)| id.0.cast_signed()))
+        .fetch_all(self.readers())
+        .await?;
+        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    }
+
+    /// Up to `limit` records, oldest first, after the one that was opened at `after`: page by page, however many
+    /// there are.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn calls_after(
+        &self,
+        after: Option<(Wall, CallId)>,
+        limit: u32,
+        filter: &CallFilter,
+    ) -> Result<Vec<CallRecord>, StoreError> {
+        let since = filter.since.map_or(i64::MIN, Wall::millis);
+        let (opened, id) =
+            after.map_or((since, i64::MIN), |(at, id)| (at.millis().max(since), id.0.cast_signed()));
+        let rows = sqlx::query(
+            "SELECT * FROM call LEFT JOIN recording ON recording.call = call.id
+             WHERE (opened, id) > (?1, ?2) AND opened < ?3 AND (?4 IS NULL OR number = ?4)
+               AND (?5 IS NULL OR (ended IS NOT NULL) = ?5) AND (?6 IS NULL OR direction = ?6)
+             ORDER BY opened, id LIMIT ?7",
+        )
+        .bind(opened)
+        .bind(id)
+        .bind(filter.until.map_or(i64::MAX, Wall::millis))
+        .bind(filter.number.as_ref().map(NumberLabel::as_str))
+        .bind(filter.ended)
+        .bind(filter.direction.map(CallDirection::as_str))
         .bind(limit)
         .bind(filter.until.map(Wall::millis))
         .bind(filter.direction.map(CallDirection::as_str))
@@ -166,7 +201,21 @@ impl Store {
     }
 }
 
-fn read(row: &SqliteRow) -> Result<CallRecord, sqlx::Error> {
+/// Keeps what a decision about a call was made on; part of the reservation.
+pub(super) async fn note_dialling(
+    db: &mut SqliteConnection,
+    call: CallId,
+    picture: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE call SET dialling = ?2 WHERE id = ?1")
+        .bind(call.0.cast_signed())
+        .bind(picture)
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+pub(super) fn read(row: &SqliteRow) -> Result<CallRecord, sqlx::Error> {
     let wall = |name: &str| row.try_get::<Option<i64>, _>(name).map(|it| it.map(Wall));
     let damaged = |what: &str| sqlx::Error::Decode(format!("a call record without {what}").into());
     let ids = Ids { phone: row.try_get("phone")?, bsuid: row.try_get("bsuid")? };
@@ -194,6 +243,8 @@ fn read(row: &SqliteRow) -> Result<CallRecord, sqlx::Error> {
         stages_json: row.try_get("stages")?,
         quality_json: row.try_get("quality")?,
         recording: recordings::read(row)?,
+        payload: row.try_get::<Option<String>, _>("payload")?.map(Masked::new),
+        dialling_json: row.try_get("dialling")?,
     })
 }
 
@@ -259,6 +310,7 @@ fn bind<'q>(
         .bind(record.media.as_deref())
         .bind(record.stages_json.as_deref())
         .bind(record.quality_json.as_deref())
+        .bind(record.payload.as_ref().map(|it| it.expose().as_str()))
 }
 
 /// Writes a whole record, closed (`ended` given) or open; a closed one is left alone. What the record
@@ -274,9 +326,10 @@ async fn upsert(
     let query = sqlx::query(
         "INSERT INTO call (id, wa_call, number, phone_number_id, direction, phone, bsuid, user_name,
                            endpoint_kind, endpoint_name, endpoint_number, opened, rang, answered, ended,
-                           cause, fault, meta_start, meta_end, meta_duration, sip_call_id, media, stages, quality)
+                           cause, fault, meta_start, meta_end, meta_duration, sip_call_id, media, stages, quality,
+                           payload)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-                 ?22, ?23, ?24)
+                 ?22, ?23, ?24, ?25)
          ON CONFLICT (id) DO UPDATE SET
             wa_call = IFNULL(?2, wa_call), phone = IFNULL(?6, phone), bsuid = IFNULL(?7, bsuid),
             user_name = IFNULL(?8, user_name), endpoint_kind = IFNULL(?9, endpoint_kind),
@@ -286,12 +339,13 @@ async fn upsert(
             cause = IFNULL(?16, cause), fault = IFNULL(?17, fault), meta_start = IFNULL(?18, meta_start),
             meta_end = IFNULL(?19, meta_end), meta_duration = IFNULL(?20, meta_duration),
             sip_call_id = IFNULL(?21, sip_call_id), media = IFNULL(?22, media), stages = IFNULL(?23, stages),
-            quality = IFNULL(?24, quality)
+            quality = IFNULL(?24, quality), payload = IFNULL(?25, payload)
          WHERE ended IS NULL",
     );
-    let written = bind(query, record, ids, ended).execute(&mut *db).await?.rows_affected() > 0;
+    let written = bind(query, record, ids.clone(), ended).execute(&mut *db).await?.rows_affected() > 0;
     if written {
         before.tell(db, record, ended).await?;
+        missed::follow(db, record, ended, &ids).await?;
     }
     Ok(written)
 }

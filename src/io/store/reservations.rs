@@ -8,9 +8,9 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::users::{self, Ids};
 use super::writer::{Operation, Write};
-use super::{Store, StoreError, permissions};
+use super::{Store, StoreError, permissions, records};
 use crate::id::{CallId, PhoneNumberId};
-use crate::policy::{Attempt, Cap, Decision, Facts, InFlight, Rules, decide};
+use crate::policy::{Attempt, Cap, Decision, Facts, InFlight, Rules, decide, picture};
 use crate::time::{Now, Wall};
 
 impl Store {
@@ -108,6 +108,7 @@ impl Write for Reserve {
         let ids = users::ids(db, &self.attempt.user).await?;
         let facts = self.facts(db, &ids).await?;
         let decision = decide(&self.rules, &facts, &self.attempt, self.now);
+        records::note_dialling(db, self.attempt.call, &picture(&self.rules, &facts)).await?;
         if let Decision::Allow(_) = decision {
             sqlx::query(
                 "INSERT INTO reservation (call, number, phone, bsuid, reserved) VALUES (?1, ?2, ?3, ?4, ?5)

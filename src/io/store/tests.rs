@@ -15,6 +15,7 @@ use crate::user::{Bsuid, Msisdn, UserId};
 use crate::whatsapp::{CallEvent, CallEventKind, Event, Outcome, Termination};
 
 mod bindings;
+mod desk;
 mod desk_calls;
 mod ledger;
 mod model;

@@ -86,7 +86,7 @@ impl PhoneAccount {
     #[must_use]
     pub fn new(name: PhoneName, algorithm: DigestAlgorithm, ha1: Secret<String>) -> Self {
         let (srtp, lamps) = (SrtpSetting::default(), PhoneLamps::default());
-        Self { name, display: String::new(), algorithm, ha1, srtp, lamps }
+        Self { name, display: String::new(), algorithm, ha1, srtp, lamps, alerts: AlertForms::default() }
     }
 
     /// See [`super::super::registrar::SavedBinding::proof`].
