@@ -13,7 +13,7 @@ impl Call {
     /// Who rings for this call at this moment, in the order in which they began to.
     pub fn ringing(&self) -> impl Iterator<Item = &Endpoint> {
         let from_user = match &self.flow {
-            Flow::FromUser(flow) if self.common.phase == Phase::SettingUp && self.common.leg.is_none() => {
+            Flow::User(flow) if self.common.phase == Phase::SettingUp && self.common.leg.is_none() => {
                 Some(flow)
             }
             _ => None,
@@ -40,7 +40,7 @@ impl Call {
             return None;
         }
         let fork = match &mut self.flow {
-            Flow::FromUser(flow) if self.common.phase == Phase::SettingUp => {
+            Flow::User(flow) if self.common.phase == Phase::SettingUp => {
                 flow.let_in(&mut self.common, joiner.endpoint.clone())?
             }
             _ => {
@@ -122,9 +122,7 @@ impl Call {
     fn taken_by(&mut self, now: Now, fork: Fork, sdp: String) {
         let common = &mut self.common;
         match &mut self.flow {
-            Flow::FromUser(flow) if common.phase == Phase::SettingUp => {
-                flow.picked_up(common, now, fork, sdp)
-            }
+            Flow::User(flow) if common.phase == Phase::SettingUp => flow.picked_up(common, now, fork, sdp),
             _ => {
                 common.push(Output::StopPlaying);
                 common.set_leg(fork, LegState::Answered);

@@ -69,9 +69,9 @@ impl Joining {
             Input::PhoneReanswered(fork, sdp) if self.owes_answer == Some(fork) => {
                 self.owes_answer = None;
                 common.push(Output::TakeNextPhone(sdp));
-                return Joined::Nothing;
+                Joined::Nothing
             }
-            input if self.coming.is_none() => return Joined::Other(input),
+            input if self.coming.is_none() => Joined::Other(input),
             Input::NextPhoneAnswered(sdp) => {
                 common.push(Output::SwitchToNextPhone);
                 self.come(common, sdp)

@@ -61,11 +61,12 @@ pub struct Call {
     parking: Parking,
 }
 
+/// Who began the call.
 #[derive(Debug)]
 enum Flow {
-    FromUser(Box<FromUser>),
-    FromPhone(FromPhone),
-    FromGateway(Box<FromGateway>),
+    User(Box<FromUser>),
+    Phone(FromPhone),
+    Gateway(Box<FromGateway>),
 }
 
 impl Call {
@@ -81,7 +82,7 @@ impl Call {
     ) -> Self {
         let mut common = Common::new(record, times, from_user::META_SIDE);
         let flow = FromUser::begin(&mut common, now, offer, reception, crossed);
-        let flow = Flow::FromUser(Box::new(flow));
+        let flow = Flow::User(Box::new(flow));
         Self::of(common, flow)
     }
 
@@ -89,7 +90,7 @@ impl Call {
     #[must_use]
     pub fn turned_away(now: Now, record: CallRecord, times: CallTimes, cause: HangupCause) -> Self {
         let mut common = Common::new(record, times, from_user::META_SIDE);
-        let flow = Flow::FromUser(Box::new(FromUser::turned_away(now)));
+        let flow = Flow::User(Box::new(FromUser::turned_away(now)));
         common.end(now, cause);
         Self::of(common, flow)
     }
@@ -103,7 +104,7 @@ impl Call {
         answer_on: AnswerOn,
     ) -> Self {
         let mut common = Common::new(record, times, MetaSide::Untouched);
-        let flow = Flow::FromPhone(FromPhone::begin(&mut common, offer, answer_on));
+        let flow = Flow::Phone(FromPhone::begin(&mut common, offer, answer_on));
         Self::of(common, flow)
     }
 
@@ -121,7 +122,7 @@ impl Call {
         answer_on: AnswerOn,
     ) -> Self {
         let mut common = Common::new(record, times, MetaSide::Untouched);
-        let flow = Flow::FromGateway(Box::new(FromGateway::begin(&mut common, agent, answer_on)));
+        let flow = Flow::Gateway(Box::new(FromGateway::begin(&mut common, agent, answer_on)));
         Self::of(common, flow)
     }
 
@@ -152,9 +153,9 @@ impl Call {
                     let targets = self.parking.timed_out(&mut self.common);
                     self.transfers.send(&mut self.common, now, targets, HangupCause::NotFetched);
                 }
-                (timer, Flow::FromUser(flow)) => flow.timer(&mut self.common, now, timer),
-                (timer, Flow::FromPhone(flow)) => flow.timer(&mut self.common, now, timer),
-                (timer, Flow::FromGateway(flow)) => flow.timer(&mut self.common, now, timer),
+                (timer, Flow::User(flow)) => flow.timer(&mut self.common, now, timer),
+                (timer, Flow::Phone(flow)) => flow.timer(&mut self.common, now, timer),
+                (timer, Flow::Gateway(flow)) => flow.timer(&mut self.common, now, timer),
             }
         }
     }
@@ -173,8 +174,8 @@ impl Call {
     /// Gives a dialling phone to the same user's own call (rule 8); this attempt then ends.
     pub fn hand_over(&mut self, now: Now) -> Option<CrossedLeg> {
         match &mut self.flow {
-            Flow::FromPhone(flow) => flow.hand_over(&mut self.common, now),
-            Flow::FromUser(_) | Flow::FromGateway(_) => None,
+            Flow::Phone(flow) => flow.hand_over(&mut self.common, now),
+            Flow::User(_) | Flow::Gateway(_) => None,
         }
     }
 
@@ -212,8 +213,8 @@ impl Call {
     #[must_use]
     pub fn alert(&self, fork: Fork) -> Option<&Alert> {
         match &self.flow {
-            Flow::FromUser(flow) => flow.alert(fork),
-            Flow::FromPhone(_) | Flow::FromGateway(_) => None,
+            Flow::User(flow) => flow.alert(fork),
+            Flow::Phone(_) | Flow::Gateway(_) => None,
         }
     }
 
@@ -226,7 +227,7 @@ impl Call {
     /// Whether the attempt was refused because the user is calling us at this moment.
     #[must_use]
     pub fn is_crossing(&self) -> bool {
-        matches!(&self.flow, Flow::FromPhone(flow) if flow.is_crossing())
+        matches!(&self.flow, Flow::Phone(flow) if flow.is_crossing())
     }
 
     fn media_closed(&mut self, now: Now, input: Input) {
@@ -304,9 +305,9 @@ impl Call {
             }
             input if common.phase == Phase::Bridged => self.handle_while_bridged(now, input),
             input => match &mut self.flow {
-                Flow::FromUser(flow) => flow.handle(common, now, input),
-                Flow::FromPhone(flow) => flow.handle(common, now, input),
-                Flow::FromGateway(flow) => flow.handle(common, now, input),
+                Flow::User(flow) => flow.handle(common, now, input),
+                Flow::Phone(flow) => flow.handle(common, now, input),
+                Flow::Gateway(flow) => flow.handle(common, now, input),
             },
         }
     }

@@ -263,7 +263,7 @@ impl<'r, 'a, 't> Section<'r, 'a, 't> {
         };
         let mut read = Vec::with_capacity(table.len());
         let mut good = true;
-        for (name, item) in table.iter() {
+        for (name, item) in table {
             if let Some(one) = T::read(item.get_ref()) {
                 read.push((name.get_ref().to_string(), one));
             } else {

@@ -201,7 +201,7 @@ impl Wanted {
                 all.push(Drift { path, wanted, found });
             }
         };
-        let word = |value: &Value| value.as_str().map(|it| it.to_ascii_uppercase()).into_iter().collect();
+        let word = |value: &Value| value.as_str().map(str::to_ascii_uppercase).into_iter().collect();
         if let Some(calls) = self.calls {
             compare("status", vec![switch(calls).to_owned()], word(&calling["status"]));
         }

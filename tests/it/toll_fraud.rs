@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use cordboard::dialplan::{DialEntry, DialPlan, Dialled, TrunkEntry};
+use cordboard::dialplan::{DialEntry, DialPlan, Dialled, EmergencyPlan, FeatureCodes, TrunkEntry};
 use cordboard::id::{Endpoint, PhoneName, PhoneNumberId, TrunkName};
 use cordboard::masked::Secret;
 use cordboard::random::Random;
@@ -61,7 +61,8 @@ impl House {
             entries: vec![entry],
             phones,
             trunks: vec![trunk("0", "b"), trunk("9", "a")],
-            emergency: vec!["112".to_owned()],
+            emergency: EmergencyPlan { numbers: ["112".to_owned()].into(), ..EmergencyPlan::default() },
+            features: FeatureCodes::default(),
         };
         let now = Now { mono: Instant::now(), wall: Wall::from_secs(1_790_000_000) };
         let agent = UserAgent::new(settings, Random::from_number(4));
@@ -138,7 +139,9 @@ impl House {
                 }
                 // Phones may be called by trunks: that costs nobody anything.
                 Dialled::Desk(Endpoint::Phone(_))
-                | Dialled::Emergency
+                | Dialled::Emergency(_)
+                | Dialled::Feature(_)
+                | Dialled::UnknownCode
                 | Dialled::NotAllowed
                 | Dialled::Unknown => {}
             }

@@ -179,7 +179,7 @@ fn play(seed: u64) {
         3 => Scene::gateway_calls(AnswerOn::Speech),
         _ => Scene::phone_calls(AnswerOn::Speech),
     };
-    let callback = matches!(scene.call.flow, Flow::FromGateway(_));
+    let callback = matches!(scene.call.flow, crate::call::Flow::Gateway(_));
     let mut watch = Watch { callback, ..Watch::default() };
     let mut media_opening = false;
     let mut media_up = false;

@@ -33,11 +33,11 @@ impl Switchboard {
         let found = match wish.feature {
             Feature::PickUpGroup | Feature::PickUp => self.call_to_pick_up(&dial.endpoint, argument),
             Feature::Retrieve => self.parked_call(&dial.endpoint, argument),
-            Feature::Park => return self.park_other_call(now, dial, argument),
+            Feature::Park => return self.park_other_call(now, &dial, argument),
         };
         match found {
             Ok(id) => self.join(now, id, dial, wish.feature),
-            Err(cause) => self.turn_dial_away(now, dial, cause),
+            Err(cause) => self.turn_dial_away(now, &dial, cause),
         }
     }
 
@@ -72,7 +72,7 @@ impl Switchboard {
 
     /// A phone that has a call on another of its lines dials the code: that call is parked, and the phone hears
     /// and sees where.
-    fn park_other_call(&mut self, now: Now, dial: Dial, place: Option<&str>) {
+    fn park_other_call(&mut self, now: Now, dial: &Dial, place: Option<&str>) {
         let talks =
             |it: &Live| it.call.is_bridged() && it.call.record().endpoint.as_ref() == Some(&dial.endpoint);
         let own =
@@ -111,7 +111,8 @@ impl Switchboard {
             } else {
                 HangupCause::NothingRings
             };
-            return self.turn_dial_away(now, Dial { leg, endpoint, sdp, sip_call_id, caller }, gone);
+            let dial = Dial { leg, endpoint, sdp, sip_call_id, caller };
+            return self.turn_dial_away(now, &dial, gone);
         };
         tracing::info!(call = %id, %feature, by = %endpoint, "a phone takes a call by a feature code");
         live.legs.insert(fork, leg);

@@ -125,11 +125,11 @@ impl Switchboard {
                 Dialled::Unknown => HangupCause::NotDialable,
             }
         };
-        self.turn_dial_away(now, dial, cause);
+        self.turn_dial_away(now, &dial, cause);
     }
 
     /// Refuses a dial attempt that is no call.
-    pub(super) fn turn_dial_away(&mut self, now: Now, dial: Dial, cause: HangupCause) {
+    pub(super) fn turn_dial_away(&mut self, now: Now, dial: &Dial, cause: HangupCause) {
         let verdict = cause.verdict();
         tracing::info!(from = %dial.endpoint, cause = verdict.label, "a dial attempt was refused");
         *self.figures.refused_dials.entry(verdict.label).or_default() += 1;

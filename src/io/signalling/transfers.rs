@@ -291,11 +291,6 @@ impl Switchboard {
         self.referral_legs.get(&(id, referral)).copied().or_else(|| self.leg(id, fork))
     }
 
-    /// Lets the user hear a sound over and over until it is stopped.
-    pub(super) fn play_to_user(&self, id: CallId, sound: Sound) {
-        self.play(id, Side::Meta, sound);
-    }
-
     /// Lets one side hear a sound over and over until it is stopped.
     pub(super) fn play(&self, id: CallId, towards: Side, sound: Sound) {
         let sounds = &self.parts.sounds;

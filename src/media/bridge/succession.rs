@@ -54,6 +54,8 @@ impl Bridge {
     }
 
     pub(super) fn prepare_next(&mut self, now: Now, offer: &str) {
+        // What another was offered is over: only a leg that has agreed may be switched to.
+        self.succession.next = None;
         let mut next = self.successor();
         match next.answer(now.mono, offer) {
             Ok(sdp) => {
