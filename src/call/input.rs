@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::call::parking::ParkingOrder;
 use crate::call::desk::DeskMedia;
+use crate::call::parking::ParkingOrder;
 use crate::call::transfer::TransferTarget;
 use crate::id::{Endpoint, LegId, WaCallId};
 use crate::policy::{Denial, Grant};

@@ -163,10 +163,9 @@ impl Transfers {
             (Input::PhoneFailed(fork, failure), Some(_)) if fork_of_new == Some(fork) => {
                 self.failed(common, now, failure);
             }
-            (
-                Input::PhoneHungUp(fork) | Input::PhoneExpired(fork) | Input::PhoneCancelled(fork),
-                Some(_),
-            ) if fork_of_new == Some(fork) => {
+            (Input::PhoneHungUp(fork) | Input::PhoneExpired(fork) | Input::PhoneCancelled(fork), Some(_))
+                if fork_of_new == Some(fork) =>
+            {
                 self.failed(common, now, ForkFailure::Status(480));
             }
             (Input::PhoneHungUp(fork) | Input::PhoneExpired(fork), _) if self.leaves(common, fork) => {}

@@ -88,8 +88,7 @@ impl DeskCall {
             (
                 Input::PhoneHungUp(fork) | Input::PhoneExpired(fork) | Input::PhoneCancelled(fork),
                 Some(stage),
-            ) if stage.fork() == Some(fork) =>
-            {
+            ) if stage.fork() == Some(fork) => {
                 self.failed(now, ForkFailure::Status(480));
             }
             (Input::PhoneHungUp(fork) | Input::PhoneExpired(fork), _)
