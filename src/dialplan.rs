@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(from("pbx", "88123"), Dialled::Desk(Endpoint::Trunk("lab".into(), "123".to_owned())));
         assert_eq!((from("lab", "0200"), from("pbx", "0200")), (Dialled::Unknown, Dialled::Unknown));
         assert!(plan.joins(&"lab".into(), &"pbx".into()) && !plan.joins(&"pbx".into(), &"pbx".into()));
-        assert_eq!(from("pbx", "88112"), Dialled::Emergency);
+        assert_eq!(from("pbx", "88112"), Dialled::Emergency(None));
     }
 
     #[test]

@@ -41,6 +41,7 @@ fn spell(output: &DeskOutput) -> String {
     let end = |end: &LegEnd| match end {
         LegEnd::CompletedElsewhere => " elsewhere",
         LegEnd::Transferred => " transferred",
+        LegEnd::Parked(_) => " parked",
         LegEnd::Verdict(_) => "",
     };
     match output {

@@ -41,6 +41,7 @@ impl Watch {
             Output::OpenMedia { .. } => self.media += 1,
             Output::CloseMedia => self.media -= 1,
             Output::AcceptPhone(Fork(0), _) | Output::RefusePhone(Fork(0), ..) => {
+                self.settled.insert(Fork(0));
                 self.answered_calling_phone += 1;
                 assert!(self.answered_calling_phone <= 1, "seed {seed}: two final answers to one INVITE");
             }
@@ -55,7 +56,7 @@ impl Watch {
                 }
             }
             Output::Adopt(fork, _) => {
-                assert!(self.legs_out.insert(*fork), "seed {seed}: two legs of one name")
+                assert!(self.legs_out.insert(*fork), "seed {seed}: two legs of one name");
             }
             Output::HangUp(fork, _)
             | Output::RefusePhone(fork, ..)

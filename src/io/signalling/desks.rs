@@ -116,12 +116,13 @@ impl Switchboard {
             DeskOutput::OpenMedia(offer) => {
                 let caller = self.leg(id, Fork(0));
                 let agent = &self.parts.agent;
+                let desk = self.desks.get(&id).map(|desk| desk.call.party(Seat::Caller));
                 let spec = RelaySpec {
-                    offer,
+                    offer: offer.map(|offer| self.parts.codecs.narrowed(desk, offer)),
                     rule: caller.map(|leg| agent.rule_of(leg)).unwrap_or_default(),
                     caller_way: caller.and_then(|leg| agent.offer_of(leg)).unwrap_or(Protection::Clear),
                     ways: self.parts.ways.clone(),
-                    codecs: self.parts.codecs.clone(),
+                    codecs: self.parts.codecs.all(),
                     dead_after: self.parts.dead_after,
                     encoder: self.parts.encoder,
                     hold_audio: self.parts.sounds.hold.clone(),
@@ -186,7 +187,7 @@ impl Switchboard {
     }
 
     fn order_relay(&self, id: CallId, order: DeskOrder) {
-        if let Some(order) = translate::to_relay(order, self.parts.sounds.ringback.clone()) {
+        if let Some(order) = translate::to_relay(order, &self.parts.sounds) {
             self.parts.media.order_relay(id, order);
         }
     }
@@ -200,8 +201,10 @@ impl Switchboard {
             None => desk.caller.clone(),
             Some(seat) => identity_of(desk.call.party(seat)),
         };
+        let narrowed = |offer: String| self.parts.codecs.narrowed(Some(&target), offer);
+        let offers = desk.offers.iter().map(|(way, offer)| (*way, narrowed(offer.clone()))).collect();
+        let sdp = narrowed(sdp);
         let invite = Invite { target, caller, facts: CallFacts::default(), sdp, headers: Vec::new() };
-        let offers = desk.offers.clone();
         match usable.then(|| self.parts.agent.invite_as(now, invite, offers)) {
             Some(Ok(leg)) => {
                 self.by_leg.insert(leg, (id, fork));

@@ -387,7 +387,10 @@ impl Switchboard {
         let millis = u64::try_from(now.wall.millis()).unwrap_or(0);
         loop {
             let id = CallId((millis << 20) | u64::from(self.parts.random.next_u32() >> 12));
-            if !self.calls.contains_key(&id) && !self.notices.contains_key(&id) && !self.desks.contains_key(&id) {
+            if !self.calls.contains_key(&id)
+                && !self.notices.contains_key(&id)
+                && !self.desks.contains_key(&id)
+            {
                 return id;
             }
         }

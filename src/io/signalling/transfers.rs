@@ -60,7 +60,9 @@ impl Switchboard {
                 TransferTarget::Refused(403)
             }
             // Only calls with a user are parked.
-            Dialled::Feature(Wish { feature: Feature::Park, argument }) if self.calls.contains_key(&place.0) => {
+            Dialled::Feature(Wish { feature: Feature::Park, argument })
+                if self.calls.contains_key(&place.0) =>
+            {
                 match self.parking_order(argument.as_deref()) {
                     Ok(order) => TransferTarget::Park(order),
                     Err(cause) => TransferTarget::Refused(cause.verdict().sip),
@@ -293,12 +295,7 @@ impl Switchboard {
 
     /// Lets one side hear a sound over and over until it is stopped.
     pub(super) fn play(&self, id: CallId, towards: Side, sound: Sound) {
-        let sounds = &self.parts.sounds;
-        let clip = match sound {
-            Sound::Ringback => &sounds.ringback,
-            Sound::Hold => &sounds.hold,
-        };
-        let Some(clip) = clip.clone() else { return };
+        let Some(clip) = self.parts.sounds.clip(sound) else { return };
         let play = Order::Play { towards, clip, repeat: Repeat::Forever };
         self.parts.media.order(id, play);
     }

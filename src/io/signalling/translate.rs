@@ -2,13 +2,14 @@
 
 use crate::call::desk::{DeskMedia, DeskOrder};
 use crate::call::{
-    Fork, ForkFailure, Gate, Input, LegEnd, MediaClosing, MediaFailure, MediaRefusal, Offer, Output, Sound,
-    Towards, Verdict,
+    Fork, ForkFailure, Gate, Input, LegEnd, MediaClosing, MediaFailure, MediaRefusal, Offer, Output, Towards,
+    Verdict,
 };
+use crate::io::sounds::Sounds;
 use crate::media::dtls::DtlsFailure;
 use crate::media::{
-    Clip, LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, RelayOrder, RelayReport, Repeat,
-    Report, Side, Stage,
+    LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, RelayOrder, RelayReport, Repeat, Report,
+    Side, Stage,
 };
 use crate::sdp::audio::AudioRefusal;
 use crate::sip::{self, Event, Reason, Refusal};
@@ -119,10 +120,9 @@ fn from_relay(report: RelayReport) -> DeskMedia {
     }
 }
 
-/// What a call between desks orders of its media; `clip` is what a seat hears while another phone rings, and without
-/// one nothing is played.
+/// What a call between desks orders of its media; a sound that is not in `sounds` is not played.
 #[must_use]
-pub fn to_relay(order: DeskOrder, clip: Option<Clip>) -> Option<RelayOrder> {
+pub fn to_relay(order: DeskOrder, sounds: &Sounds) -> Option<RelayOrder> {
     Some(match order {
         DeskOrder::TakeAnswer(seat, sdp) => RelayOrder::TakeAnswer { seat, sdp },
         DeskOrder::Describe(seat) => RelayOrder::Describe { seat },
@@ -131,8 +131,8 @@ pub fn to_relay(order: DeskOrder, clip: Option<Clip>) -> Option<RelayOrder> {
         DeskOrder::TakeNext(seat, sdp) => RelayOrder::TakeNext { seat, sdp },
         DeskOrder::AnswerNext(seat, offer) => RelayOrder::AnswerNext { seat, offer },
         DeskOrder::DropNext => RelayOrder::DropNext,
-        DeskOrder::Play(seat, Sound::Ringback) => {
-            RelayOrder::Play { seat, clip: clip?, repeat: Repeat::Forever }
+        DeskOrder::Play(seat, sound) => {
+            RelayOrder::Play { seat, clip: sounds.clip(sound)?, repeat: Repeat::Forever }
         }
         DeskOrder::StopPlaying(seat) => RelayOrder::StopPlaying { seat },
         DeskOrder::Close => RelayOrder::Close,

@@ -323,7 +323,7 @@ impl Way {
     /// A key that came by signalling, with its length in ticks of 8 kHz.
     pub(super) fn press(&mut self, now: Instant, event: Event, duration: u16, out: &mut Frames) {
         let idle = !self.digits.is_active();
-        self.digits.press(event, duration);
+        self.digits.press(now, event, duration);
         self.begin_key(now, idle, out);
     }
 
