@@ -51,6 +51,8 @@ pub struct DialPlan {
     pub phones: Vec<PhoneName>,
     /// What phones can dial without WhatsApp.
     pub trunks: Vec<TrunkEntry>,
+    /// From which trunk calls may go to which other one.
+    pub transit: Vec<(TrunkName, TrunkName)>,
     /// Numbers that must never reach WhatsApp (rule 10).
     pub emergency: EmergencyPlan,
     /// What phones can have done.
@@ -134,11 +136,25 @@ impl DialPlan {
 
     /// The trunk whose prefix is the longest, and longer than that of any business number.
     ///
-    /// From trunk to trunk there is no way: it would be somebody else's telephone bill.
+    /// From trunk to trunk there is no way unless the configuration opens one: it would be somebody else's
+    /// telephone bill.
     fn trunk_for(&self, caller: &Endpoint, digits: &str, longer_than: usize) -> Option<&TrunkEntry> {
-        let phone = matches!(caller, Endpoint::Phone(_));
+        let may = |it: &&TrunkEntry| match caller {
+            Endpoint::Phone(_) => true,
+            Endpoint::Trunk(from, _) => self.leads(from, &it.trunk),
+        };
         let fits = |it: &&TrunkEntry| it.prefix.len() > longer_than && digits.starts_with(&it.prefix);
-        self.trunks.iter().filter(|_| phone).filter(fits).max_by_key(|it| it.prefix.len())
+        self.trunks.iter().filter(may).filter(fits).max_by_key(|it| it.prefix.len())
+    }
+
+    fn leads(&self, from: &TrunkName, to: &TrunkName) -> bool {
+        self.transit.iter().any(|(one, two)| one == from && two == to)
+    }
+
+    /// Whether a transfer may join two trunks: one of them may call the other.
+    #[must_use]
+    pub fn joins(&self, one: &TrunkName, two: &TrunkName) -> bool {
+        self.leads(one, two) || self.leads(two, one)
     }
 }
 
@@ -220,9 +236,23 @@ mod tests {
                 TrunkEntry { prefix: "0".into(), trunk: "pbx".into() },
                 TrunkEntry { prefix: "88".into(), trunk: "lab".into() },
             ],
+            transit: Vec::new(),
             emergency: EmergencyPlan::refusing(["112".into()]),
             features: FeatureCodes::default(),
         }
+    }
+
+    #[test]
+    fn a_trunk_dials_another_trunk_only_where_the_configuration_opens_that_way() {
+        let mut plan = plan();
+        plan.transit = vec![("pbx".into(), "lab".into())];
+        let from = |trunk: &str, digits: &str| {
+            plan.resolve(&Endpoint::Trunk(trunk.into(), "200".to_owned()), digits)
+        };
+        assert_eq!(from("pbx", "88123"), Dialled::Desk(Endpoint::Trunk("lab".into(), "123".to_owned())));
+        assert_eq!((from("lab", "0200"), from("pbx", "0200")), (Dialled::Unknown, Dialled::Unknown));
+        assert!(plan.joins(&"lab".into(), &"pbx".into()) && !plan.joins(&"pbx".into(), &"pbx".into()));
+        assert_eq!(from("pbx", "88112"), Dialled::Emergency(None));
     }
 
     #[test]

@@ -109,6 +109,35 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// One of the two places of a call between desks: phones and trunks, without WhatsApp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Seat {
+    /// Who called, or who took that one's place.
+    Caller,
+    /// Who was called, or who took that one's place.
+    Callee,
+}
+
+impl Seat {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Caller, Self::Callee];
+
+    /// The place across.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Caller => Self::Callee,
+            Self::Callee => Self::Caller,
+        }
+    }
+
+    /// 0 or 1, for a pair of things.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -68,6 +68,8 @@ pub(super) enum LegState {
     Calling,
     /// In a dialog.
     Answered,
+    /// It belongs to another call that may want it back.
+    Borrowed,
     /// Over.
     Gone,
 }
@@ -298,6 +300,7 @@ impl Common {
                 LegState::Ringing => self.push(Output::Cancel(fork, LegEnd::Verdict(verdict))),
                 LegState::Calling => self.push(Output::RefusePhone(fork, verdict, self.until)),
                 LegState::Answered => self.push(Output::HangUp(fork, LegEnd::Verdict(verdict))),
+                LegState::Borrowed => self.push(Output::GiveBack(fork)),
                 LegState::Gone => {}
             }
             self.legs[index] = LegState::Gone;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::call::desk::DeskMedia;
 use crate::call::parking::ParkingOrder;
 use crate::call::transfer::TransferTarget;
-use crate::id::WaCallId;
+use crate::id::{Endpoint, LegId, WaCallId};
 use crate::policy::{Denial, Grant};
 use crate::sip::{DialogSnapshot, ReferralId};
 use crate::time::Wall;
@@ -205,7 +206,7 @@ pub enum Input {
         dialog: Box<DialogSnapshot>,
     },
     /// The phone confirmed our 200.
-    PhoneConfirmed(Box<DialogSnapshot>),
+    PhoneConfirmed(Fork, Box<DialogSnapshot>),
     /// A leg came to nothing.
     PhoneFailed(Fork, ForkFailure),
     /// A phone took its own INVITE back.
@@ -220,6 +221,10 @@ pub enum Input {
     PhoneReoffered(Fork, Option<String>),
     /// The phone answered an offer of ours within the call.
     PhoneReanswered(Fork, String),
+    /// The phone did not take an offer of ours within the call; its old session stays.
+    PhoneOfferRefused(Fork, u16),
+    /// Somebody else's INVITE wants the place of a leg (RFC 3891).
+    PhoneTookOver(TakeOver),
     /// A phone asks for the call to be transferred.
     PhoneReferred {
         /// Who asks.
@@ -234,9 +239,30 @@ pub enum Input {
     PhoneParked(Fork, ParkingOrder),
     /// A phone that parked the call has heard where it stands.
     PlaceTold,
+    /// Another call tries to take a leg of this one.
+    LegLent(Fork),
+    /// It has given the leg back.
+    LegReturned(Fork),
+    /// It keeps the leg.
+    LegTaken(Fork),
+    /// The media of a call between desks told something.
+    Desk(DeskMedia),
 
     /// The product wants the call to end.
     Ordered(Order),
+}
+
+/// An INVITE with Replaces: who, instead of whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakeOver {
+    /// Its leg, which waits for an answer.
+    pub leg: LegId,
+    /// Who it is.
+    pub endpoint: Endpoint,
+    /// Whose place it wants.
+    pub replaced: Fork,
+    /// Its offer.
+    pub offer: String,
 }
 
 impl Input {
@@ -274,7 +300,7 @@ impl Input {
             Self::MetaTerminated(_) => "meta terminated",
             Self::PhoneRang(..) => "phone rang",
             Self::PhoneAnswered { .. } => "phone answered",
-            Self::PhoneConfirmed(_) => "phone confirmed",
+            Self::PhoneConfirmed(..) => "phone confirmed",
             Self::PhoneFailed(..) => "phone failed",
             Self::PhoneCancelled(_) => "phone cancelled",
             Self::PhoneHungUp(_) => "phone hung up",
@@ -284,6 +310,12 @@ impl Input {
             Self::PhoneParked(..) => "phone parked",
             Self::PlaceTold => "place told",
             Self::NextPhoneRefused => "next phone refused",
+            Self::PhoneOfferRefused(..) => "phone refused offer",
+            Self::PhoneTookOver(_) => "phone took over",
+            Self::LegLent(_) => "leg lent",
+            Self::LegReturned(_) => "leg returned",
+            Self::LegTaken(_) => "leg taken",
+            Self::Desk(_) => "desk media",
             Self::PhoneReferred { .. } => "phone referred",
             Self::PhoneExpired(_) => "phone's session expired",
             Self::PhoneReoffered(..) => "phone re-offered",

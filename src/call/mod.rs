@@ -6,6 +6,7 @@
 
 pub mod cause;
 mod common;
+pub mod desk;
 mod features;
 mod from_gateway;
 mod from_phone;
@@ -36,7 +37,8 @@ pub use common::Timer;
 pub use from_phone::AnswerOn;
 pub use from_user::{CrossedLeg, PreAcceptWhen, Reception};
 pub use input::{
-    ActionKind, CallTimes, Fork, ForkFailure, Input, MediaClosing, MediaFailure, MediaRefusal, Order, Towards,
+    ActionKind, CallTimes, Fork, ForkFailure, Input, MediaClosing, MediaFailure, MediaRefusal, Order,
+    TakeOver, Towards,
 };
 pub use joining::Joiner;
 pub use notice::{Notice, NoticeInput, NoticeKind, NoticeOutput};
@@ -44,7 +46,7 @@ pub use output::{Gate, LegEnd, Offer, Output, Sound};
 pub use parking::{ParkingOrder, ParkingPlace};
 pub use record::{CallDirection, CallNote, CallRecord, MissedCall};
 pub use ring_plan::{Overflow, RingOrder, RingPlan, RingStep};
-pub use transfer::TransferTarget;
+pub use transfer::{Joined, Reached, TransferTarget};
 
 use crate::sip::alert::Alert;
 use crate::time::Now;
@@ -283,7 +285,7 @@ impl Call {
                 common.set_leg(fork, LegState::Gone);
                 common.end(now, HangupCause::SessionExpired);
             }
-            Input::PhoneConfirmed(dialog) => common.push(Output::SaveDialog(dialog)),
+            Input::PhoneConfirmed(_, dialog) => common.push(Output::SaveDialog(dialog)),
             Input::PhoneCancelled(fork) => {
                 common.set_leg(fork, LegState::Gone);
                 common.end(now, HangupCause::PhoneCancelled);

@@ -4,7 +4,7 @@ use crate::call::cause::Verdict;
 use crate::call::input::Fork;
 use crate::call::parking::ParkingPlace;
 use crate::call::record::CallRecord;
-use crate::id::{Endpoint, WaCallId};
+use crate::id::{Endpoint, LegId, WaCallId};
 use crate::sip::{DialogSnapshot, ReferralId, Telling};
 use crate::time::Wall;
 use crate::whatsapp::Action;
@@ -136,6 +136,14 @@ pub enum Output {
     Cancel(Fork, LegEnd),
     /// Send BYE.
     HangUp(Fork, LegEnd),
+    /// Make an offer within a leg that is up.
+    Reoffer(Fork, String),
+    /// A leg of another call, or one that just came, is this call's under that name.
+    Adopt(Fork, LegId),
+    /// The adopted leg stays: the other call has lost it for good.
+    KeepLeg(Fork),
+    /// The adopted leg goes back to its call, or is ended if that is over.
+    GiveBack(Fork),
     /// Tell the calling phone that the user rings; with early media if there is a session description.
     Ring(Option<String>),
     /// Answer a calling phone.
@@ -207,6 +215,10 @@ impl Output {
             Self::Invite { .. } => "invite",
             Self::Cancel(..) => "cancel",
             Self::HangUp(..) => "hang up",
+            Self::Reoffer(..) => "re-offer",
+            Self::Adopt(..) => "adopt",
+            Self::KeepLeg(_) => "keep leg",
+            Self::GiveBack(_) => "give back",
             Self::Ring(_) => "ring",
             Self::AcceptPhone(..) => "accept phone",
             Self::RefusePhone(..) => "refuse phone",

@@ -1,16 +1,17 @@
 //! Transfer: the phone that talks hands the user to another phone or trunk (rule 24).
 //!
 //! The WhatsApp side notices another voice and nothing else. Until the new phone has answered, the one that
-//! asked keeps the call; should it be gone by then and the new one fail, it is rung once more.
+//! asked keeps the call; should it be gone by then and the new one fail, it is rung once more. The new phone is rung,
+//! or it has been talked to already in a call between desks (attended), or it calls by itself (INVITE with Replaces).
 
 use std::time::Duration;
 
 use crate::call::cause::HangupCause;
 use crate::call::common::{Common, LegState, Phase, Timer};
-use crate::call::input::{Fork, ForkFailure, Input};
+use crate::call::input::{Fork, ForkFailure, Input, TakeOver};
 use crate::call::output::{LegEnd, Output, Sound};
 use crate::call::parking::ParkingOrder;
-use crate::id::Endpoint;
+use crate::id::{Endpoint, LegId};
 use crate::sip::{ReferralId, Telling};
 use crate::time::Now;
 
@@ -28,10 +29,32 @@ const NOBODY: Fork = Fork(u8::MAX);
 pub enum TransferTarget {
     /// A phone or a number behind a trunk, to be rung.
     Ring(Endpoint),
+    /// Whom the one that asks has talked to, or rings, in another call.
+    Join(Joined),
     /// A parking place.
     Park(ParkingOrder),
     /// Nowhere: a status for the one that asked.
     Refused(u16),
+}
+
+/// A leg of another call that is to come here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The leg.
+    pub leg: LegId,
+    /// Who is there.
+    pub with: Endpoint,
+    /// How far it is.
+    pub reached: Reached,
+}
+
+/// How far the leg of a consultation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// It talks.
+    Answered,
+    /// It rings.
+    Ringing,
 }
 
 /// What one call knows of its transfers.
@@ -62,72 +85,128 @@ enum Asker {
     Gone,
 }
 
+/// How far the new one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// Media makes an offer for the new phone.
-    Offering,
+pub(super) enum Stage {
+    /// Media makes an offer: for an INVITE, or for a leg that is up already.
+    Offering(Option<Fork>),
     /// It rings.
     Ringing(Fork),
+    /// It rings for another call, whose offer it has: once it has answered it gets ours.
+    RingingForAnother(Fork),
+    /// It has our offer within its old call.
+    Reoffering(Fork),
+    /// Media answers its own offer.
+    Answering(Fork),
 }
 
-impl Transfer {
-    fn is_to(&self, fork: Fork) -> bool {
-        self.stage == Stage::Ringing(fork)
+impl Stage {
+    /// The new one's leg.
+    pub(super) const fn fork(self) -> Option<Fork> {
+        match self {
+            Self::Offering(fork) => fork,
+            Self::Ringing(fork)
+            | Self::RingingForAnother(fork)
+            | Self::Reoffering(fork)
+            | Self::Answering(fork) => Some(fork),
+        }
     }
 }
 
 impl Transfers {
     /// Takes what concerns a transfer; everything else comes back.
     pub(super) fn handle(&mut self, common: &mut Common, now: Now, input: Input) -> Option<Input> {
-        match input {
-            Input::PhoneReferred { fork, id, target } => self.referred(common, fork, id, target),
-            Input::NextPhoneOffered(sdp) => self.offered(common, now, sdp),
-            Input::NextPhoneRefused => self.taken_back(common, now),
-            Input::PhoneRang(fork, sdp) => {
-                let Some(transfer) = self.going_on.as_ref().filter(|it| it.is_to(fork)) else {
-                    return Some(Input::PhoneRang(fork, sdp));
-                };
-                transfer.tell(common, (180, "Ringing"), Telling::More);
+        let stage = self.going_on.as_ref().map(|it| it.stage);
+        let fork_of_new = stage.and_then(Stage::fork);
+        match (input, stage) {
+            (Input::PhoneReferred { fork, id, target }, _) => self.referred(common, fork, id, target),
+            (Input::PhoneTookOver(newcomer), _) if common.phase == Phase::Bridged => {
+                self.taken_over(common, newcomer);
             }
-            Input::PhoneAnswered { fork, sdp, dialog } => {
-                if !self.going_on.as_ref().is_some_and(|it| it.is_to(fork)) {
-                    return Some(Input::PhoneAnswered { fork, sdp, dialog });
-                }
+            (Input::NextPhoneOffered(sdp), Some(Stage::Offering(fork))) => {
+                self.offered(common, now, fork, sdp);
+            }
+            (Input::NextPhoneOffered(_), _) => {}
+            (Input::NextPhoneAnswered(sdp), Some(Stage::Answering(fork))) => {
+                common.push(Output::SwitchToNextPhone);
+                common.push(Output::AcceptPhone(fork, sdp));
+                self.answered(common, now, fork);
+            }
+            (Input::NextPhoneRefused, Some(Stage::Answering(fork))) => {
+                self.going_on = None;
+                common.set_leg(fork, LegState::Gone);
+                common.push(Output::RefusePhone(fork, HangupCause::PhoneMediaRefused.verdict(), None));
+            }
+            (Input::NextPhoneRefused, _) if common.phase == Phase::Bridged => self.taken_back(common, now),
+            (Input::PhoneRang(fork, _), Some(Stage::Ringing(_) | Stage::RingingForAnother(_)))
+                if fork_of_new == Some(fork) =>
+            {
+                self.tell(common, (180, "Ringing"), Telling::More);
+            }
+            (Input::PhoneAnswered { fork, sdp, dialog }, Some(Stage::Ringing(rings))) if fork == rings => {
                 common.record.sip_call_id = Some(dialog.call_id.clone());
                 common.push(Output::TakeNextPhone(sdp));
                 common.push(Output::SaveDialog(dialog));
                 self.answered(common, now, fork);
             }
-            Input::PhoneFailed(fork, failure) => {
-                if !self.going_on.as_ref().is_some_and(|it| it.is_to(fork)) {
-                    return Some(Input::PhoneFailed(fork, failure));
-                }
+            (Input::PhoneAnswered { fork, .. }, Some(Stage::RingingForAnother(rings))) if fork == rings => {
+                self.offer_to(common, Some(fork));
+            }
+            (Input::PhoneReanswered(fork, sdp), Some(Stage::Reoffering(joins))) if fork == joins => {
+                common.push(Output::TakeNextPhone(sdp));
+                common.push(Output::KeepLeg(fork));
+                self.answered(common, now, fork);
+            }
+            (Input::PhoneOfferRefused(fork, status), Some(Stage::Reoffering(joins))) if fork == joins => {
+                self.failed(common, now, ForkFailure::Status(status));
+            }
+            (Input::PhoneFailed(fork, failure), Some(_)) if fork_of_new == Some(fork) => {
                 self.failed(common, now, failure);
             }
-            Input::PhoneHungUp(fork) if self.leaves(common, fork) => {}
-            Input::PhoneExpired(fork) if self.leaves(common, fork) => {}
-            other => return Some(other),
+            (Input::PhoneHungUp(fork) | Input::PhoneExpired(fork) | Input::PhoneCancelled(fork), Some(_))
+                if fork_of_new == Some(fork) =>
+            {
+                self.failed(common, now, ForkFailure::Status(480));
+            }
+            (Input::PhoneHungUp(fork) | Input::PhoneExpired(fork), _) if self.leaves(common, fork) => {}
+            (other, _) => return Some(other),
         }
         None
     }
 
     fn referred(&mut self, common: &mut Common, fork: Fork, id: ReferralId, target: TransferTarget) {
         let talks = common.phase == Phase::Bridged && common.leg == Some(fork);
-        let answer = match target {
-            TransferTarget::Refused(status) => Err(status),
+        let answer = match &target {
+            TransferTarget::Refused(status) => Err(*status),
             // Taken before it comes here; what does not talk has nothing to park.
             TransferTarget::Park(_) => Err(491),
             // Before both talk, and while another transfer goes on, there is nothing to hand over.
-            TransferTarget::Ring(_) if !talks || self.going_on.is_some() => Err(491),
-            TransferTarget::Ring(_) if common.legs.len() >= MOST_LEGS => Err(603),
-            TransferTarget::Ring(target) => Ok(target),
+            _ if !talks || self.going_on.is_some() => Err(491),
+            _ if common.legs.len() >= MOST_LEGS => Err(603),
+            _ => Ok(()),
         };
-        common.push(Output::AnswerReferral(fork, id, answer.as_ref().map(|_| ()).map_err(|status| *status)));
-        let Ok(target) = answer else { return };
+        common.push(Output::AnswerReferral(fork, id, answer));
+        if answer.is_err() {
+            return;
+        }
+        let (target, joined) = match target {
+            TransferTarget::Ring(target) => (target, None),
+            TransferTarget::Join(joined) => (joined.with.clone(), Some(joined)),
+            TransferTarget::Park(_) | TransferTarget::Refused(_) => return,
+        };
         let back = common.record.endpoint.clone();
-        let (asker, stage, vain) = (Asker::Present, Stage::Offering, HangupCause::TransferFailed);
+        let (asker, stage, vain) = (Asker::Present, Stage::Offering(None), HangupCause::TransferFailed);
         self.going_on = Some(Transfer { by: fork, id: Some(id), back, asker, target, stage, vain });
-        common.push(Output::OfferNextPhone);
+        let Some(Joined { leg, reached, .. }) = joined else { return self.offer_to(common, None) };
+        let joins = add_leg(common, LegState::Borrowed);
+        common.push(Output::Adopt(joins, leg));
+        match reached {
+            Reached::Answered => self.offer_to(common, Some(joins)),
+            Reached::Ringing => {
+                self.set_stage(Stage::RingingForAnother(joins));
+                common.push(Output::Play(Sound::Ringback));
+            }
+        }
     }
 
     /// Whether nothing is handed over at this moment.
@@ -140,7 +219,7 @@ impl Transfers {
     pub(super) fn send(&mut self, common: &mut Common, now: Now, targets: Vec<Endpoint>, vain: HangupCause) {
         let mut targets = targets.into_iter();
         let Some(target) = targets.next() else { return common.end(now, vain) };
-        let (by, asker, stage) = (NOBODY, Asker::Gone, Stage::Offering);
+        let (by, asker, stage) = (NOBODY, Asker::Gone, Stage::Offering(None));
         self.going_on = Some(Transfer { by, id: None, back: targets.next(), asker, target, stage, vain });
         common.push(Output::OfferNextPhone);
     }
@@ -149,9 +228,13 @@ impl Transfers {
     pub(super) fn call_back(&mut self, common: &mut Common) {
         let Some(transfer) = self.going_on.take() else { return };
         common.stop_timer(Timer::TransferRing);
-        if let Stage::Ringing(fork) = transfer.stage {
+        if let Some(fork) = transfer.stage.fork() {
+            match common.leg_state(fork).copied() {
+                Some(LegState::Borrowed) => common.push(Output::GiveBack(fork)),
+                Some(LegState::Ringing) => common.push(Output::Cancel(fork, LegEnd::CompletedElsewhere)),
+                _ => {}
+            }
             common.set_leg(fork, LegState::Gone);
-            common.push(Output::Cancel(fork, LegEnd::CompletedElsewhere));
         }
         common.push(Output::DropNextPhone);
     }
@@ -162,14 +245,50 @@ impl Transfers {
         common.set_timer(Timer::TransferorFarewell, now.mono + FAREWELL);
     }
 
-    fn offered(&mut self, common: &mut Common, now: Now, sdp: String) {
-        let Some(transfer) = self.going_on.as_mut().filter(|it| it.stage == Stage::Offering) else { return };
-        let fork = Fork(u8::try_from(common.legs.len()).unwrap_or(u8::MAX));
-        common.legs.push(LegState::Ringing);
-        transfer.stage = Stage::Ringing(fork);
+    fn set_stage(&mut self, stage: Stage) {
+        if let Some(transfer) = &mut self.going_on {
+            transfer.stage = stage;
+        }
+    }
+
+    fn offer_to(&mut self, common: &mut Common, fork: Option<Fork>) {
+        self.set_stage(Stage::Offering(fork));
+        common.push(Output::OfferNextPhone);
+    }
+
+    fn offered(&mut self, common: &mut Common, now: Now, joins: Option<Fork>, sdp: String) {
+        if let Some(fork) = joins {
+            self.set_stage(Stage::Reoffering(fork));
+            return common.push(Output::Reoffer(fork, sdp));
+        }
+        let fork = add_leg(common, LegState::Ringing);
+        self.set_stage(Stage::Ringing(fork));
+        let Some(transfer) = &self.going_on else { return };
         common.push(Output::Invite { fork, target: transfer.target.clone(), sdp });
         common.push(Output::Play(Sound::Ringback));
         common.set_timer(Timer::TransferRing, now.mono + RING);
+    }
+
+    /// INVITE with Replaces (RFC 3891) names the phone that talks.
+    fn taken_over(&mut self, common: &mut Common, newcomer: TakeOver) {
+        let TakeOver { leg, endpoint, replaced, offer } = newcomer;
+        let ready = common.leg == Some(replaced) && self.going_on.is_none() && common.legs.len() < MOST_LEGS;
+        let fork = add_leg(common, LegState::Calling);
+        common.push(Output::Adopt(fork, leg));
+        if !ready {
+            common.set_leg(fork, LegState::Gone);
+            return common.push(Output::RefusePhone(fork, HangupCause::PhoneUnreachable.verdict(), None));
+        }
+        self.going_on = Some(Transfer {
+            by: replaced,
+            id: None,
+            back: None,
+            asker: Asker::Present,
+            target: endpoint,
+            stage: Stage::Answering(fork),
+            vain: HangupCause::TransferFailed,
+        });
+        common.push(Output::AnswerNextPhone(offer));
     }
 
     fn answered(&mut self, common: &mut Common, now: Now, fork: Fork) {
@@ -183,15 +302,23 @@ impl Transfers {
         let row = Box::new(common.record.clone());
         common.push(Output::KeepRecord(row));
         transfer.tell(common, (200, "OK"), Telling::Last);
-        if transfer.asker == Asker::Present {
-            self.see_off(common, now, transfer.by);
+        match (transfer.asker, transfer.stage) {
+            (Asker::Present, Stage::Answering(_)) => {
+                common.set_leg(transfer.by, LegState::Gone);
+                common.push(Output::HangUp(transfer.by, LegEnd::CompletedElsewhere));
+            }
+            (Asker::Present, _) => self.see_off(common, now, transfer.by),
+            (Asker::Gone, _) => {}
         }
     }
 
     fn failed(&mut self, common: &mut Common, now: Now, failure: ForkFailure) {
         let Some(transfer) = self.going_on.take() else { return };
         common.stop_timer(Timer::TransferRing);
-        if let Stage::Ringing(fork) = transfer.stage {
+        if let Some(fork) = transfer.stage.fork() {
+            if common.leg_state(fork).is_some_and(|state| *state == LegState::Borrowed) {
+                common.push(Output::GiveBack(fork));
+            }
             common.set_leg(fork, LegState::Gone);
         }
         common.push(Output::DropNextPhone);
@@ -201,7 +328,7 @@ impl Transfers {
             // The one that asked keeps the call.
             (Asker::Present, _) => {}
             (Asker::Gone, Some(target)) => {
-                let (by, vain, stage) = (transfer.by, transfer.vain, Stage::Offering);
+                let (by, vain, stage) = (transfer.by, transfer.vain, Stage::Offering(None));
                 let asker = Asker::Gone;
                 self.going_on = Some(Transfer { by, id: None, back: None, asker, target, stage, vain });
                 common.push(Output::OfferNextPhone);
@@ -245,6 +372,12 @@ impl Transfers {
         }
     }
 
+    fn tell(&self, common: &mut Common, status: (u16, &'static str), telling: Telling) {
+        if let Some(transfer) = &self.going_on {
+            transfer.tell(common, status, telling);
+        }
+    }
+
     pub(super) fn timer(&mut self, common: &mut Common, now: Now, timer: Timer) {
         match timer {
             Timer::TransferRing => {
@@ -274,8 +407,14 @@ impl Transfer {
     }
 }
 
+fn add_leg(common: &mut Common, state: LegState) -> Fork {
+    let fork = Fork(u8::try_from(common.legs.len()).unwrap_or(u8::MAX));
+    common.legs.push(state);
+    fork
+}
+
 /// The status line that tells who asked why it failed.
-const fn told(failure: ForkFailure) -> (u16, &'static str) {
+pub(super) const fn told(failure: ForkFailure) -> (u16, &'static str) {
     match failure {
         ForkFailure::Status(486 | 600) => (486, "Busy Here"),
         ForkFailure::Status(603 | 607) => (603, "Decline"),

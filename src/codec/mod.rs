@@ -7,6 +7,7 @@ mod archive;
 mod g711;
 mod g722;
 mod opus;
+mod rate;
 mod speech;
 
 pub use archive::{
@@ -18,6 +19,7 @@ pub use g722::{G722Decoder, G722Encoder};
 pub use opus::{
     Bandwidth, Dtx, EncoderSettings, MAX_OPUS_PACKET, MAX_OPUS_SAMPLES, OpusDecoder, OpusEncoder, Redundancy,
 };
+pub use rate::RateChange;
 pub use speech::{SpeechDecoder, SpeechEncoder};
 
 /// Samples of a 20 ms frame at 8 kHz.

@@ -20,6 +20,7 @@ pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
     features::compare(reader, draft);
     hours::compare(reader, draft);
     dial_rules(reader, draft);
+    transits(reader, draft);
     sockets(reader, draft);
     advice(reader, draft);
 }
@@ -118,6 +119,18 @@ fn reads_prefix_as_number(draft: &Draft, trunk: &TrunkName, prefix: &str) -> boo
     let dialled = format!("{prefix}{user}");
     let read = form.inward(NumberOf::Called, &dialled);
     read != dialled && read != format!("+{user}")
+}
+
+/// The ways from trunk to trunk lead somewhere.
+fn transits(reader: &mut Reader<'_>, draft: &Draft) {
+    let known: Vec<&str> =
+        draft.trunks.iter().filter_map(|it| it.name.as_ref()).map(TrunkName::as_str).collect();
+    for (index, trunk) in draft.trunks.iter().enumerate() {
+        for name in trunk.transit.iter().flatten().filter(|name| !known.contains(&name.as_str())) {
+            let problem = format!("there is no [[trunk]] with name = \"{name}\"");
+            reader.fault_at(&format!("trunk[{}].transit", index + 1), problem, choices(&known, "[[trunk]]"));
+        }
+    }
 }
 
 fn dial_rules(reader: &mut Reader<'_>, draft: &Draft) {

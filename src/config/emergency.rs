@@ -1,11 +1,10 @@
-//! `[emergency]`: numbers that must never reach WhatsApp, and where they go instead (rule 10).
+//! `[emergency]`: numbers that must never reach WhatsApp (rule 10).
 
-use super::peers::{Digits, Name};
+use super::peers::Digits;
 use super::reader::{Reader, Section};
 use super::sections::Draft;
 use super::sounds::Country;
 use crate::dialplan::emergency::{EmergencyPlan, Extensions, countries, of_country};
-use crate::id::TrunkName;
 
 /// Reads the section.
 pub(super) fn emergency(section: &mut Section<'_, '_, '_>) -> Option<EmergencyPlan> {
@@ -13,7 +12,6 @@ pub(super) fn emergency(section: &mut Section<'_, '_, '_>) -> Option<EmergencyPl
     let known = known.map(|it| Digits(it.to_owned())).into();
     let numbers = section.list::<Digits>("numbers", Some(known), "[\"112\", \"911\"]");
     let of = section.list::<Country>("countries", Some(Vec::new()), "[\"DE\"]");
-    let route = section.optional::<Name>("route", "\"pbx\"");
     let over = section.or("over_extensions", false);
     let mut all: Vec<String> = numbers?.into_iter().map(|it| it.0).collect();
     if all.iter().any(|it| it.is_empty() || it.contains('*')) {
@@ -36,22 +34,14 @@ pub(super) fn emergency(section: &mut Section<'_, '_, '_>) -> Option<EmergencyPl
     }
     Some(EmergencyPlan {
         numbers: all.into_iter().collect(),
-        route: route?.map(|it| TrunkName::from(it.0)),
+        route: None,
         extensions: if over? { Extensions::Yield } else { Extensions::Win },
     })
 }
 
-/// Looks for the trunk, and for phones that nobody can dial.
+/// Looks for phones that nobody can dial.
 pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
     let Some(plan) = &draft.emergency else { return };
-    if let Some(route) = &plan.route
-        && !draft.trunks.iter().any(|it| it.name.as_ref() == Some(route))
-    {
-        let known: Vec<&str> =
-            draft.trunks.iter().filter_map(|it| Some(it.name.as_ref()?.as_str())).collect();
-        let problem = format!("there is no [[trunk]] with name = \"{route}\"");
-        reader.fault_at("emergency.route", problem, super::check::choices(&known, "[[trunk]]"));
-    }
     for (index, phone) in draft.phones.iter().enumerate() {
         let Some(name) = phone.name.as_ref().filter(|it| plan.has(it.as_str())) else { continue };
         let who = match plan.extensions {

@@ -298,6 +298,8 @@ pub struct PhoneConfig {
     pub ha1: Secret<String>,
     /// How its sound is protected.
     pub srtp: SrtpSetting,
+    /// It may take over calls of others by INVITE with Replaces (RFC 3891).
+    pub take_over: bool,
     /// VoIP metrics of RTCP-XR are offered to it (RFC 3611 §4.7).
     pub rtcp_xr: bool,
     /// Who keeps time in its calls; `None`: as `[media]` says.

@@ -163,6 +163,7 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
         }
     }
     let srtp = srtp(section);
+    let take_over = section.or("take_over", false);
     let rtcp_xr = section.or("rtcp_xr", false);
     let timing = section.optional::<MediaTiming>("timing", "\"playout\"");
     let lamps = lamps::of_phone(section);
@@ -177,6 +178,7 @@ pub(super) fn phone(section: &mut Section<'_, '_, '_>) -> PhoneDraft {
             algorithm: algorithm?,
             ha1: ha1?,
             srtp: srtp?,
+            take_over: take_over?,
             rtcp_xr: rtcp_xr?,
             timing: timing?,
             alerts: alerts?,

@@ -52,6 +52,8 @@ pub struct TrunkConfig {
     pub voip_only: bool,
     /// What phones dial before a number behind it; `None`: they cannot.
     pub dial_prefix: Option<String>,
+    /// The other trunks that its calls may go to.
+    pub transit: Vec<TrunkName>,
     /// Its REFER is followed.
     pub refer: bool,
     /// How its sound is protected.
@@ -119,6 +121,7 @@ pub(super) struct TrunkDraft {
     pub(super) name: Option<TrunkName>,
     pub(super) sources: Option<Vec<IpNet>>,
     pub(super) voip_only: Option<bool>,
+    pub(super) transit: Option<Vec<TrunkName>>,
     pub(super) registers: bool,
     pub(super) numbers: Option<Numbering>,
     pub(super) config: Option<TrunkConfig>,
@@ -152,6 +155,9 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
     // administrator can know what is behind a trunk, so it has to be said.
     let voip_only = section.or("voip_only", false);
     let dial_prefix = section.optional::<Digits>("dial_prefix", "\"0\"");
+    // From trunk to trunk somebody else's calls would go out at our cost, so each way is opened by name.
+    let transit = section.list::<Name>("transit", Some(Vec::new()), "[\"lab\"]");
+    let transit = transit.map(|list| list.into_iter().map(|it| it.0.into()).collect::<Vec<TrunkName>>());
     // Who can make us call could dial at our cost, so a trunk does not transfer unasked (call-handling rule 24).
     let refer = section.or("refer", false);
     let srtp = srtp(section);
@@ -188,6 +194,7 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
             max_calls_per_second: rate?,
             voip_only: voip_only?,
             dial_prefix: dial_prefix?.map(|it| it.0).filter(|it| !it.is_empty()),
+            transit: transit.clone()?,
             refer: refer?,
             srtp: srtp?,
             rtcp_xr: rtcp_xr?,
@@ -199,7 +206,7 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
             headers: headers?,
         })
     })();
-    TrunkDraft { name, sources: known, voip_only, registers, numbers, config }
+    TrunkDraft { name, sources: known, voip_only, transit, registers, numbers, config }
 }
 
 fn servers(section: &mut Section<'_, '_, '_>) -> Option<Vec<ServerConfig>> {

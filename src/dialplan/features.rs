@@ -1,6 +1,6 @@
 //! Feature codes: what a phone dials to have something done instead of somebody called.
 //!
-//! To add a code: a variant of [`Feature`], its row in [`ROWS`], and an arm where `io::signalling` carries codes
+//! To add a code: a variant of [`Feature`], its row in `ROWS`, and an arm where `io::signalling` carries codes
 //! out. The configuration, its checks and the in-call keys follow from the row.
 
 use std::collections::BTreeMap;

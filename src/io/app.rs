@@ -479,7 +479,11 @@ fn transfer_rules(config: &Config) -> TransferRules {
     let of = |which: fn(&config::TrunkConfig) -> bool| {
         config.trunks.iter().filter(|trunk| which(trunk)).map(|trunk| trunk.name.clone()).collect()
     };
-    TransferRules { may_refer: of(|trunk| trunk.refer), voip_only: of(|trunk| trunk.voip_only) }
+    TransferRules {
+        may_refer: of(|trunk| trunk.refer),
+        voip_only: of(|trunk| trunk.voip_only),
+        may_take_over: config.phones.iter().filter(|it| it.take_over).map(|it| it.name.clone()).collect(),
+    }
 }
 
 fn feature_rules(config: &Config) -> FeatureRules {
@@ -507,10 +511,15 @@ fn dialplan(config: &Config) -> DialPlan {
         let prefix = trunk.dial_prefix.clone()?;
         Some(TrunkEntry { prefix, trunk: trunk.name.clone() })
     };
+    let transit = |from: &config::TrunkConfig| {
+        let (name, leads_to) = (from.name.clone(), from.transit.clone());
+        leads_to.into_iter().map(move |to| (name.clone(), to))
+    };
     DialPlan {
         entries: config.numbers.iter().filter_map(entry).collect(),
         phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
         trunks: config.trunks.iter().filter_map(trunk).collect(),
+        transit: config.trunks.iter().flat_map(transit).collect(),
         emergency: config.emergency.clone(),
         features: config.features.codes.clone(),
     }

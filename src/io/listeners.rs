@@ -232,6 +232,7 @@ fn signalling_figures(scrape: &mut Scrape, figures: &Figures, sources: &Sources)
         let labels = NumberDirection { number: number.clone(), direction: *direction };
         scrape.gauge(&table::CALLS_ACTIVE, &labels, *count as f64);
     }
+    scrape.gauge(&table::DESK_ACTIVE, &(), figures.desks as f64);
     for phone in &sources.phones {
         let registered = figures.registered.contains(phone);
         let labels = OfPhone { phone: phone.clone() };

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use crate::call::HangupCause;
+use crate::call::{HangupCause, Sound};
 use crate::codec::{MAX_OPUS_SAMPLES, OpusDecoder, SampleRate};
 use crate::config::{Consent, RefusalsConfig, SoundSource, SoundsConfig};
 use crate::media::Clip;
@@ -73,6 +73,15 @@ impl Sounds {
         let digits = config.digits.as_deref().map_or(Ok(Vec::new()), digits)?;
         let refusals = refusals(&config.refusals, country)?;
         Ok(Self { ringback, hold, greeting, greeting_recorded, done, digits, refusals })
+    }
+
+    /// What a call plays over and over until it is told to stop.
+    #[must_use]
+    pub fn clip(&self, sound: Sound) -> Option<Clip> {
+        match sound {
+            Sound::Ringback => self.ringback.clone(),
+            Sound::Hold => self.hold.clone(),
+        }
     }
 
     /// What a phone hears that is refused with this verdict.

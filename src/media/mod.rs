@@ -1,4 +1,4 @@
-//! Media of one bridged call: two legs, two pipes, and the bridge that joins them.
+//! Media of one bridged call: two legs, two pipes, and the bridge that joins them; and of a call between desks.
 //!
 //! [`Bridge`] is the whole: datagrams, orders and time in, datagrams and reports out. The WhatsApp
 //! leg is a [`webrtc_leg::WebRtcLeg`]; the values of [`order`] are all that signalling sees of it.
@@ -33,6 +33,7 @@ pub mod packetizer;
 pub mod player;
 pub mod playout;
 pub mod quality;
+pub mod relay;
 pub mod reorder;
 pub mod reported;
 pub mod rtcp;
@@ -52,6 +53,8 @@ pub mod voice;
 mod browser_stories;
 #[cfg(test)]
 mod codec_stories;
+#[cfg(test)]
+mod matrix_stories;
 #[cfg(test)]
 mod playout_stories;
 #[cfg(test)]
@@ -74,4 +77,5 @@ pub use jitter::Timing;
 pub use order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
 pub use outbox::{BridgePort, Transmit};
 pub use quality::{Rating, StreamQuality};
+pub use relay::{Relay, RelayOrder, RelayPort, RelayReport, RelaySettings, RelaySpec, RelaySummary};
 pub use summary::{DirectionSummary, Histogram, Summary};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::clip::{Clip, Repeat};
 use super::dtls::DtlsFailure;
 use super::jitter::Timing;
+use super::relay::RelayReport;
 use super::summary::Summary;
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::sdp::audio::AudioRefusal;
@@ -279,6 +280,8 @@ pub enum Report {
     PhoneReofferRefused(AudioRefusal),
     /// The media is closed; its ports go into quarantine.
     Closed(Box<Summary>),
+    /// The media of a call between desks.
+    Relay(RelayReport),
 }
 
 impl Report {

@@ -19,9 +19,9 @@ pub enum BridgePort {
 
 /// A datagram to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transmit<'a> {
+pub struct Transmit<'a, P = BridgePort> {
     /// From which port.
-    pub port: BridgePort,
+    pub port: P,
     /// To whom.
     pub to: SocketAddr,
     /// What.
@@ -31,24 +31,30 @@ pub struct Transmit<'a> {
 }
 
 #[derive(Debug)]
-struct Entry {
-    port: BridgePort,
+struct Entry<P> {
+    port: P,
     to: SocketAddr,
     end: usize,
     transit: Option<(Side, Instant)>,
 }
 
 /// A queue of datagrams.
-#[derive(Debug, Default)]
-pub struct Outbox {
+#[derive(Debug)]
+pub struct Outbox<P = BridgePort> {
     bytes: Vec<u8>,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Entry<P>>,
     start: usize,
 }
 
-impl Outbox {
+impl<P> Default for Outbox<P> {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), entries: VecDeque::new(), start: 0 }
+    }
+}
+
+impl<P> Outbox<P> {
     /// Puts a datagram at the end.
-    pub fn push(&mut self, port: BridgePort, to: SocketAddr, bytes: &[u8], transit: Option<(Side, Instant)>) {
+    pub fn push(&mut self, port: P, to: SocketAddr, bytes: &[u8], transit: Option<(Side, Instant)>) {
         if self.entries.is_empty() {
             self.bytes.clear();
             self.start = 0;
@@ -58,7 +64,7 @@ impl Outbox {
     }
 
     /// Takes the oldest.
-    pub fn pop(&mut self) -> Option<Transmit<'_>> {
+    pub fn pop(&mut self) -> Option<Transmit<'_, P>> {
         let Entry { port, to, end, transit } = self.entries.pop_front()?;
         let bytes = &self.bytes[self.start..end];
         self.start = end;
@@ -73,7 +79,7 @@ mod tests {
     #[test]
     fn datagrams_leave_in_order_and_the_storage_is_used_again() {
         let to = "127.0.0.1:9".parse().unwrap();
-        let mut outbox = Outbox::default();
+        let mut outbox: Outbox = Outbox::default();
         outbox.push(BridgePort::Rtp, to, b"one", None);
         outbox.push(BridgePort::Rtcp, to, b"", None);
         assert_eq!(outbox.pop().unwrap().bytes, b"one");

@@ -17,7 +17,7 @@ use super::srtp::SrtpProfile;
 use super::webrtc_leg::{LegEvent, WebRtcLeg, WebRtcSettings};
 use crate::random::Random;
 use crate::rtp::{PayloadType, RtpPacket, Ssrc};
-use crate::sdp::audio::{self, AudioRefusal, Keying, LocalAudio, Negotiated};
+use crate::sdp::audio::{self, AudioCodec, AudioRefusal, Keying, LocalAudio, Negotiated};
 use crate::sdp::crypto::{Crypto, CryptoSuite};
 use crate::sdp::protection::{Protection, ProtectionRule};
 use crate::sdp::webrtc::FingerprintCase;
@@ -123,6 +123,17 @@ impl RtpLeg {
         if let Some(agreed) = &self.agreed {
             self.latch = Some(Latch::shunning(agreed.remote_rtp, self.before));
         }
+    }
+
+    /// What is offered or taken from now on, best first.
+    pub fn prefer(&mut self, codecs: Vec<AudioCodec>) {
+        self.local.codecs = codecs;
+    }
+
+    /// What we said last, if anything.
+    #[must_use]
+    pub fn said(&self) -> Option<String> {
+        self.said.clone()
     }
 
     /// What the phone may offer and answer from now on.

@@ -12,7 +12,7 @@ use crate::rtp::Ssrc;
 const OTHER: &str = "10.0.0.8:5000";
 
 /// The other phone's description with one codec.
-fn others(codec: AudioCodec, direction: &str) -> String {
+pub(super) fn others(codec: AudioCodec, direction: &str) -> String {
     codec_sdp(codec, direction, 20).replace("10.0.0.7", "10.0.0.8").replace("m=audio 4000", "m=audio 5000")
 }
 
@@ -26,7 +26,7 @@ fn offered(world: &World) -> String {
 }
 
 /// From now on the other phone is the one that talks.
-fn change_phone(world: &mut World, codec: AudioCodec) {
+pub(super) fn change_phone(world: &mut World, codec: AudioCodec) {
     world.phone_address = OTHER.parse().expect("an address");
     world.phone.header.ssrc = Ssrc(56);
     world.phone.header.marker = true;

@@ -176,7 +176,9 @@ impl DirectionSummary {
         self.heard = delivered.and_then(|delivered| self.received.heard_after(inside, delivered));
     }
 
-    fn to_json(&self) -> Value {
+    /// As a JSON object, for records.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
         let micros = |share| self.transit.quantile(share).map(|it| it.as_micros().min(1 << 40) as u64);
         let millis = |span: Duration| span.as_secs_f64() * 1000.0;
         json!({

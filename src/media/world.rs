@@ -128,7 +128,7 @@ fn opus_encoder(rate: SampleRate, expected_loss: u8) -> OpusEncoder {
     OpusEncoder::new(rate, &settings).unwrap()
 }
 
-fn identity(which: usize) -> Arc<Identity> {
+pub(super) fn identity(which: usize) -> Arc<Identity> {
     static IDENTITIES: [OnceLock<Arc<Identity>>; 2] = [OnceLock::new(), OnceLock::new()];
     Arc::clone(IDENTITIES[which].get_or_init(|| Arc::new(Identity::generate().unwrap())))
 }

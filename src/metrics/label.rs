@@ -272,6 +272,13 @@ labels! {
         /// Whose doing.
         fault: Fault,
     }
+    /// The end of a call between desks.
+    DeskEnd {
+        /// The label of its `HangupCause`.
+        cause: Word,
+        /// Whose doing.
+        fault: Fault,
+    }
     /// Calls of a business number, one way.
     NumberDirection {
         /// The business number.

@@ -6,9 +6,9 @@
 use std::marker::PhantomData;
 
 use super::label::{
-    Build, CallEnd, CapOf, Denied, Drifted, GraphRequest, Labels, LegWay, NumberDirection, OfAction, OfKind,
-    OfLeg, OfListener, OfLonger, OfLookup, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone, OfRealm,
-    OfServer, OfSeverity, OfStage, OfTrunk, OfWay, OfWebhook, OfWorker, Requested, Space,
+    Build, CallEnd, CapOf, Denied, DeskEnd, Drifted, GraphRequest, Labels, LegWay, NumberDirection, OfAction,
+    OfKind, OfLeg, OfListener, OfLonger, OfLookup, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone,
+    OfRealm, OfServer, OfSeverity, OfStage, OfTrunk, OfWay, OfWebhook, OfWorker, Requested, Space,
 };
 
 /// How a metric is counted and printed.
@@ -106,6 +106,11 @@ table! {
     CALLS_ACTIVE: Gauge<NumberDirection> = "cordboard_calls_active", "Calls that are up or being set up";
     CALL_TALK: Histogram<NumberDirection> = "cordboard_call_talk_seconds",
         "Time from answer to end of answered calls", TALK;
+    DESK_CALLS: Counter<DeskEnd> = "cordboard_desk_calls",
+        "Calls between phones and trunks that ended, by what ended them and whose doing it was";
+    DESK_ACTIVE: Gauge<()> = "cordboard_desk_calls_active", "Calls between phones and trunks that are up or being set up";
+    DESK_TALK: Histogram<()> = "cordboard_desk_call_talk_seconds",
+        "Time from answer to end of answered calls between phones and trunks", TALK;
     CALL_DIFFERENCE: Histogram<OfLonger> = "cordboard_call_duration_difference_seconds",
         "How far the duration in Meta's terminate, which is billed, and our own clock are apart", DIFFERENCE;
     CALLS_UNTIMED: Counter<NumberDirection> = "cordboard_calls_untimed",

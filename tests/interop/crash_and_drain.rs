@@ -9,7 +9,7 @@ use cordboard::whatsapp::{CallEvent, CallEventKind, Event};
 use serde_json::{Value, json};
 
 use crate::rig::baresip::{OnRing, Phone};
-use crate::rig::gateway::{Gateway, Layout, Setup};
+use crate::rig::gateway::{Gateway, Layout, Setup, desk_calls};
 use crate::rig::program::{PATIENCE, wait_for};
 use crate::rig::simulator::NUMBER_ID;
 use crate::rig::{USER, World, assert_record, sipp};
@@ -69,6 +69,28 @@ fn a_call_of_a_phone_that_was_up_at_kill_9_is_ended_at_both_sides_after_the_rest
     };
     end_by_kill(&mut world, &mut phone, &id);
     assert_orphaned(&world.closed_record(&id), "business_initiated");
+}
+
+#[test]
+fn rule_27_two_phones_that_talked_to_each_other_at_kill_9_are_both_hung_up_on_after_the_restart() {
+    let mut world = World::start(&Setup::default());
+    let mut phone = world.phone(OnRing::Answer);
+    let mut other = world.other_phone(OnRing::Answer, "PCMU");
+    phone.order("dial", &world.uri_of("1002"));
+    for phone in [&mut phone, &mut other] {
+        phone.wait("CALL_ESTABLISHED", 0);
+        wait_for("a phone hears a second", PATIENCE, || (phone.received().0 >= 50).then_some(()));
+    }
+    kill(&mut world.gateway);
+    world.gateway = Gateway::start(&world.layout);
+    let restarted = Instant::now();
+    phone.wait("CALL_CLOSED", 0);
+    other.wait("CALL_CLOSED", 0);
+    assert!(restarted.elapsed() < RULE_27, "rule 27: {:?}", restarted.elapsed());
+    let record = wait_for("the record is closed", PATIENCE, || {
+        desk_calls(&world.layout).into_iter().find(|it| !it["ended"].is_null())
+    });
+    assert_eq!((&record["fault"], &record["cause"]), (&json!("us"), &json!("orphaned")), "{record:#}");
 }
 
 #[test]

@@ -57,6 +57,7 @@ const RARE: &[&str] = &[
     "cordboard_cap_warnings",
     "cordboard_permission_drift",
     "cordboard_permission_requests",
+    "cordboard_desk_calls",
     // Only where Meta's `terminate` never came.
     "cordboard_calls_untimed",
     "cordboard_graph_errors",

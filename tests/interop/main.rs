@@ -2,8 +2,10 @@
 //! WhatsApp's WebRTC side, Prometheus on the figures. `scripts/interop` installs them and runs this.
 
 mod asking_with_baresip;
+mod attended;
 mod browser_phone;
 mod crash_and_drain;
+mod desks;
 mod encrypted_phones;
 mod features;
 mod figures_with_prometheus;

@@ -75,7 +75,7 @@ fn svcrack_tries_ten_passwords_in_vain_while_the_phone_talks_on() {
         (0..2000).map(|n| if n < 50 { format!("guess{n}") } else { PASSWORD.to_owned() }).collect();
     std::fs::write(&words, guesses.join("\n")).expect("the test's folder can be written");
     let mut phone = world.phone(OnRing::Answer);
-    world.meta.place_call(USER);
+    let id = world.meta.place_call(USER).id.clone();
     phone.wait("CALL_ESTABLISHED", 0);
     let words = words.display().to_string();
     for agent in AGENTS {
@@ -87,7 +87,7 @@ fn svcrack_tries_ten_passwords_in_vain_while_the_phone_talks_on() {
     assert!((1.0..=10.0).contains(&tried), "{tried} passwords were tried");
     assert!(bans(&world.layout).iter().any(|ban| ban["source"] == ATTACKER), "{:?}", bans(&world.layout));
     lift(&world.layout);
-    let call = world.meta.wait_call(USER);
+    let call = world.meta.call(&id);
     call.talk(50);
     call.act("hangup", &json!({}));
     phone.wait("CALL_CLOSED", 0);

@@ -85,18 +85,16 @@ fn a_code_that_could_mean_something_else_is_named_with_what_it_meets() {
 }
 
 #[test]
-fn emergency_numbers_come_by_country_and_go_where_the_file_says() {
-    let of_country =
-        [("countries = []", "countries = [\"de\", \"BR\"]"), ("#route = \"pbx\"", "route = \"pbx\"")];
+fn emergency_numbers_come_by_country_and_are_refused() {
+    let of_country = [("countries = []", "countries = [\"de\", \"BR\"]")];
     let plan = read(&of_country).expect("good").emergency;
     assert!(plan.has("112") && plan.has("197") && plan.has("000"));
-    assert_eq!(plan.way("+112"), Some(Endpoint::Trunk("pbx".into(), "112".into())));
+    assert_eq!(plan.way("+112"), None);
     assert_eq!(plan.extensions, Extensions::Win);
     assert!(
         fault("countries = []", "countries = [\"QQ\"]")
             .contains("of QQ are not known here | write them in numbers")
     );
-    assert!(fault("#route = \"pbx\"", "route = \"pstn\"").contains("no [[trunk]] with name = \"pstn\""));
 }
 
 #[test]

@@ -61,6 +61,7 @@ impl House {
             entries: vec![entry],
             phones,
             trunks: vec![trunk("0", "b"), trunk("9", "a")],
+            transit: Vec::new(),
             emergency: EmergencyPlan { numbers: ["112".to_owned()].into(), ..EmergencyPlan::default() },
             features: FeatureCodes::default(),
         };

@@ -94,7 +94,9 @@ impl HangupCause {
     pub const fn announcement(self) -> Announcement {
         use Announcement as A;
         match self {
-            Self::UserHungUp | Self::PhoneHungUp | Self::Crossed | Self::TooLong => A::Ended,
+            Self::UserHungUp | Self::PhoneHungUp | Self::Crossed | Self::TooLong | Self::Transferred => {
+                A::Ended
+            }
             Self::UserCancelled | Self::PhoneCancelled => A::Ended,
             Self::UserRejected | Self::PhoneDeclined => A::Declined,
             Self::UserUnanswered | Self::PhoneUnanswered | Self::TransferFailed => A::NoAnswer,

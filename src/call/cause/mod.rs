@@ -48,6 +48,8 @@ pub enum HangupCause {
     TransferFailed,
     /// The call was parked; nobody fetched it or took it back.
     NotFetched,
+    /// The call's other side talks on in another call (attended transfer), to which its phone was handed.
+    Transferred,
     /// The user called at the same moment; the phone talks on that call.
     Crossed,
     /// A rule forbids the call.
@@ -185,6 +187,7 @@ impl HangupCause {
             Self::SessionExpired,
             Self::TransferFailed,
             Self::NotFetched,
+            Self::Transferred,
             Self::Crossed,
             Self::Asked,
             Self::NotDialable,

@@ -40,6 +40,8 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "Nobody took a transferred call: check its target.";
         C::NotFetched => "not_fetched", Phone, 480, "Not fetched", 19,
             "Nobody fetched a parked call: see `[features.parking]`.";
+        C::Transferred => "transferred", Phone, 480, "Transferred", 16,
+            "Nothing: who was called talks on in another call.";
         C::Crossed => "crossed", User, 487, "User calls you", 16, "Nothing: the phone talks on the user's own call.";
         C::NotDialable => "not_dialable", Policy, 404, "Number unknown", 1,
             "Dial prefix and country code; see `dial` of the number.";

@@ -63,7 +63,7 @@ fn a_call_that_rings_elsewhere_is_picked_up_and_the_others_hear_that_it_was_answ
         (&record.endpoint, record.sip_call_id.as_deref()),
         (&Some(phone("1003")), Some("call of 1003"))
     );
-    scene.hears(Input::PhoneConfirmed(dialog())).does(&["save dialog"]);
+    scene.hears(Input::PhoneConfirmed(Fork(2), dialog())).does(&["save dialog"]);
     scene.hears(Input::PhoneHungUp(Fork(2))).ended_as(HangupCause::PhoneHungUp);
 }
 

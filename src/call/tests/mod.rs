@@ -1,5 +1,6 @@
 //! Stories of whole calls: inputs in, exactly these outputs out, on a virtual clock.
 
+mod attended;
 mod features;
 mod from_gateway;
 mod from_phone;
@@ -170,6 +171,8 @@ fn spell(output: &Output) -> String {
         Output::RefusePhone(Fork(0), verdict, _) => format!("refuse {}", verdict.sip),
         Output::RefusePhone(fork, verdict, _) => format!("refuse {} {}", fork.0, verdict.sip),
         Output::AcceptPhone(fork, _) if fork.0 > 0 => format!("accept phone {}", fork.0),
+        Output::Adopt(fork, leg) => format!("adopt {} {leg}", fork.0),
+        Output::Reoffer(fork, _) => format!("re-offer {}", fork.0),
         Output::Ring(sdp) => if sdp.is_some() { "early media" } else { "ring" }.to_owned(),
         other => other.name().to_owned(),
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::id::LegId;
 use crate::policy::{Denial, DenialReason, Stands};
 use crate::random::Random;
 use crate::sip::alert::Alert;
@@ -40,6 +41,7 @@ impl Watch {
             Output::OpenMedia { .. } => self.media += 1,
             Output::CloseMedia => self.media -= 1,
             Output::AcceptPhone(Fork(0), _) | Output::RefusePhone(Fork(0), ..) => {
+                self.settled.insert(Fork(0));
                 self.answered_calling_phone += 1;
                 assert!(self.answered_calling_phone <= 1, "seed {seed}: two final answers to one INVITE");
             }
@@ -53,7 +55,14 @@ impl Watch {
                     assert!(now.wall <= began + WINDOW, "seed {seed}: rung after the window (rule 2)");
                 }
             }
-            Output::HangUp(fork, _) => {
+            Output::Adopt(fork, _) => {
+                assert!(self.legs_out.insert(*fork), "seed {seed}: two legs of one name");
+            }
+            Output::HangUp(fork, _)
+            | Output::RefusePhone(fork, ..)
+            | Output::AcceptPhone(fork, _)
+            | Output::GiveBack(fork)
+            | Output::KeepLeg(fork) => {
                 self.settled.insert(*fork);
             }
             Output::Cancel(fork, _) => assert!(self.legs_out.remove(fork), "seed {seed}: cancelled twice"),
@@ -94,7 +103,9 @@ fn settles(input: &Input) -> Option<Fork> {
 
 fn random_input(random: &mut Random, scene: &Scene) -> Input {
     let fork = Fork(u8::try_from(random.below(5)).expect("small"));
-    match random.below(30) {
+    let joined = |reached| TransferTarget::Join(Joined { leg: LegId(9), with: phone("1003"), reached });
+    let id = crate::sip::ReferralId(7);
+    match random.below(36) {
         0 => Input::RecordOpened,
         1 => Input::RecordRefused,
         2 => grant(),
@@ -125,6 +136,15 @@ fn random_input(random: &mut Random, scene: &Scene) -> Input {
         25 | 26 => Input::NextPhoneOffered("offer".into()),
         27 => Input::NextPhoneRefused,
         28 => Input::PhoneExpired(fork),
+        29 => Input::PhoneReferred { fork, id, target: joined(Reached::Answered) },
+        30 => Input::PhoneReferred { fork, id, target: joined(Reached::Ringing) },
+        31 if scene.call.record().direction == CallDirection::UserInitiated => {
+            let (leg, endpoint, offer) = (LegId(9), phone("1003"), "offer".to_owned());
+            Input::PhoneTookOver(TakeOver { leg, endpoint, replaced: fork, offer })
+        }
+        32 => Input::NextPhoneAnswered("ours".into()),
+        33 => Input::PhoneReanswered(fork, "answer".into()),
+        34 => Input::PhoneOfferRefused(fork, 488),
         _ => Input::MediaRefused(MediaRefusal::NoPorts),
     }
 }

@@ -8,7 +8,7 @@ fn plan() -> RingPlan {
         targets,
         ring: Some(Duration::from_secs(8)),
         order: RingOrder::Together,
-        alert: crate::sip::alert::Alert::default(),
+        alert: Alert::default(),
     };
     let backup = Endpoint::Trunk("pbx".into(), "200".to_owned());
     RingPlan { steps: vec![step(vec![phone("1001")]), step(vec![phone("1002"), backup])], overflow: None }

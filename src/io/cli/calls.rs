@@ -33,6 +33,9 @@ pub struct CallsArgs {
     /// How the calls sounded, per leg and way, instead: MOS by ITU-T G.107, "?" where nobody reported.
     #[arg(long, conflicts_with = "json")]
     pub quality: bool,
+    /// The calls between phones and trunks, without WhatsApp, instead.
+    #[arg(long, conflicts_with = "quality")]
+    pub desk: bool,
     /// Shows users' numbers and names in full.
     #[arg(long)]
     pub unmasked: bool,
@@ -73,7 +76,7 @@ impl Cover {
         }
     }
 
-    fn endpoint(self, endpoint: &Endpoint) -> String {
+    pub(super) fn endpoint(self, endpoint: &Endpoint) -> String {
         match (endpoint, self) {
             (Endpoint::Trunk(name, number), Self::Open) => format!("trunk {name}/{number}"),
             // The number behind a trunk may be a person's own.
@@ -192,7 +195,7 @@ fn recorded(line: &RecordingLine) -> String {
 }
 
 /// `1:02:03` or `2:03`, rounded down.
-fn clock(span: Duration) -> String {
+pub(super) fn clock(span: Duration) -> String {
     let seconds = span.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }

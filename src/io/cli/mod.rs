@@ -6,6 +6,7 @@ pub mod call_actions;
 pub mod calls;
 pub mod check;
 pub mod codec_chain;
+pub mod desk_calls;
 pub mod dnd;
 pub mod draw;
 pub mod missed;

@@ -8,7 +8,7 @@ use super::calls::{CallsArgs, Cover, present};
 use super::check::load_records;
 use super::missed::{self, MissedAction, MissedArgs};
 use super::permission::{PermissionAction, PermissionArgs, PermissionOf, State, find_number, line};
-use super::{Exit, complain, quality, say};
+use super::{Exit, complain, desk_calls, quality, say};
 use crate::billing::{Month, Statement};
 use crate::call::CallNote;
 use crate::config::Records;
@@ -43,6 +43,11 @@ pub(super) fn calls(args: &CallsArgs) -> Exit {
         }
     }
     with_store(&args.config, async |_, store| {
+        if args.desk {
+            let records = store.desk_calls(args.limit).await?;
+            say(desk_calls::present(&records, args.json, args.into()));
+            return Ok(());
+        }
         let records = store.calls(args.limit, &CallFilter::default()).await?;
         say(if args.quality { quality::table(&records) } else { present(&records, args.json, args.into()) });
         Ok(())

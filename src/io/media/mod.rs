@@ -7,6 +7,8 @@ mod figures;
 mod flow;
 mod load;
 mod ports;
+mod relaying;
+mod slot;
 pub mod sys;
 mod worker;
 
@@ -29,7 +31,8 @@ use crate::id::CallId;
 use crate::media::dtls::Identity;
 use crate::media::tap::Inlet;
 use crate::media::{
-    Capacity, CapacityLimits, CapacityState, OpenRefusal, OpenSpec, Order, Report, WorkerLoad,
+    Capacity, CapacityLimits, CapacityState, OpenRefusal, OpenSpec, Order, RelayOrder, RelaySpec, Report,
+    WorkerLoad,
 };
 use crate::random::Random;
 use crate::sdp::webrtc::FingerprintCase;
@@ -185,6 +188,10 @@ impl MediaEngine {
     /// Opens the media of a call on the first worker with room, or the least loaded one if all are busy; the answer is a report, [`Report::Opened`] or [`Report::Refused`]. A call that is open
     /// already is left alone.
     pub fn open(&self, call: CallId, spec: OpenSpec) {
+        self.start_call(call, Command::Open(call, Box::new(spec)));
+    }
+
+    fn start_call(&self, call: CallId, command: Command) {
         let line = {
             let mut calls = lock(&self.0.shared.calls);
             if calls.contains_key(&call) {
@@ -197,11 +204,21 @@ impl MediaEngine {
             line.figures.calls.fetch_add(1, Ordering::Relaxed);
             line
         };
-        if !line.send(Command::Open(call, Box::new(spec))) {
+        if !line.send(command) {
             lock(&self.0.shared.calls).remove(&call);
             line.figures.calls.fetch_sub(1, Ordering::Relaxed);
             let _ = self.0.reports.send((call, Report::Refused(OpenRefusal::Stopping)));
         }
+    }
+
+    /// Opens the media of a call between desks, likewise; the answer is a [`Report::Relay`] or [`Report::Refused`].
+    pub fn open_relay(&self, call: CallId, spec: RelaySpec) {
+        self.start_call(call, Command::OpenRelay(call, Box::new(spec)));
+    }
+
+    /// Passes an order to the media of a call between desks.
+    pub fn order_relay(&self, call: CallId, order: RelayOrder) {
+        self.tell(call, Command::OrderRelay(call, order));
     }
 
     /// Passes an order to a call's media; for a call that has none (any more) it does nothing.

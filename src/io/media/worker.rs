@@ -18,13 +18,14 @@ use super::figures::WorkerFigures;
 use super::flow::Flow;
 use super::load::{BEHIND, LoadMeter, Measured};
 use super::ports::Ports;
+use super::slot::{Media, SOCKETS, is_last};
 use super::sys::{Batch, thread_clock};
 use crate::id::CallId;
 use crate::media::dtls::Identity;
 use crate::media::tap::Inlet;
 use crate::media::{
-    Bridge, BridgePort, BridgeSettings, LegFailure, OpenRefusal, OpenSpec, Order, Report, Side, Stage,
-    Summary,
+    Bridge, BridgeSettings, LegFailure, OpenRefusal, OpenSpec, Order, RelayOrder, RelaySpec, Report, Side,
+    Stage,
 };
 use crate::random::Random;
 use crate::sdp::webrtc::FingerprintCase;
@@ -40,13 +41,14 @@ const GATHER: Duration = Duration::from_millis(1);
 const TURNS: usize = 4;
 /// How often the counters learn of live calls.
 const TELL: Duration = Duration::from_secs(1);
-const PORTS: [BridgePort; 3] = [BridgePort::WebRtc, BridgePort::Rtp, BridgePort::Rtcp];
 
 /// What a worker is told.
 #[derive(Debug)]
 pub(super) enum Command {
     Open(CallId, Box<OpenSpec>),
     Order(CallId, Order),
+    OpenRelay(CallId, Box<RelaySpec>),
+    OrderRelay(CallId, RelayOrder),
     /// Lets a recorder hear the call.
     Record(CallId, Inlet),
     Stop,
@@ -73,9 +75,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 struct Slot {
     call: CallId,
-    bridge: Bridge,
-    sockets: [UdpSocket; 3],
-    ports: (u16, u16),
+    media: Media,
+    sockets: Vec<UdpSocket>,
+    /// Its port outside, and the pairs inside by their even ports.
+    outside: Option<u16>,
+    inside: [Option<u16>; 2],
     /// The earliest entry in the heap that is for this bridge.
     armed: Option<Instant>,
     /// What the counters know of it, to the phone and to the user.
@@ -96,7 +100,7 @@ pub(super) struct Worker {
 }
 
 /// A worker's calls and timers, and how it copes with them.
-struct House {
+pub(super) struct House {
     slots: Slab<Slot>,
     keys: BTreeMap<CallId, usize>,
     timers: BinaryHeap<Reverse<(Instant, usize, CallId)>>,
@@ -108,11 +112,11 @@ struct House {
 /// What is left of a bridge after it was called.
 enum After {
     Lives,
-    Closed(Box<Summary>),
+    Closed(Report),
     Panicked,
 }
 
-fn clock() -> Now {
+pub(super) fn clock() -> Now {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now { mono: Instant::now(), wall: Wall(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)) }
 }
@@ -193,21 +197,21 @@ impl Worker {
     }
 
     fn receive(&self, house: &mut House, batch: &mut Batch, token: Token) {
-        let (key, port) = (token.0 / PORTS.len(), token.0 % PORTS.len());
+        let (key, socket) = (token.0 / SOCKETS, token.0 % SOCKETS);
         for _ in 0..TURNS {
             let Some(slot) = house.slots.get_mut(key) else { return };
             // An ICMP error of an earlier send shows up here; the next datagram is behind it.
-            let more = batch.receive(&slot.sockets[port]).unwrap_or(true);
+            let more = slot.sockets.get(socket).is_none_or(|it| batch.receive(it).unwrap_or(true));
             let now = clock();
             if let Some(first) = batch.first_arrival() {
                 house.load.note_lag(now.mono.saturating_duration_since(first));
             }
             let mut count = 0;
-            let Slot { bridge, .. } = slot;
+            let Slot { media, .. } = slot;
             let calm = catch_unwind(AssertUnwindSafe(|| {
                 for datagram in batch.datagrams() {
                     count += 1;
-                    bridge.handle_arrival(now, datagram.arrived, PORTS[port], datagram.from, datagram.bytes);
+                    media.handle_arrival(now, datagram.arrived, socket, datagram.from, datagram.bytes);
                 }
             }));
             self.figures.received.fetch_add(count, Ordering::Relaxed);
@@ -217,9 +221,8 @@ impl Worker {
             }
         }
         // The rest of a flood waits for the other sockets: the edge is asked for again.
-        if let Some(slot) = house.slots.get_mut(key) {
-            let registry = self.poll.registry();
-            let _ = registry.reregister(&mut slot.sockets[port], token, Interest::READABLE);
+        if let Some(socket) = house.slots.get_mut(key).and_then(|slot| slot.sockets.get_mut(socket)) {
+            let _ = self.poll.registry().reregister(socket, token, Interest::READABLE);
         }
     }
 
@@ -234,13 +237,13 @@ impl Worker {
             };
             slot.armed = None;
             let mut calm = true;
-            if let Some(due) = slot.bridge.poll_timeout().filter(|due| *due <= now.mono) {
+            if let Some(due) = slot.media.poll_timeout().filter(|due| *due <= now.mono) {
                 let lag = now.mono.saturating_duration_since(due);
                 house.load.note_lag(lag);
                 if lag > BEHIND {
                     self.figures.behind.fetch_add(1, Ordering::Relaxed);
                 }
-                calm = catch_unwind(AssertUnwindSafe(|| slot.bridge.handle_timeout(now))).is_ok();
+                calm = catch_unwind(AssertUnwindSafe(|| slot.media.handle_timeout(now))).is_ok();
             }
             self.finish(house, key, calm);
         }
@@ -258,9 +261,10 @@ impl Worker {
     }
 
     fn tell_of(&self, slot: &mut Slot) {
-        let (to_phone, to_meta) = slot.bridge.directions();
-        self.figures.flow_to_phone.add(&mut slot.told[0], &Flow::from(&to_phone));
-        self.figures.flow_to_meta.add(&mut slot.told[1], &Flow::from(&to_meta));
+        if let Some([to_phone, to_meta]) = slot.media.flows() {
+            self.figures.flow_to_phone.add(&mut slot.told[0], &to_phone);
+            self.figures.flow_to_meta.add(&mut slot.told[1], &to_meta);
+        }
     }
 
     /// Does what was asked for; false when the worker is to stop.
@@ -275,13 +279,24 @@ impl Worker {
                         slot.talks = true;
                         self.figures.talking.fetch_add(1, Ordering::Relaxed);
                     }
-                    let calm = catch_unwind(AssertUnwindSafe(|| slot.bridge.handle_order(clock(), order)));
+                    let Media::Bridge(bridge) = &mut slot.media else { continue };
+                    let calm = catch_unwind(AssertUnwindSafe(|| bridge.handle_order(clock(), order)));
+                    self.finish(house, key, calm.is_ok());
+                }
+                Ok(Command::OpenRelay(call, spec)) => self.open_relay(house, call, *spec),
+                Ok(Command::OrderRelay(call, order)) => {
+                    let Some(key) = house.keys.get(&call).copied() else { continue };
+                    let Some(Slot { media: Media::Relay(relay), .. }) = house.slots.get_mut(key) else {
+                        continue;
+                    };
+                    let calm = catch_unwind(AssertUnwindSafe(|| relay.handle_order(clock(), order)));
                     self.finish(house, key, calm.is_ok());
                 }
                 Ok(Command::Record(call, inlet)) => {
                     let key = house.keys.get(&call).copied();
-                    if let Some(slot) = key.and_then(|key| house.slots.get_mut(key)) {
-                        slot.bridge.record(inlet);
+                    let slot = key.and_then(|key| house.slots.get_mut(key));
+                    if let Some(Slot { media: Media::Bridge(bridge), .. }) = slot {
+                        bridge.record(inlet);
                     }
                 }
                 #[cfg(test)]
@@ -294,7 +309,7 @@ impl Worker {
                     let keys: Vec<usize> = house.keys.values().copied().collect();
                     for key in keys {
                         let Some(slot) = house.slots.get_mut(key) else { continue };
-                        let close = || slot.bridge.handle_order(clock(), Order::Close);
+                        let close = || slot.media.close(clock());
                         let calm = catch_unwind(AssertUnwindSafe(close)).is_ok();
                         self.finish(house, key, calm);
                     }
@@ -306,7 +321,17 @@ impl Worker {
     }
 
     fn open(&mut self, house: &mut House, call: CallId, spec: &OpenSpec) {
-        match self.try_open(house, call, spec) {
+        let opened = self.try_open(house, call, spec);
+        self.opened(house, call, opened);
+    }
+
+    pub(super) fn opened(
+        &self,
+        house: &mut House,
+        call: CallId,
+        opened: Result<(usize, Report), OpenRefusal>,
+    ) {
+        match opened {
             Ok((key, report)) => {
                 self.figures.opened.fetch_add(1, Ordering::Relaxed);
                 let _ = self.reports.send((call, report));
@@ -333,32 +358,39 @@ impl Worker {
             self.rest(&outside, &[]);
             return Err(OpenRefusal::NoPorts);
         };
-        let opened = self.build(now, &outside, &inside, spec);
-        let (bridge, report, ports) = match opened {
-            Ok(opened) => opened,
+        let (bridge, report, ports) = match self.build(now, &outside, &inside, spec) {
+            Ok(built) => built,
             Err(refusal) => {
                 self.rest(&outside, &inside);
                 return Err(refusal);
             }
         };
-        let mut sockets = outside.into_iter().chain(inside);
-        let (Some(webrtc), Some(rtp), Some(rtcp)) = (sockets.next(), sockets.next(), sockets.next()) else {
-            return Err(OpenRefusal::NoResources);
-        };
+        let media = Media::Bridge(Box::new(bridge));
+        let sockets = outside.into_iter().chain(inside).collect();
+        let key = self.settle_in(house, call, media, sockets, (Some(ports.0), [Some(ports.1), None]))?;
+        Ok((key, report))
+    }
+
+    /// Gives a call its place, and the kernel its sockets.
+    pub(super) fn settle_in(
+        &self,
+        house: &mut House,
+        call: CallId,
+        media: Media,
+        mut sockets: Vec<UdpSocket>,
+        (outside, inside): (Option<u16>, [Option<u16>; 2]),
+    ) -> Result<usize, OpenRefusal> {
         let entry = house.slots.vacant_entry();
         let key = entry.key();
-        let mut sockets = [webrtc, rtp, rtcp];
         for (at, socket) in sockets.iter_mut().enumerate() {
-            let token = Token(key * PORTS.len() + at);
-            self.poll
-                .registry()
-                .register(socket, token, Interest::READABLE)
-                .map_err(|_| OpenRefusal::NoResources)?;
+            let registered =
+                self.poll.registry().register(socket, Token(key * SOCKETS + at), Interest::READABLE);
+            registered.map_err(|_| OpenRefusal::NoResources)?;
         }
         let told = [Flow::default(); 2];
-        entry.insert(Slot { call, bridge, sockets, ports, armed: None, talks: false, told });
+        entry.insert(Slot { call, media, sockets, outside, inside, armed: None, talks: false, told });
         house.keys.insert(call, key);
-        Ok((key, report))
+        Ok(key)
     }
 
     fn build(
@@ -391,7 +423,7 @@ impl Worker {
         Ok((bridge, report, (webrtc.port(), rtp.port())))
     }
 
-    fn rest(&self, outside: &[UdpSocket], inside: &[UdpSocket]) {
+    pub(super) fn rest(&self, outside: &[UdpSocket], inside: &[UdpSocket]) {
         let now = Instant::now();
         let port =
             |sockets: &[UdpSocket]| sockets.first().and_then(|it| it.local_addr().ok()).map(|it| it.port());
@@ -410,7 +442,7 @@ impl Worker {
         let after = if calm { self.flush(slot) } else { After::Panicked };
         let last = match after {
             After::Lives => {
-                let due = slot.bridge.poll_timeout();
+                let due = slot.media.poll_timeout();
                 // Later deadlines are found when the earlier entry comes up.
                 if let Some(due) = due.filter(|due| slot.armed.is_none_or(|armed| *due < armed)) {
                     slot.armed = Some(due);
@@ -418,34 +450,30 @@ impl Worker {
                 }
                 return;
             }
-            After::Closed(summary) => {
+            After::Closed(last) => {
                 self.tell_of(slot);
-                summary
+                last
             }
             After::Panicked => {
                 error!(%call, "the media of a call panicked; the call is lost");
                 self.figures.panics.fetch_add(1, Ordering::Relaxed);
                 let _ = self.reports.send((call, Report::LegFailed(LegFailure::Panicked)));
-                Box::default()
+                slot.media.lost()
             }
         };
         // Who hears of the end finds ports and counters as they will stay.
         self.bury(house, key);
-        let _ = self.reports.send((call, Report::Closed(last)));
+        let _ = self.reports.send((call, last));
     }
 
     fn flush(&self, slot: &mut Slot) -> After {
         let figures = &self.figures;
-        let Slot { bridge, sockets, .. } = slot;
+        let Slot { media, sockets, .. } = slot;
         let sent = catch_unwind(AssertUnwindSafe(|| {
             let mut stamps = [None; 16];
             let mut count = 0;
-            while let Some(transmit) = bridge.poll_transmit() {
-                let socket = &sockets[match transmit.port {
-                    BridgePort::WebRtc => 0,
-                    BridgePort::Rtp => 1,
-                    BridgePort::Rtcp => 2,
-                }];
+            while let Some(transmit) = media.poll_transmit() {
+                let Some(socket) = sockets.get(transmit.socket) else { continue };
                 match socket.send_to(transmit.bytes, transmit.to) {
                     Ok(_) => figures.sent.fetch_add(1, Ordering::Relaxed),
                     Err(_) => figures.send_errors.fetch_add(1, Ordering::Relaxed),
@@ -456,7 +484,7 @@ impl Worker {
                 }
             }
             for (side, delay) in stamps.into_iter().flatten() {
-                bridge.note_transit(side, delay);
+                media.note_transit(side, delay);
                 match side {
                     Side::Meta => figures.to_meta.add(delay),
                     Side::Phone => figures.to_phone.add(delay),
@@ -466,9 +494,9 @@ impl Worker {
         if sent.is_err() {
             return After::Panicked;
         }
-        while let Some(report) = slot.bridge.poll_report() {
-            if let Report::Closed(summary) = report {
-                return After::Closed(summary);
+        while let Some(report) = slot.media.poll_report() {
+            if is_last(&report) {
+                return After::Closed(report);
             }
             // Nobody listens only while the process ends.
             let _ = self.reports.send((slot.call, report));
@@ -484,8 +512,12 @@ impl Worker {
         }
         let now = Instant::now();
         drop(slot.sockets);
-        lock(&self.shared.outside).give_back(now, slot.ports.0);
-        lock(&self.shared.inside).give_back(now, slot.ports.1);
+        if let Some(port) = slot.outside {
+            lock(&self.shared.outside).give_back(now, port);
+        }
+        for port in slot.inside.into_iter().flatten() {
+            lock(&self.shared.inside).give_back(now, port);
+        }
         lock(&self.shared.calls).remove(&slot.call);
         if slot.talks {
             self.figures.talking.fetch_sub(1, Ordering::Relaxed);

@@ -22,6 +22,8 @@ use crate::whatsapp::{Failure, Meaning};
 pub struct Figures {
     /// Calls that are up or being set up.
     pub live: BTreeMap<(NumberLabel, CallDirection), u64>,
+    /// Calls between desks that are up or being set up.
+    pub desks: u64,
     /// Webhook events that came too late or for nobody, by reason.
     pub dropped_events: BTreeMap<&'static str, u64>,
     /// Dial attempts refused before they were a call, by the label of the cause.
@@ -54,6 +56,7 @@ impl Switchboard {
             let record = live.call.record();
             *figures.live.entry((record.number.clone(), record.direction)).or_default() += 1;
         }
+        figures.desks = self.desks.values().filter(|desk| desk.call.is_live()).count() as u64;
         figures.sip = self.parts.agent.figures();
         figures.defence = self.parts.agent.defence_figures(now);
         figures.registered = self.parts.agent.registrations().map(|(phone, _)| phone.clone()).collect();

@@ -100,7 +100,7 @@ impl Switchboard {
 
     /// Lets a phone whose INVITE waits into a call.
     fn join(&mut self, now: Now, id: CallId, dial: Dial, feature: Feature) {
-        let Dial { leg, endpoint, sdp, sip_call_id } = dial;
+        let Dial { leg, endpoint, sdp, sip_call_id, caller } = dial;
         let Some(live) = self.calls.get_mut(&id) else { return };
         let joiner =
             Joiner { endpoint: endpoint.clone(), offer: sdp.clone(), sip_call_id: sip_call_id.clone() };
@@ -111,7 +111,8 @@ impl Switchboard {
             } else {
                 HangupCause::NothingRings
             };
-            return self.turn_dial_away(now, &Dial { leg, endpoint, sdp, sip_call_id }, gone);
+            let dial = Dial { leg, endpoint, sdp, sip_call_id, caller };
+            return self.turn_dial_away(now, &dial, gone);
         };
         tracing::info!(call = %id, %feature, by = %endpoint, "a phone takes a call by a feature code");
         live.legs.insert(fork, leg);

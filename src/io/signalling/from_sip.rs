@@ -8,10 +8,10 @@ use super::translate;
 use crate::call::{Call, CallDirection, CallRecord, Fork, HangupCause};
 use crate::dialplan::Dialled;
 use crate::id::{Endpoint, LegId, PhoneNumberId, TrunkName};
-use crate::media::{CapacityState, Order};
+use crate::media::{CapacityState, Order, RelayOrder};
 use crate::policy::CapReached;
 use crate::sip::trunk::RegistrationFailure;
-use crate::sip::{CallerOrigin, Event, TrunkChange};
+use crate::sip::{CallerIdentity, CallerOrigin, Event, TrunkChange};
 use crate::time::Now;
 use crate::user::UserId;
 
@@ -24,6 +24,8 @@ pub(super) struct Dial {
     pub(super) endpoint: Endpoint,
     pub(super) sdp: Option<String>,
     pub(super) sip_call_id: String,
+    /// Who it is, as others are shown.
+    pub(super) caller: CallerIdentity,
 }
 
 impl Switchboard {
@@ -32,13 +34,17 @@ impl Switchboard {
             return;
         }
         match event {
-            Event::Invited { leg, from, dialled, sdp, call_id, replaces: _ } => {
+            Event::Invited { leg, from, dialled, sdp, call_id, replaces } => {
+                let caller = CallerIdentity { number: from.number.clone(), display: from.display };
                 let endpoint = match from.origin {
                     CallerOrigin::Phone(name) => Endpoint::Phone(name),
                     CallerOrigin::Trunk(name) => Endpoint::Trunk(name, from.number),
                 };
-                let dial = Dial { leg, endpoint, sdp, sip_call_id: call_id };
-                self.dialled(now, dial, &dialled);
+                let dial = Dial { leg, endpoint, sdp, sip_call_id: call_id, caller };
+                match replaces {
+                    Some(replaced) => self.took_over(now, dial, replaced),
+                    None => self.dialled(now, dial, &dialled),
+                }
             }
             Event::Reoffered { leg, .. } if !self.by_leg.contains_key(&leg) => {
                 self.parts.agent.answer_reoffer(now, leg, Err(481));
@@ -47,10 +53,7 @@ impl Switchboard {
                 self.referred(now, leg, &referral);
             }
             Event::Digit { leg, digit, millis } => {
-                if let Some((id, _)) = self.by_leg.get(&leg) {
-                    let duration = Duration::from_millis(millis.into());
-                    self.parts.media.order(*id, Order::Digit { digit, duration });
-                }
+                self.digit_told(leg, digit, Duration::from_millis(millis.into()));
             }
             Event::Registered { phone } => tracing::info!(%phone, "registered"),
             Event::Trunk { trunk, change } => {
@@ -86,6 +89,18 @@ impl Switchboard {
         }
     }
 
+    /// A key by INFO: the media says it to the other side.
+    fn digit_told(&self, leg: LegId, digit: char, duration: Duration) {
+        let Some((id, fork)) = self.by_leg.get(&leg).copied() else { return };
+        match self.desks.get(&id).map(|desk| desk.call.seat_of(fork)) {
+            Some(Some(seat)) => {
+                self.parts.media.order_relay(id, RelayOrder::Digit { seat, digit, duration });
+            }
+            Some(None) => {}
+            None => self.parts.media.order(id, Order::Digit { digit, duration }),
+        }
+    }
+
     fn dialled(&mut self, now: Now, dial: Dial, digits: &str) {
         if !self.is_closing() && self.dialled_to_ask(&dial.endpoint, dial.leg, digits) {
             return;
@@ -99,11 +114,13 @@ impl Switchboard {
                 Dialled::User(..) | Dialled::Desk(_) if capped.is_some() => {
                     capped.unwrap_or(HangupCause::AllCapped)
                 }
-                Dialled::User(..) if self.parts.media.judge() == CapacityState::Refusing => {
+                Dialled::User(..) | Dialled::Desk(_)
+                    if self.parts.media.judge() == CapacityState::Refusing =>
+                {
                     HangupCause::Overloaded
                 }
                 Dialled::User(number, user) => return self.call_user(now, dial, &number, user),
-                Dialled::Desk(_) => HangupCause::NotDialable,
+                Dialled::Desk(target) => return self.call_desk(now, dial, target),
                 Dialled::Emergency(_) => HangupCause::Emergency,
                 Dialled::Feature(wish) => return self.do_feature(now, dial, &wish),
                 Dialled::UnknownCode => HangupCause::UnknownCode,

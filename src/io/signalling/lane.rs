@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::Reply;
+use crate::call::desk::DeskRecord;
 use crate::call::{CallRecord, Input};
-use crate::id::{CallId, WaCallId};
-use crate::io::store::{InboxId, Store};
+use crate::id::{CallId, Seat, WaCallId};
+use crate::io::store::{Closed, InboxId, Store, StoreError};
 use crate::time::Wall;
 
 /// What a call wants written.
@@ -23,6 +24,10 @@ pub(super) enum Write {
     Release,
     Withdraw,
     Close(Box<CallRecord>),
+    OpenDesk(Box<DeskRecord>),
+    KeepDesk(Box<DeskRecord>),
+    DeskDialog(Seat, String),
+    CloseDesk(Box<DeskRecord>),
 }
 
 /// The way in; dropping it lets the lane finish what it has and end.
@@ -74,7 +79,16 @@ async fn write_one(
         Write::Rang(at) => store.rang(call, at).await,
         Write::Release => store.release(call).await,
         Write::Withdraw => store.withdraw(call).await,
-        Write::Close(record) => close(store, &record).await,
+        Write::Close(record) => patiently(call, || store.close_record(&record)).await,
+        Write::OpenDesk(record) => {
+            let opened = store.open_desk_call(&record).await;
+            let input = if opened.is_ok() { Input::RecordOpened } else { Input::RecordRefused };
+            let _ = replies.send((call, Reply::Input(input)));
+            opened
+        }
+        Write::KeepDesk(record) => store.open_desk_call(&record).await,
+        Write::DeskDialog(seat, json) => store.save_desk_dialog(call, seat, json).await,
+        Write::CloseDesk(record) => patiently(call, || store.close_desk_call(&record)).await,
     };
     if let Err(error) = outcome {
         tracing::error!(%call, %error, "the store did not take a write of this call");
@@ -82,12 +96,15 @@ async fn write_one(
 }
 
 /// A record closes exactly once; while the store is down it waits here.
-async fn close(store: &Store, record: &CallRecord) -> Result<(), crate::io::store::StoreError> {
+async fn patiently<F>(call: CallId, close: impl Fn() -> F) -> Result<(), StoreError>
+where
+    F: Future<Output = Result<Closed, StoreError>>,
+{
     let mut tries = 1;
     loop {
-        match store.close_record(record).await {
+        match close().await {
             Err(error) if tries < CLOSE_TRIES => {
-                tracing::warn!(call = %record.id, %error, tries, "the record waits for the store");
+                tracing::warn!(%call, %error, tries, "the record waits for the store");
                 tries += 1;
                 tokio::time::sleep(CLOSE_PAUSE).await;
             }

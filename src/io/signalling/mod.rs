@@ -9,6 +9,7 @@ mod availability;
 mod callbacks;
 mod codec_choices;
 mod counting;
+mod desks;
 mod features;
 mod from_meta;
 mod from_sip;

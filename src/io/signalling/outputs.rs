@@ -105,13 +105,24 @@ impl Switchboard {
                 }
             }
             Output::AnswerReferral(fork, referral, answer) => {
-                if let Some(leg) = self.leg(id, fork) {
-                    self.parts.agent.answer_referral(now, leg, referral, answer);
-                }
+                self.answer_referral(now, (id, fork), referral, answer);
             }
             Output::TellReferral { fork, id: referral, status, telling } => {
+                self.tell_referral(now, (id, fork), referral, status, telling);
+            }
+            Output::Adopt(fork, leg) => self.adopt(now, id, fork, leg),
+            Output::KeepLeg(fork) => {
+                let kept = self.keep_leg(now, id, fork).and_then(|it| serde_json::to_string(&it).ok());
+                if let Some(json) = kept {
+                    self.write(id, Write::Dialog(json));
+                }
+            }
+            Output::GiveBack(fork) => self.give_back(now, id, fork),
+            Output::Reoffer(fork, sdp) => {
                 if let Some(leg) = self.leg(id, fork) {
-                    self.parts.agent.tell_referral(now, leg, referral, status, telling);
+                    let sdp = self.offer_for(id, leg, sdp);
+                    self.tell_rule(id, leg);
+                    self.parts.agent.reoffer(now, leg, sdp);
                 }
             }
             Output::TellParked(fork, referral, place) => {
@@ -151,7 +162,10 @@ impl Switchboard {
     }
 
     pub(super) fn leg(&self, id: CallId, fork: Fork) -> Option<LegId> {
-        self.calls.get(&id)?.legs.get(&fork).copied()
+        match self.calls.get(&id) {
+            Some(live) => live.legs.get(&fork).copied(),
+            None => self.desks.get(&id)?.legs.get(&fork).copied(),
+        }
     }
 
     pub(super) fn write(&self, id: CallId, write: Write) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::switchboard::Switchboard;
 use crate::id::{CallId, LegId};
-use crate::media::{OpenSpec, Order, PhoneSide, Report};
+use crate::media::{OpenSpec, Order, PhoneSide, RelayOrder, RelayReport, Report};
 use crate::sdp::protection::Protection;
 use crate::sip::{SrtpSetting, SrtpUse};
 
@@ -44,15 +44,38 @@ impl Switchboard {
 
     /// Media goes by the rule of who answers.
     pub(super) fn tell_rule(&self, id: CallId, leg: LegId) {
-        self.parts.media.order(id, Order::SetPhoneRule(self.parts.agent.rule_of(leg)));
+        let rule = self.parts.agent.rule_of(leg);
+        if self.desks.contains_key(&id) {
+            self.parts.media.order_relay(id, RelayOrder::SetRule(rule));
+        } else {
+            self.parts.media.order(id, Order::SetPhoneRule(rule));
+        }
     }
 
     pub(super) fn keep_offers(&mut self, id: CallId, report: &Report) {
-        if let Report::Opened { offers, .. } | Report::NextOffered { offers, .. } = report
-            && let Some(live) = self.calls.get_mut(&id)
-        {
+        let (Report::Opened { offers, .. }
+        | Report::NextOffered { offers, .. }
+        | Report::Relay(RelayReport::Opened { offers, .. } | RelayReport::NextOffered { offers, .. })) =
+            report
+        else {
+            return;
+        };
+        if let Some(live) = self.calls.get_mut(&id) {
             live.offers.clone_from(offers);
+        } else if let Some(desk) = self.desks.get_mut(&id) {
+            desk.offers.clone_from(offers);
         }
+    }
+
+    /// Our offer for a leg that is up and comes from another call: protected as its setting and its way want it.
+    pub(super) fn offer_for(&self, id: CallId, leg: LegId, otherwise: String) -> String {
+        let offers = match (self.calls.get(&id), self.desks.get(&id)) {
+            (Some(live), _) => &live.offers,
+            (None, Some(desk)) => &desk.offers,
+            (None, None) => return otherwise,
+        };
+        let way = self.parts.agent.offer_of(leg);
+        offers.iter().find(|(it, _)| Some(*it) == way).map_or(otherwise, |(_, sdp)| sdp.clone())
     }
 }
 

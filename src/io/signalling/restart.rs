@@ -24,6 +24,9 @@ impl Switchboard {
         for (record, dialog) in orphans {
             self.end_orphan(now, record, dialog.as_deref());
         }
+        for (record, dialogs) in self.parts.store.open_desk_calls().await? {
+            self.end_desk_orphan(now, record, dialogs);
+        }
         let unhandled = self.parts.store.unhandled().await?;
         let ended: BTreeSet<WaCallId> = unhandled.iter().filter_map(|(_, event)| ended_call(event)).collect();
         for (inbox, event) in unhandled {

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::availability::Undisturbed;
 use super::codec_choices::CodecChoices;
 use super::counting::Figures;
+use super::desks::LiveDesk;
 use super::graveyard::{Graveyard, Tomb};
 use super::lane::{self, Lane, Write};
 use super::notices::LiveNotice;
@@ -35,7 +36,7 @@ use crate::metrics::{Registry, table};
 use crate::policy::TollGuard;
 use crate::random::Random;
 use crate::sdp::protection::Protection;
-use crate::sip::{Flow, UserAgent};
+use crate::sip::{Flow, ReferralId, UserAgent};
 use crate::time::Now;
 
 /// What the loop works with.
@@ -105,10 +106,16 @@ pub(super) struct Live {
 pub struct Switchboard {
     pub(super) parts: Parts,
     pub(super) calls: BTreeMap<CallId, Live>,
+    /// Calls between desks; no id is in both.
+    pub(super) desks: BTreeMap<CallId, LiveDesk>,
     pub(super) by_wa: HashMap<WaCallId, CallId>,
     pub(super) by_leg: HashMap<LegId, (CallId, Fork)>,
     /// What phones hear that have no call.
     pub(super) notices: BTreeMap<CallId, LiveNotice>,
+    /// Legs that a transfer has taken from a call that may get them back.
+    pub(super) borrowed: HashMap<LegId, (CallId, Fork)>,
+    /// Where a REFER came that another call carries out.
+    pub(super) referral_legs: HashMap<(CallId, ReferralId), LegId>,
     pub(super) graveyard: Graveyard,
     pub(super) accept_times: Vec<AcceptTimes>,
     pub(super) figures: Figures,
@@ -144,9 +151,12 @@ impl Switchboard {
         Self {
             parts,
             calls: BTreeMap::new(),
+            desks: BTreeMap::new(),
             by_wa: HashMap::new(),
             by_leg: HashMap::new(),
             notices: BTreeMap::new(),
+            borrowed: HashMap::new(),
+            referral_legs: HashMap::new(),
             graveyard: Graveyard::default(),
             accept_times,
             figures: Figures::default(),
@@ -210,14 +220,22 @@ impl Switchboard {
                 break;
             }
             self.deadlines.remove(&(at, call));
-            self.with_call(now, call, |call| call.handle_timeout(now));
+            if self.desks.contains_key(&call) {
+                self.with_desk(now, call, |call| call.handle_timeout(now));
+            } else {
+                self.with_call(now, call, |call| call.handle_timeout(now));
+            }
         }
         loop {
             while let Some(event) = self.parts.agent.poll_event() {
                 self.handle_sip_event(now, event);
             }
             let Some(id) = self.touched.pop_first() else { break };
-            self.drain_call(now, id);
+            if self.desks.contains_key(&id) {
+                self.drain_desk(now, id);
+            } else {
+                self.drain_call(now, id);
+            }
         }
         while let Some(lookup) = self.parts.agent.poll_lookup() {
             self.parts.dns.begin(lookup);
@@ -240,6 +258,9 @@ impl Switchboard {
         let span = tracing::debug_span!("call", %id);
         let _entered = span.enter();
         tracing::debug!(input = input.name());
+        if self.desks.contains_key(&id) {
+            return self.with_desk(now, id, |call| call.handle_input(now, input));
+        }
         self.with_call(now, id, |call| call.handle_input(now, input));
     }
 
@@ -296,15 +317,34 @@ impl Switchboard {
             return;
         }
         let next = live.call.poll_timeout().map(|(at, _)| at);
-        if next != live.deadline {
-            if let Some(old) = live.deadline {
-                self.deadlines.remove(&(old, id));
-            }
-            live.deadline = next;
+        let old = std::mem::replace(&mut live.deadline, next);
+        self.move_deadline(id, old, next);
+    }
+
+    /// The next deadline of a call is another one.
+    pub(super) fn move_deadline(&mut self, id: CallId, old: Option<Instant>, next: Option<Instant>) {
+        if let Some(old) = old.filter(|_| old != next) {
+            self.deadlines.remove(&(old, id));
         }
         if let Some(at) = next {
             self.deadlines.insert((at, id));
         }
+    }
+
+    /// The legs of a call that is over, but for those that another call has by now.
+    pub(super) fn forget_legs(&mut self, id: CallId, legs: impl IntoIterator<Item = LegId>) {
+        for leg in legs {
+            if self.by_leg.get(&leg).is_some_and(|(of, _)| *of == id) {
+                self.by_leg.remove(&leg);
+            }
+        }
+        self.referral_legs.retain(|(of, _), _| *of != id);
+    }
+
+    /// Writes of a call, in order, beside the loop.
+    pub(super) fn start_lane(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        while self.lanes.try_join_next().is_some() {}
+        self.lanes.spawn(work);
     }
 
     fn forget(&mut self, id: CallId) {
@@ -312,9 +352,7 @@ impl Switchboard {
         if let Some(at) = live.deadline {
             self.deadlines.remove(&(at, id));
         }
-        for leg in live.legs.values() {
-            self.by_leg.remove(leg);
-        }
+        self.forget_legs(id, live.legs.values().copied());
         if let Some(wa_call) = &live.call.record().wa_call {
             self.by_wa.remove(wa_call);
             self.graveyard.bury(wa_call.clone(), Tomb::Recorded(id));
@@ -324,9 +362,8 @@ impl Switchboard {
     /// Takes a new call into the books; its first outputs are carried out at the next settling.
     pub(super) fn admit(&mut self, call: Call, number: usize, inbox: Option<InboxId>) -> CallId {
         let id = call.record().id;
-        while self.lanes.try_join_next().is_some() {}
         let (lane, work) = lane::make(self.parts.store.clone(), id, self.replies_in.clone());
-        self.lanes.spawn(work);
+        self.start_lane(work);
         if let Some(wa_call) = &call.record().wa_call {
             self.by_wa.insert(wa_call.clone(), id);
         }
@@ -350,7 +387,10 @@ impl Switchboard {
         let millis = u64::try_from(now.wall.millis()).unwrap_or(0);
         loop {
             let id = CallId((millis << 20) | u64::from(self.parts.random.next_u32() >> 12));
-            if !self.calls.contains_key(&id) && !self.notices.contains_key(&id) {
+            if !self.calls.contains_key(&id)
+                && !self.notices.contains_key(&id)
+                && !self.desks.contains_key(&id)
+            {
                 return id;
             }
         }
@@ -442,15 +482,18 @@ impl Switchboard {
                 let _ = answer.send(self.parts.agent.trunks().collect());
             }
             Question::Drain(done) => {
-                tracing::info!(calls = self.calls.len(), "draining: no new calls");
+                tracing::info!(calls = self.calls.len() + self.desks.len(), "draining: no new calls");
                 self.draining = Some(done);
                 self.leave_trunks(now);
             }
             Question::Stop => {
-                tracing::info!(calls = self.calls.len(), "stopping: calls are ended on both sides");
+                tracing::info!(
+                    calls = self.calls.len() + self.desks.len(),
+                    "stopping: calls are ended on both sides"
+                );
                 self.stopping = Some(now.mono + STOP_TIME);
                 self.leave_trunks(now);
-                let live: Vec<_> = self.calls.keys().copied().collect();
+                let live: Vec<_> = self.calls.keys().chain(self.desks.keys()).copied().collect();
                 for id in live {
                     self.feed(now, id, Input::Ordered(Order::Stop));
                 }
@@ -464,16 +507,15 @@ impl Switchboard {
     }
 
     pub(super) fn is_done(&mut self, now: Now) -> bool {
-        if self.calls.is_empty()
-            && let Some(done) = self.draining.take()
-        {
+        let none = self.calls.is_empty() && self.desks.is_empty();
+        if none && let Some(done) = self.draining.take() {
             let _ = done.send(());
             self.stopping.get_or_insert(now.mono + STOP_TIME);
         }
         if self.leaving.is_some_and(|until| now.mono >= until || self.parts.agent.has_left_trunks()) {
             self.leaving = None;
         }
-        let quiet = self.calls.is_empty() && self.leaving.is_none();
+        let quiet = none && self.leaving.is_none();
         self.stopping.is_some_and(|until| quiet || now.mono >= until)
     }
 
@@ -488,6 +530,7 @@ impl Switchboard {
     /// Waits for what the lanes still have to write, for a bounded time.
     pub(super) async fn write_last_words(&mut self) {
         self.calls.clear();
+        self.desks.clear();
         self.keeper = None;
         let written = async { while self.lanes.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_TIME, written).await.is_err() {

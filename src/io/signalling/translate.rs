@@ -1,11 +1,16 @@
 //! From the words of SIP and media to the words of a call and back: values to values, without state.
 
+use crate::call::desk::{DeskMedia, DeskOrder};
 use crate::call::{
     Fork, ForkFailure, Gate, Input, LegEnd, MediaClosing, MediaFailure, MediaRefusal, Offer, Output, Towards,
     Verdict,
 };
+use crate::io::sounds::Sounds;
 use crate::media::dtls::DtlsFailure;
-use crate::media::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
+use crate::media::{
+    LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, RelayOrder, RelayReport, Repeat, Report,
+    Side, Stage,
+};
 use crate::sdp::audio::AudioRefusal;
 use crate::sip::{self, Event, Reason, Refusal};
 use crate::time::{Now, Wall};
@@ -38,6 +43,7 @@ pub fn from_media(report: Report) -> Option<Input> {
         Report::NextOffered { sdp, .. } => Input::NextPhoneOffered(sdp),
         Report::NextAnswered { sdp } => Input::NextPhoneAnswered(sdp),
         Report::NextRefused(_) => Input::NextPhoneRefused,
+        Report::Relay(report) => Input::Desk(from_relay(report)),
         Report::Closed(summary) => {
             let quality_json = summary.to_json();
             Input::MediaClosed(MediaClosing { line: summary.codecs, quality_json })
@@ -52,15 +58,16 @@ pub fn from_sip(fork: Fork, event: Event) -> Option<Input> {
         Event::Ringing { sdp, .. } => Input::PhoneRang(fork, sdp),
         Event::Answered { sdp, dialog, .. } => Input::PhoneAnswered { fork, sdp, dialog: Box::new(dialog) },
         Event::Failed { failure, .. } => Input::PhoneFailed(fork, fork_failure(failure)),
-        Event::Confirmed { dialog, .. } => Input::PhoneConfirmed(Box::new(dialog)),
+        Event::Confirmed { dialog, .. } => Input::PhoneConfirmed(fork, Box::new(dialog)),
         Event::Cancelled { .. } => Input::PhoneCancelled(fork),
         Event::HungUp { .. } => Input::PhoneHungUp(fork),
-        Event::AckTimeout { .. } => Input::PhoneAckMissed,
+        Event::AckTimeout { .. } if fork == Fork(0) => Input::PhoneAckMissed,
+        Event::AckTimeout { .. } => Input::PhoneHungUp(fork),
+        Event::ReofferRefused { status, .. } => Input::PhoneOfferRefused(fork, status),
         Event::Reoffered { sdp, .. } => Input::PhoneReoffered(fork, sdp),
         Event::Reanswered { sdp, .. } => Input::PhoneReanswered(fork, sdp),
         Event::Expired { .. } => Input::PhoneExpired(fork),
         Event::Invited { .. }
-        | Event::ReofferRefused { .. }
         | Event::Referred { .. }
         | Event::Digit { .. }
         | Event::Registered { .. }
@@ -91,6 +98,44 @@ pub fn to_media(output: Output) -> Result<Order, Output> {
         Output::StopPlayingToPhone => Order::StopPlaying { towards: Side::Phone },
         Output::CloseMedia => Order::Close,
         other => return Err(other),
+    })
+}
+
+/// What the media of a call between desks told.
+fn from_relay(report: RelayReport) -> DeskMedia {
+    match report {
+        RelayReport::Opened { sdp, .. } => DeskMedia::Opened(sdp),
+        RelayReport::Described { seat, sdp } => DeskMedia::Described(seat, sdp),
+        RelayReport::AnswerRefused { seat, .. } => DeskMedia::AnswerRefused(seat),
+        RelayReport::ReofferAnswered { seat, sdp } => DeskMedia::ReofferAnswered(seat, sdp),
+        RelayReport::ReofferRefused { seat } => DeskMedia::ReofferRefused(seat),
+        RelayReport::NextOffered { sdp, .. } => DeskMedia::NextOffered(sdp),
+        RelayReport::NextAnswered { sdp } => DeskMedia::NextAnswered(sdp),
+        RelayReport::NextRefused(_) => DeskMedia::NextRefused,
+        RelayReport::Stalled => DeskMedia::Stalled,
+        RelayReport::Closed(summary) => {
+            let quality_json = summary.to_json();
+            DeskMedia::Closed(MediaClosing { line: summary.codecs, quality_json })
+        }
+    }
+}
+
+/// What a call between desks orders of its media; a sound that is not in `sounds` is not played.
+#[must_use]
+pub fn to_relay(order: DeskOrder, sounds: &Sounds) -> Option<RelayOrder> {
+    Some(match order {
+        DeskOrder::TakeAnswer(seat, sdp) => RelayOrder::TakeAnswer { seat, sdp },
+        DeskOrder::Describe(seat) => RelayOrder::Describe { seat },
+        DeskOrder::AnswerReoffer(seat, sdp) => RelayOrder::AnswerReoffer { seat, sdp },
+        DeskOrder::OfferNext(seat) => RelayOrder::OfferToNext { seat },
+        DeskOrder::TakeNext(seat, sdp) => RelayOrder::TakeNext { seat, sdp },
+        DeskOrder::AnswerNext(seat, offer) => RelayOrder::AnswerNext { seat, offer },
+        DeskOrder::DropNext => RelayOrder::DropNext,
+        DeskOrder::Play(seat, sound) => {
+            RelayOrder::Play { seat, clip: sounds.clip(sound)?, repeat: Repeat::Forever }
+        }
+        DeskOrder::StopPlaying(seat) => RelayOrder::StopPlaying { seat },
+        DeskOrder::Close => RelayOrder::Close,
     })
 }
 

@@ -12,6 +12,7 @@
 //! | `missed` | calls that nobody took, until somebody talks to the user |
 //! | `notes` | what people say of calls |
 //! | `recordings` | what was recorded of which call |
+//! | `desk_calls` | records of calls between desks |
 //! | `reservations` | caps: facts, decision and reservation in one transaction |
 //! | `permissions` | the ledger of what users said |
 //! | `requests` | permission requests and their limits |
@@ -35,6 +36,7 @@ use sqlx::{ConnectOptions, Connection};
 mod asked;
 mod availability;
 mod bindings;
+mod desk_calls;
 mod events;
 mod guards;
 mod inbox;

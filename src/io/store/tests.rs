@@ -16,6 +16,7 @@ use crate::whatsapp::{CallEvent, CallEventKind, Event, Outcome, Termination};
 
 mod bindings;
 mod desk;
+mod desk_calls;
 mod histories;
 mod ledger;
 mod meta;

@@ -28,6 +28,13 @@ fn baresip_1_0_0_is_understood() {
         assert!(sdp_of(message.headers(), body).is_some_and(|sdp| sdp.contains(direction)));
         assert_eq!(head.cseq.method.as_str(), "INVITE");
     }
+    // Refer-To is what the user typed, letter for letter.
+    let (refer, head) = read(include_bytes!("../../../tests/data/sip/baresip_1.0.0_refer.txt"));
+    let to = refer.headers().get(&Name::ReferTo).and_then(super::NameAddr::parse).and_then(|it| it.sip());
+    assert!(
+        to.and_then(|it| it.headers).is_some_and(|it| it.starts_with("Replaces=e672b91a2e7e1b02%3Bto-tag"))
+    );
+    assert_eq!(head.cseq.method.as_str(), "REFER");
     let (_, ringing) = read(include_bytes!("../../../tests/data/sip/baresip_1.0.0_180_to_invite.txt"));
     assert!(ringing.to.tag().is_some() && ringing.via.params.has("received"));
     for bytes in [

@@ -61,6 +61,7 @@ impl UserAgent {
             cancelled: false,
             failure: None,
             no_provisional: None,
+            tags: Vec::new(),
             next,
         };
         self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);

@@ -108,6 +108,8 @@ pub(super) struct Calling {
     /// The best failure so far.
     pub(super) failure: Option<LegFailure>,
     pub(super) no_provisional: Option<Instant>,
+    /// The tags of those that ring: early dialogs by which others may name this call.
+    pub(super) tags: Vec<String>,
     /// What the next server of the trunk needs to be told.
     pub(super) next: Option<Box<NextServer>>,
 }

@@ -135,8 +135,15 @@ impl UserAgent {
             open.push(self.send_request(now, target.flow, request, Owner::Invite(fork)));
         }
         let forks = open.len();
-        let calling =
-            Calling { forks, open, cancelled: false, failure: None, no_provisional: None, next: None };
+        let calling = Calling {
+            forks,
+            open,
+            cancelled: false,
+            failure: None,
+            no_provisional: None,
+            tags: Vec::new(),
+            next: None,
+        };
         self.dialogs.insert((call_id.clone(), local_tag.clone()), leg);
         let stage = Stage::Calling(calling);
         let lamp = LampFacts::with(&wish.caller.number, &wish.caller.display);
@@ -249,7 +256,7 @@ impl UserAgent {
             ..200 => {
                 // What comes again has been told before; a lost one comes again (RFC 3262 §4).
                 if self.confirm_progress(now, flow, key, response, head) == Progressed::News {
-                    self.hear_provisional(now, key, response);
+                    self.hear_provisional(now, key, response, head.to.tag());
                 }
             }
             422 if self.ask_for_longer(now, key, response) => {}
@@ -268,7 +275,7 @@ impl UserAgent {
         }
     }
 
-    fn hear_provisional(&mut self, now: Now, key: &ClientKey, response: &Response) {
+    fn hear_provisional(&mut self, now: Now, key: &ClientKey, response: &Response, tag: Option<&str>) {
         let Some(sent) = self.sent.get_mut(key) else { return };
         let Owner::Invite(fork) = &mut sent.owner else { return };
         let leg = fork.leg;
@@ -283,6 +290,11 @@ impl UserAgent {
         }
         let Some(Leg { stage: Stage::Calling(calling), .. }) = self.legs.get_mut(&leg) else { return };
         calling.no_provisional = None;
+        if let Some(tag) =
+            tag.filter(|tag| calling.tags.len() < MAX_ANSWERS && !calling.tags.iter().any(|it| it == tag))
+        {
+            calling.tags.push(tag.to_owned());
+        }
         let (told, forks) = (response.status > 100 && !calling.cancelled, calling.forks);
         self.schedule.set(&Timer::Leg(leg), None);
         if told {

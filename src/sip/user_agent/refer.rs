@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use crate::id::LegId;
+use crate::id::{Endpoint, LegId};
 use crate::time::Now;
 
+use super::super::dialog::DialogSnapshot;
 use super::super::message::uri::{split_outside_quotes, unescape};
 use super::super::message::{Headers, Method, Name, NameAddr};
 use super::super::transaction::ServerKey;
@@ -251,12 +252,41 @@ impl UserAgent {
     pub fn leg_named(&self, replaces: &Replaces) -> Option<LegId> {
         let find = |ours: &str, theirs: &str| {
             let leg = *self.dialogs.get(&(replaces.call_id.clone(), ours.to_owned()))?;
-            match &self.legs.get(&leg)?.stage {
-                Stage::Up(up) => (up.dialog.remote_tag == theirs).then_some(leg),
-                _ => None,
-            }
+            let known = match &self.legs.get(&leg)?.stage {
+                Stage::Up(up) => up.dialog.remote_tag == theirs,
+                Stage::Called(called) => called.invite.head.from.tag().unwrap_or("") == theirs,
+                Stage::Calling(calling) => calling.tags.iter().any(|tag| tag == theirs),
+            };
+            known.then_some(leg)
         };
         find(&replaces.to_tag, &replaces.from_tag).or_else(|| find(&replaces.from_tag, &replaces.to_tag))
+    }
+
+    /// Whether a leg is still there.
+    #[must_use]
+    pub fn has_leg(&self, leg: LegId) -> bool {
+        self.legs.contains_key(&leg)
+    }
+
+    /// Who is at the other end of a leg; a trunk's number is not told.
+    #[must_use]
+    pub fn peer_of(&self, leg: LegId) -> Option<Endpoint> {
+        let leg = self.legs.get(&leg)?;
+        let trunk = leg.trunk.and_then(|at| self.settings.trunks.get(at));
+        match (&leg.phone, trunk) {
+            (Some(phone), _) => Some(Endpoint::Phone(phone.clone())),
+            (None, Some(trunk)) => Some(Endpoint::Trunk(trunk.name.clone(), String::new())),
+            (None, None) => None,
+        }
+    }
+
+    /// What a restart needs of a leg that is up.
+    #[must_use]
+    pub fn dialog_of(&self, leg: LegId) -> Option<DialogSnapshot> {
+        match &self.legs.get(&leg)?.stage {
+            Stage::Up(up) => Some(up.dialog.snapshot()),
+            _ => None,
+        }
     }
 
     /// The call that a new INVITE takes the place of, or the status that refuses it (RFC 3891 §3).
@@ -266,7 +296,12 @@ impl UserAgent {
         let replaces =
             Replaces::parse(value).filter(|_| values.next().is_none()).ok_or((400, "Bad Replaces"))?;
         let leg = self.leg_named(&replaces).ok_or((481, "Call/Transaction Does Not Exist"))?;
-        if replaces.early_only { Err((486, "Busy Here")) } else { Ok(Some(leg)) }
+        match self.legs.get(&leg).map(|leg| &leg.stage) {
+            Some(Stage::Up(_)) if replaces.early_only => Err((486, "Busy Here")),
+            Some(Stage::Up(_) | Stage::Calling(_)) => Ok(Some(leg)),
+            // An early dialog that we have not begun (RFC 3891 §3).
+            Some(Stage::Called(_)) | None => Err((481, "Call/Transaction Does Not Exist")),
+        }
     }
 }
 

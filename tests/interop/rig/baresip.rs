@@ -87,7 +87,7 @@ impl Phone {
         std::fs::write(folder.join("config"), config).expect("the test's folder can be written");
         std::fs::write(folder.join("accounts"), account).expect("the test's folder can be written");
         let mut command = Command::new("baresip");
-        let program = Program::start("baresip", &folder, command.arg("-f").arg(&folder));
+        let program = Program::start("baresip", &folder, command.arg("-s").arg("-f").arg(&folder));
         let control = wait_for("baresip opens its control port", PATIENCE, || {
             TcpStream::connect(("127.0.0.1", control)).ok()
         });
@@ -149,6 +149,13 @@ impl Phone {
             let heard = &event["rtcp_stats"]["rx"];
             (heard["sent"].as_u64().unwrap_or(0), heard["lost"].as_i64().unwrap_or(0))
         })
+    }
+
+    /// All recordings of what was heard.
+    pub(crate) fn all_heard(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.folder).expect("the phone's folder");
+        let dumps = entries.flatten().map(|entry| entry.path());
+        dumps.filter(|path| path.to_string_lossy().ends_with("-dec.wav")).collect()
     }
 
     /// The newest recording of what was heard; complete once the call is closed.

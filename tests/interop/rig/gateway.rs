@@ -270,6 +270,12 @@ pub(crate) fn records(layout: &Layout) -> Vec<Value> {
     }
 }
 
+/// All records of calls between desks, as `cordboard calls --desk --json` prints them, newest first.
+pub(crate) fn desk_calls(layout: &Layout) -> Vec<Value> {
+    let output = run(cordboard(&["calls", "--desk", "--json", "--config"]).arg(layout.config()), "");
+    serde_json::from_slice(&output.stdout).expect("an array of records")
+}
+
 /// Waits for the closed record of a call.
 pub(crate) fn closed_record(layout: &Layout, wa_call: &str) -> Value {
     wait_for("the call's record is closed", PATIENCE, || {

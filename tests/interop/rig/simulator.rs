@@ -86,7 +86,7 @@ impl Simulator {
 
     /// Waits for the first call that the business places, to this user.
     pub(crate) fn wait_call(&self, user: &str) -> MetaCall<'_> {
-        let placed = |call: &Value| call["direction"] == "BUSINESS_INITIATED";
+        let placed = |call: &Value| call["direction"] != "USER_INITIATED";
         let id = wait_for("a call reaches Meta", PATIENCE, || {
             self.calls().iter().find(|call| placed(call)).map(id_of)
         });

@@ -1,6 +1,6 @@
 //! SIPp: scripted phones and trunks that do what no polite phone does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::gateway::{Layout, PASSWORD, TRUNK_IP};
@@ -58,6 +58,53 @@ pub(crate) fn caller(
     command.args(["-p", &port, "-m", "1", "-s", digits, "-au", "1001", "-ap", PASSWORD, "-auth_uri", &uri]);
     command.arg(&layout.sip);
     Program::start("sipp-caller", folder, &mut command)
+}
+
+/// SIPp as the trunk `pbx`, waiting for a call; `[replaces]` in its scenario is a call's name.
+pub(crate) fn trunk_with(
+    folder: &Path,
+    layout: &Layout,
+    ports: &mut Ports,
+    scenario: &str,
+    replaces: &str,
+) -> Program {
+    let mut command = base(folder, layout, ports, TRUNK_IP, scenario);
+    let port = layout.trunk.rsplit(':').next().expect("an address with a port");
+    command.args(["-p", port, "-m", "1", "-key", "replaces", replaces]);
+    Program::start("sipp-trunk", folder, &mut command)
+}
+
+/// Another SIPp of the trunk `pbx`, that calls `digits`; with the folder of its logs.
+pub(crate) fn second_instance(
+    folder: &Path,
+    layout: &Layout,
+    ports: &mut Ports,
+    scenario: &str,
+    digits: &str,
+    replaces: &str,
+) -> (Program, PathBuf) {
+    let port = ports.take(2).to_string();
+    let folder = folder.join(format!("instance-{port}"));
+    std::fs::create_dir_all(&folder).expect("the test's folder can be written");
+    let mut command = base(&folder, layout, ports, TRUNK_IP, scenario);
+    command.args(["-p", &port, "-m", "1", "-s", digits, "-key", "replaces", replaces]);
+    command.arg(&layout.sip);
+    (Program::start("sipp-instance", &folder, &mut command), folder)
+}
+
+/// SIPp as the trunk `pbx` that calls `digits` at the gateway.
+pub(crate) fn trunk_caller(
+    folder: &Path,
+    layout: &Layout,
+    ports: &mut Ports,
+    scenario: &str,
+    digits: &str,
+) -> Program {
+    let mut command = base(folder, layout, ports, TRUNK_IP, scenario);
+    let port = layout.trunk.rsplit(':').next().expect("an address with a port");
+    command.args(["-p", port, "-m", "1", "-s", digits]);
+    command.arg(&layout.sip);
+    Program::start("sipp-trunk", folder, &mut command)
 }
 
 fn base(folder: &Path, layout: &Layout, ports: &mut Ports, ip: &str, scenario: &str) -> Command {

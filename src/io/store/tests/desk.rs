@@ -124,4 +124,6 @@ async fn a_queue_gives_each_missed_call_to_one_agent_and_only_those_that_may_be_
     assert_eq!(next("1001", 200_000).await, 3, "the week is over for the other one");
     let other = store.claim_next_missed(&["1".into()], "1001", Wall(200_000), lease).await.expect("asked");
     assert_eq!(other, Claim::None, "another number's queue");
+    assert!(store.settle_missed(CallId(3), "operator", Wall(300_000)).await.expect("settled"));
+    assert_eq!(next("1001", 400_000).await, 0, "what is settled is nobody's any more");
 }

@@ -136,3 +136,31 @@ fn an_invite_with_replaces_names_the_leg_and_a_wrong_one_is_refused() {
         }
     }
 }
+
+#[test]
+fn an_early_dialog_of_ours_can_be_replaced_and_one_of_theirs_cannot() {
+    let mut rig = Rig::new();
+    let leg = rig.call(Endpoint::Trunk("pbx".into(), "200".to_owned()));
+    let invite = rig.one();
+    rig.send(TRUNK, &invite.answer(180, "rings", "", ""));
+    rig.events();
+    let tag = |value: &str| value.split(";tag=").nth(1).expect("a tag").to_owned();
+    let (ours, call_id) = (tag(invite.header("From")), invite.header("Call-ID").to_owned());
+    let theirs = "rings";
+    for (number, value, what) in [
+        (1, format!("{call_id};to-tag={ours};from-tag={theirs};early-only"), "100 INVITE"),
+        (2, format!("{call_id};to-tag={ours};from-tag=x"), "481 INVITE"),
+    ] {
+        let lines = format!("Replaces: {value}\r\n{SDP_LINE}");
+        let text = rig.request("INVITE", "sip:1@192.0.2.1", "201", number, &lines, SDP);
+        rig.send(TRUNK, &text);
+        assert_eq!(rig.one().what(), what, "{value}");
+        match rig.events().as_slice() {
+            [Event::Invited { replaces, leg: newcomer, .. }] => {
+                assert_eq!(*replaces, Some(leg));
+                assert_eq!(rig.ua.peer_of(*newcomer), rig.ua.peer_of(leg));
+            }
+            other => assert!(what != "100 INVITE" && other.is_empty(), "{other:?}"),
+        }
+    }
+}
