@@ -36,8 +36,7 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "Four misses in a row lose the permission: wait.";
         C::SessionExpired => "session_expired", Phone, 480, "Session expired", 102,
             "The phone went away during the call: check its power and network.";
-        C::TransferFailed => "transfer_failed", Phone, 480, "Transfer failed", 19,
-            "Nobody took a transferred call: check its target.";
+        C::TransferFailed => "transfer_failed", Phone, 480, "Transfer failed", 19, "Nobody took a transferred call: check its target.";
         C::NotFetched => "not_fetched", Phone, 480, "Not fetched", 19,
             "Nobody fetched a parked call: see `[features.parking]`.";
         C::Transferred => "transferred", Phone, 480, "Transferred", 16,
@@ -74,8 +73,7 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "Compare `graph.version` with Meta's supported versions.";
         C::NoMedia => "no_media", Us, 480, "No audio", 31, "Check the media addresses and UDP ports on both sides.";
         C::Closed => "closed", Policy, 480, "Closed", 21, "A user called outside the number's `hours`: call back.";
-        C::TooLong => "too_long", Policy, 480, "Call too long", 31,
-            "Raise `calls.max_duration` if such calls are meant.";
+        C::TooLong => "too_long", Policy, 480, "Call too long", 31, "Raise `calls.max_duration` if such calls are meant.";
         C::StoreDown => "store_down", Us, 503, "Database down", 41, "Check the disk and the store's file.";
         C::Overloaded => "overloaded", Us, 503, "Gateway overloaded", 42,
             "Give it a faster machine, or look at `refuse_at` in `[media]`.";
@@ -93,12 +91,9 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "No ring target is registered or answers; see `/readyz`.";
         C::PhoneMediaRefused => "phone_media_refused", Phone, 488, "No common codec", 88,
             "Enable PCMU or PCMA on the phone.";
-        C::PhoneLost => "phone_lost", Phone, 480, "Phone lost", 102,
-            "The phone's ACK never came: check NAT and firewall.";
-        C::PhoneFailed => "phone_failed", Phone, 480, "Phone error", 41,
-            "Look at the phone's or PBX's status in the log.";
-        C::Asked => "asked", Policy, 603, "Request sent", 21,
-            "Wait: the phone rings when the user accepts.";
+        C::PhoneLost => "phone_lost", Phone, 480, "Phone lost", 102, "The phone's ACK never came: check NAT and firewall.";
+        C::PhoneFailed => "phone_failed", Phone, 480, "Phone error", 41, "Look at the phone's or PBX's status in the log.";
+        C::Asked => "asked", Policy, 603, "Request sent", 21, "Wait: the phone rings when the user accepts.";
         C::Denied(reason) => (denied(reason));
         C::AskDenied(reason) => (asking(reason));
         C::Meta(meaning) => (meta(meaning));

@@ -59,7 +59,7 @@ fn b2_an_outbound_call_asks_for_its_place_then_connects_then_is_answered() {
 fn b10_the_primary_user_is_rung_first_and_the_backups_when_nobody_answered() {
     let mut scene = user_calls();
     scene.after(Duration::from_secs(8)).does(&["cancel 0", "invite 1", "invite 2"]);
-    scene.answers(1).does(&["apply phone's answer", "save dialog", "cancel 2 elsewhere", "post accept"]);
+    scene.answers(1).does(&["apply phone's answer", "cancel 2 elsewhere", "save dialog", "post accept"]);
     assert_eq!(scene.call.record().endpoint, Some(phone("1002")));
 }
 
@@ -67,6 +67,6 @@ fn b10_the_primary_user_is_rung_first_and_the_backups_when_nobody_answered() {
 fn b11_a_target_is_a_phone_here_or_an_extension_of_a_pbx() {
     let mut scene = user_calls();
     scene.after(Duration::from_secs(8)).outputs();
-    scene.answers(2).does(&["apply phone's answer", "save dialog", "cancel 1 elsewhere", "post accept"]);
+    scene.answers(2).does(&["apply phone's answer", "cancel 1 elsewhere", "save dialog", "post accept"]);
     assert_eq!(scene.call.record().endpoint, Some(Endpoint::Trunk("pbx".into(), "200".to_owned())));
 }
