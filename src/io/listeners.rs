@@ -112,7 +112,7 @@ pub(super) async fn admin(
     store: Store,
     (media, recorder): (MediaEngine, Option<Recorder>),
     (webhook, hooks): (&Webhook, Hooks),
-    questions: mpsc::UnboundedSender<Question>,
+    (questions, more): (mpsc::UnboundedSender<Question>, axum::Router),
     metrics: Arc<Registry>,
 ) -> Result<SocketAddr, AppError> {
     let listener = bind_tcp("admin.listen", config.admin.listen).await?;
@@ -138,7 +138,8 @@ pub(super) async fn admin(
     let (pulse_seen, trunks_seen) = (Arc::clone(&pulse), Arc::clone(&pulse));
     let bans = super::bans::router(questions.clone())
         .merge(super::phones::router(questions.clone()))
-        .merge(super::desk::router(questions.clone(), store.clone()));
+        .merge(super::desk::router(questions.clone(), store.clone()))
+        .merge(more);
     let state = AdminState {
         metrics,
         figures: Box::new(move || Box::pin(scrape(sources.clone()))),

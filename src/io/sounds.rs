@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::call::{HangupCause, Sound};
 use crate::codec::{MAX_OPUS_SAMPLES, OpusDecoder, SampleRate};
-use crate::config::{Consent, RefusalsConfig, SoundSource, SoundsConfig};
+use crate::config::{Consent, RefusalsConfig, SoundSource, SoundsConfig, VoiceConfig};
 use crate::media::Clip;
 use crate::media::tone::{Signal, Tone, ToneFault};
 
@@ -97,6 +97,18 @@ impl Sounds {
         let clips = text.bytes().map(|digit| self.digits.get(usize::from(digit - b'0')));
         clips.map(Option::<&Clip>::cloned).reduce(|all, next| Some(all?.then(&next?))).flatten()
     }
+}
+
+/// What a business number says by itself: its greeting with the tone behind it, and its announcement.
+///
+/// # Errors
+/// The first [`SoundFault`].
+pub fn voice(config: &VoiceConfig, country: &str) -> Result<(Clip, Clip), SoundFault> {
+    let greeting = load("number.greeting", &config.greeting, country)?;
+    let announcement = load("number.announcement", &config.announcement, country)?;
+    let greeting = greeting.map_or_else(lead_in, |it| lead_in().then(&it));
+    let announcement = announcement.map(|it| lead_in().then(&it)).unwrap_or_default();
+    Ok((greeting.then(&Clip::of(&Tone::recorded())), announcement))
 }
 
 /// Silence before the first word: a phone needs a moment to open its ear.

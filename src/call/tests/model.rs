@@ -88,7 +88,7 @@ fn random_plan(random: &mut Random) -> RingPlan {
     let steps = steps.collect();
     let kept = Duration::from_secs(5);
     let overflow = (random.below(2) == 0).then(|| Overflow { target: phone(random), kept });
-    RingPlan { steps, overflow }
+    RingPlan { steps, overflow, ..RingPlan::default() }
 }
 
 /// The leg that is over with this input, whatever became of it.

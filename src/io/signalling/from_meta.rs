@@ -261,7 +261,8 @@ impl Switchboard {
     ///
     /// Who cannot ring now may be able to when its turn comes: it is asked again then.
     fn reception(&self, number: usize, plan: Option<RingPlan>, accept_by: Wall) -> Reception {
-        let plan = plan.filter(|it| it.targets().any(|it| self.is_usable(it))).unwrap_or_default();
+        let takes = |it: &RingPlan| it.answering.is_some() || it.targets().any(|it| self.is_usable(it));
+        let plan = plan.filter(takes).unwrap_or_default();
         Reception { plan, pre_accept: self.parts.numbers[number].pre_accept, accept_by }
     }
 

@@ -48,6 +48,8 @@ pub struct Parts {
     pub media: MediaEngine,
     /// Who records calls, if anybody does.
     pub recorder: Option<Recorder>,
+    /// Who records messages, if any number takes them.
+    pub messages: Option<Recorder>,
     /// The database.
     pub store: Store,
     /// The way to DNS.
@@ -420,6 +422,8 @@ impl Switchboard {
     pub(super) fn handle_reply(&mut self, now: Now, id: CallId, reply: Reply) {
         let input = match reply {
             Reply::Asked(ask) => return self.asked(now, ask),
+            Reply::Messages(counts) => return self.messages_counted(now, &counts),
+            Reply::Claimed(claimed) => return self.claimed(now, *claimed),
             Reply::Awaited(awaited) => return self.ring_desk(now, awaited),
             Reply::Input(input) => input,
             Reply::Graph(kind, took, input) => {
