@@ -9,21 +9,21 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::api::HooksSetupError;
+use super::api::{HooksSetupError, Mailbox};
 use super::dns::Dns;
 use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Kept, Recorder, RecorderSettings, Told, is_writable};
 use super::signalling::{
-    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, MetricPeers, Parts, Question,
-    Switchboard, Timings, TransferRules, Voice,
+    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, MessageBell, MetricPeers, Parts,
+    Question, Switchboard, Timings, TransferRules, Voice,
 };
 use super::sip_start::{self, bind_sockets};
 use super::sounds::{SoundFault, Sounds};
 use super::store::{ASKED_KEPT, Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
 use super::tls::TlsSetupError;
-use super::voicemail::{self, Mailroom};
+use super::voicemail::{self, Fetcher, Mailroom};
 use crate::call::{self, CallTimes};
 use crate::codec::AudioCodec;
 use crate::config::{self, Config};
@@ -113,6 +113,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         media: media.clone(),
         recorder: recorder.clone(),
         messages: mailroom.recorder.clone(),
+        cabinet: mailroom.cabinet.clone(),
         store: store.clone(),
         dns: Dns::new(config.sip.dns.servers.clone(), located_in),
         graph: Arc::clone(&graph),
@@ -141,9 +142,12 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     board.start_trunks();
     let bell = board.message_bell();
     let mailroom = mailroom.work(&store, &bell, &metrics);
+    let (graph_of_sounds, bell_of_sounds) = (Arc::clone(&graph), bell.clone());
+    tokio::spawn(fetcher(&config, &store, &mailroom.cabinet, graph_of_sounds, bell_of_sounds).run());
 
     let webhook = super::listeners::webhook(&config, store.clone(), events_in).await?;
-    let (api, hooks) = super::listeners::api(&config, store.clone(), questions_in.clone()).await?;
+    let mailbox = Mailbox { cabinet: mailroom.cabinet.clone(), bell: bell.clone() };
+    let (api, hooks) = super::listeners::api(&config, store.clone(), questions_in.clone(), mailbox).await?;
     let admin = super::listeners::admin(
         &config,
         store.clone(),
@@ -217,6 +221,21 @@ fn start_recorder(config: &Config, told: mpsc::UnboundedSender<Told>) -> Result<
         tracing::error!(%failure, "recording.directory cannot be written: calls go on and are not recorded");
     }
     Ok(recorder)
+}
+
+/// Who fetches what users said to Meta's voicemail.
+fn fetcher(
+    config: &Config,
+    store: &Store,
+    cabinet: &voicemail::Cabinet,
+    graph: Arc<GraphClient>,
+    bell: MessageBell,
+) -> Fetcher {
+    let token = |it: &config::NumberConfig| {
+        (it.phone_number_id.clone(), Secret::new(it.access_token.expose().clone()))
+    };
+    let tokens = config.numbers.iter().map(token).collect();
+    Fetcher { store: store.clone(), cabinet: cabinet.clone(), graph, tokens, bell }
 }
 
 /// What each business number says by itself.

@@ -186,6 +186,14 @@ fn tone(text: &str, country: &str) -> Result<Tone, ToneFault> {
     })
 }
 
+/// Decodes a file, WAV or Ogg Opus; what is wrong with it otherwise. Takes a while: not for the loop.
+///
+/// # Errors
+/// What is wrong, for a person.
+pub fn decode(path: &Path) -> Result<Clip, String> {
+    file(path)
+}
+
 fn file(path: &Path) -> Result<Clip, String> {
     let mut magic = [0; 4];
     let mut file = File::open(path).map_err(|it| it.to_string())?;

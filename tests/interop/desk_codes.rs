@@ -91,7 +91,7 @@ fn a_phone_calls_back_the_next_in_the_queue_by_its_code_and_a_second_one_finds_n
     let call = world.meta.wait_call(USER);
     other.order("dial", &world.uri_of("*75"));
     let closed = other.wait("CALL_CLOSED", 0);
-    assert!(closed.to_string().contains("Nobody to call back"), "{closed:#}");
+    assert!(closed.to_string().contains("Nobody to call"), "{closed:#}");
     phone.wait("CALL_ESTABLISHED", 0);
     call.talk(75);
     phone.order("hangup", "");

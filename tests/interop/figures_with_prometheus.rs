@@ -58,6 +58,7 @@ const RARE: &[&str] = &[
     "cordboard_permission_drift",
     "cordboard_permission_requests",
     "cordboard_desk_calls",
+    "cordboard_voicemails",
     // Only where Meta's `terminate` never came.
     "cordboard_calls_untimed",
     "cordboard_graph_errors",

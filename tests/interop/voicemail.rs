@@ -35,7 +35,7 @@ fn messages(world: &World) -> Vec<Value> {
 
 #[test]
 fn b1_a_user_leaves_a_message_when_no_phone_takes_the_call() {
-    let world = World::start(&Setup { number: VOICEMAIL, ..Setup::default() });
+    let mut world = World::start(&Setup { number: VOICEMAIL, ..Setup::default() });
     let call = world.meta.place_call(USER);
     call.talk(300);
     call.act("hangup", &json!({}));
@@ -63,13 +63,27 @@ fn b1_a_user_leaves_a_message_when_no_phone_takes_the_call() {
     }
     assert_unbroken(&told);
     assert!(done(&world, &["missed"]).contains("voicemail"), "a call with a message is still a missed one");
+    assert!(done(&world, &["missed"]).contains(&format!("open, message {id}")));
     let metrics = scrape(&world.layout);
     assert!(
         metrics.contains(r#"cordboard_voicemails_total{number="support",outcome="left"} 1"#),
         "{metrics}"
     );
+    // A phone that the number rings hears it by the code, and then it is no new one.
+    let mut phone = world.phone(baresip::OnRing::Answer);
+    phone.order("dial", &world.uri_of("*97"));
+    phone.wait("CALL_ESTABLISHED", 0);
+    phone.wait("CALL_CLOSED", 0);
+    assert_heard(&phone.heard(), USER_HZ);
+    wait_for("the message counts as heard", PATIENCE, || {
+        (messages(&world)[0]["heard_by"] == "1001").then_some(())
+    });
     done(&world, &["voicemail", "heard", &id, "--by", "ana"]);
-    assert_eq!(messages(&world)[0]["heard_by"], "ana");
+    assert_eq!(messages(&world)[0]["heard_by"], "1001", "who heard it first");
+    let mark = phone.mark();
+    phone.order("dial", &world.uri_of("*97"));
+    let closed = phone.wait("CALL_CLOSED", mark);
+    assert!(closed.to_string().contains("No messages"), "{closed:#}");
     done(&world, &["voicemail", "delete", &id]);
     assert_eq!(messages(&world), Vec::<Value>::new());
     let left = std::fs::read_dir(world.folder().join("voicemail")).expect("the directory");
@@ -125,5 +139,28 @@ hours = { time_zone = "Europe/Berlin", holidays = ["2020-01-01 09:00-10:00"], cl
     assert!(tenths >= 7, "{tenths} of {loud} loud tenths of a second");
     assert!(!phone.output().contains("CALL_INCOMING"), "no phone rings");
     assert!(done(&world, &["missed"]).contains("announced"));
+    world.assert_no_violations();
+}
+
+#[test]
+fn what_a_user_said_to_metas_own_voicemail_is_fetched_and_stands_beside_the_missed_call() {
+    let world =
+        World::start(&Setup { number: "[voicemail]\ndirectory = \"voicemail\"\n", ..Setup::default() });
+    let call = world.meta.place_call(USER);
+    let record = world.closed_record(&call.id);
+    let (wav, sound) = (world.folder().join("said.wav"), world.folder().join("said.opus"));
+    write_voice(&wav, 48_000, USER_HZ, 3);
+    let made = Command::new("opusenc").arg("--quiet").arg(&wav).arg(&sound).status();
+    assert!(made.expect("opus-tools is installed").success());
+    world.meta.set_faults(&json!({ "webhook_duplicate": true }));
+    world.meta.order(&format!("/sim/calls/{}/voicemail", call.id), &json!({ "file": sound }));
+    let message = wait_for("the message was fetched", PATIENCE, || {
+        messages(&world).into_iter().find(|it| !it["file"].is_null())
+    });
+    assert_eq!((&message["call"], &message["source"]), (&record["id"], &json!("meta")), "{message:#}");
+    assert_eq!(messages(&world).len(), 1, "a repeated webhook is the same message");
+    let saved = world.folder().join("saved.opus");
+    done(&world, &["voicemail", "save", &message["id"].to_string(), &saved.display().to_string()]);
+    assert_eq!(std::fs::read(saved).expect("a file"), std::fs::read(sound).expect("a file"));
     world.assert_no_violations();
 }

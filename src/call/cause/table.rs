@@ -63,7 +63,7 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "The call was fetched, went back or ended; or it is another place.";
         C::NoParkingPlace => "no_parking_place", Policy, 486, "No parking place", 17,
             "The place is taken or does not exist: `slots` in `[features.parking]`.";
-        C::NobodyToCallBack => "nobody_to_call_back", Policy, 404, "Nobody to call back", 1,
+        C::NobodyToCallBack => "nobody_to_call_back", Policy, 404, "Nobody to call", 1,
             "No missed call is open, or no user of one allows calls now: `cordboard missed`.";
         C::NoMessages => "no_messages", Policy, 404, "No messages", 1, "Nothing: no user has left a message.";
         C::Voicemail => "voicemail", Policy, 480, "Voicemail", 16, "A user could leave a message: `cordboard voicemail`, then call back.";

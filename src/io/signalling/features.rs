@@ -38,7 +38,7 @@ impl Switchboard {
             Feature::DisturbNot => return self.disturb_by_code(now, &dial, Disturb::Not),
             Feature::DisturbAgain => return self.disturb_by_code(now, &dial, Disturb::Welcome),
             Feature::CallBackNext => return self.call_back_next(now, dial),
-            Feature::Messages => return self.turn_dial_away(now, &dial, HangupCause::NoMessages),
+            Feature::Messages => return self.play_messages(dial),
         };
         match found {
             Ok(id) => self.join(now, id, dial, wish.feature),

@@ -53,8 +53,12 @@ impl Switchboard {
             }
             Event::Wrote(message) => {
                 let store = self.parts.store.clone();
+                let voicemail = self.voicemail_of(&message);
                 tokio::spawn(async move {
-                    let kept = store.open_window(&message.number, &message.user, message.at).await;
+                    let mut kept = store.open_window(&message.number, &message.user, message.at).await;
+                    if let Some(voicemail) = voicemail {
+                        kept = kept.and(store.add_voicemail_of_meta(&voicemail).await.map(drop));
+                    }
                     let handled = store.handled(&[inbox]).await;
                     if let Err(error) = kept.and(handled) {
                         tracing::error!(%error, "when a user wrote could not be kept");

@@ -14,6 +14,7 @@ mod features;
 mod from_meta;
 mod from_sip;
 mod graveyard;
+mod hearing;
 mod hours;
 mod lane;
 mod notices;
@@ -79,6 +80,8 @@ pub(super) enum Reply {
     Asked(asks::DialledAsk),
     /// A phone that wants to call back has got somebody, or nobody.
     Claimed(Box<queue::Claimed>),
+    /// The messages that a phone has asked for are read.
+    Hearing(Box<hearing::Hearing>),
     /// How many messages there are.
     Messages(Vec<MessageCount>),
     /// A user has granted what a phone waits for.

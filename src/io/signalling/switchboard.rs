@@ -30,6 +30,7 @@ use crate::io::recording::Recorder;
 use crate::io::sip::{Arrival, ConnectionFigures};
 use crate::io::sounds::Sounds;
 use crate::io::store::{InboxId, Store};
+use crate::io::voicemail::Cabinet;
 use crate::media::Report;
 use crate::metrics::label::{OfPart, Part};
 use crate::metrics::{Registry, table};
@@ -50,6 +51,8 @@ pub struct Parts {
     pub recorder: Option<Recorder>,
     /// Who records messages, if any number takes them.
     pub messages: Option<Recorder>,
+    /// Where messages stand.
+    pub cabinet: Cabinet,
     /// The database.
     pub store: Store,
     /// The way to DNS.
@@ -423,6 +426,7 @@ impl Switchboard {
         let input = match reply {
             Reply::Asked(ask) => return self.asked(now, ask),
             Reply::Messages(counts) => return self.messages_counted(now, &counts),
+            Reply::Hearing(hearing) => return self.messages_found(now, *hearing),
             Reply::Claimed(claimed) => return self.claimed(now, *claimed),
             Reply::Awaited(awaited) => return self.ring_desk(now, awaited),
             Reply::Input(input) => input,

@@ -7,15 +7,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use super::Reply;
 use super::switchboard::Switchboard;
 use crate::call::{Input, Spoken};
-use crate::id::{CallId, NumberLabel};
+use crate::id::{CallId, NumberLabel, WaCallId};
 use crate::io::recording::{End, Told};
-use crate::io::store::{MessageCount, Store, StoreError};
+use crate::io::store::{KeptByMeta, MessageCount, Store, StoreError};
 use crate::io::voicemail::Cabinet;
 use crate::media::{Clip, Order, Repeat, Side};
 use crate::metrics::label::{LeftMessage, Word};
 use crate::metrics::{Registry, table};
 use crate::sip::Messages;
 use crate::time::Now;
+use crate::whatsapp::UserMessage;
 
 /// For replies that belong to no call.
 const NO_CALL: CallId = CallId(0);
@@ -68,6 +69,20 @@ impl Switchboard {
         }
     }
 
+    /// What a user has said to Meta's voicemail; it is fetched beside the calls.
+    pub(super) fn voicemail_of(&self, message: &UserMessage) -> Option<KeptByMeta> {
+        let media = message.voicemail.clone()?;
+        let number = self.number_of(&message.number)?;
+        Some(KeptByMeta {
+            number: message.number.clone(),
+            label: self.parts.numbers[number].label.clone(),
+            user: message.user.clone(),
+            at: message.at,
+            wa_call: WaCallId::from(message.id.as_str()),
+            media,
+        })
+    }
+
     /// The phones that a number's calls ring at show how many messages it has.
     pub(super) fn messages_counted(&mut self, now: Now, counts: &[MessageCount]) {
         for number in &self.parts.numbers {
@@ -85,6 +100,12 @@ pub fn mailbox_of(number: &NumberLabel) -> String {
 }
 
 impl MessageBell {
+    /// One that nobody hears: for messages without phones.
+    #[must_use]
+    pub fn unheard() -> Self {
+        Self(tokio::sync::mpsc::unbounded_channel().0)
+    }
+
     /// Tells the phones how many messages there are now.
     ///
     /// # Errors

@@ -195,6 +195,18 @@ impl Store {
     }
 }
 
+/// The messages of a call, oldest first.
+pub(super) async fn of_call(
+    db: &mut SqliteConnection,
+    call: CallId,
+) -> Result<Vec<VoicemailId>, sqlx::Error> {
+    let rows = sqlx::query("SELECT id FROM voicemail WHERE call = ?1 ORDER BY id")
+        .bind(call.0.cast_signed())
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(|row| row.try_get::<i64, _>(0).map(|id| VoicemailId(id.cast_unsigned()))).collect()
+}
+
 /// Which messages; all of them by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VoicemailFilter {
