@@ -4,7 +4,7 @@ pub mod emergency;
 pub mod features;
 pub mod reach;
 
-pub use emergency::{EmergencyPlan, Extensions};
+pub use emergency::{EmergencyPlan, EmergencyRoute, Extensions};
 pub use features::{Feature, FeatureCodes, Wish};
 pub use reach::{Neighbours, Reach};
 
@@ -87,7 +87,7 @@ impl DialPlan {
         let phone = self.phones.iter().find(|phone| phone.as_str() == dialled);
         let own_phone = phone.is_some() && self.emergency.extensions == Extensions::Win;
         if self.emergency.has(&digits) && !own_phone {
-            return Dialled::Emergency(self.emergency.way(&digits));
+            return Dialled::Emergency(self.emergency.way(caller, &digits));
         }
         if let Some(phone) = phone {
             return Dialled::Desk(Endpoint::Phone(phone.clone()));
@@ -118,14 +118,16 @@ impl DialPlan {
             let number = digits[entry.prefix.len()..].to_owned();
             return match number.as_str() {
                 "" => Dialled::Unknown,
-                number if self.emergency.has(number) => Dialled::Emergency(self.emergency.way(number)),
+                number if self.emergency.has(number) => {
+                    Dialled::Emergency(self.emergency.way(caller, number))
+                }
                 _ => Dialled::Desk(Endpoint::Trunk(entry.trunk.clone(), number)),
             };
         }
         let Some(entry) = best else { return Dialled::Unknown };
         let rest = &digits[entry.prefix.len()..];
         if self.emergency.has(rest) {
-            return Dialled::Emergency(self.emergency.way(rest));
+            return Dialled::Emergency(self.emergency.way(caller, rest));
         }
         match user_from_digits(rest) {
             None => Dialled::Unknown,
@@ -313,10 +315,23 @@ mod tests {
         for dialled in ["112", "8112", "0112", "+112", "1-1-2"] {
             assert_eq!(plan().resolve(&phone("1001"), dialled), Dialled::Emergency(None), "{dialled}");
             let mut routed = plan();
-            routed.emergency.route = Some("pstn".into());
+            routed.emergency.route = Some(EmergencyRoute::Trunk("pstn".into()));
             let way = Endpoint::Trunk("pstn".into(), "112".into());
             assert_eq!(routed.resolve(&phone("1001"), dialled), Dialled::Emergency(Some(way)), "{dialled}");
         }
+    }
+
+    #[test]
+    fn rule_10_an_emergency_call_does_not_go_back_to_where_it_comes_from() {
+        let mut plan = plan();
+        let from = |trunk: &str| Endpoint::Trunk(trunk.into(), "200".into());
+        plan.emergency.route = Some(EmergencyRoute::Trunk("pbx".into()));
+        assert_eq!(plan.resolve(&from("pbx"), "112"), Dialled::Emergency(None));
+        let way = Endpoint::Trunk("pbx".into(), "112".into());
+        assert_eq!(plan.resolve(&from("lab"), "112"), Dialled::Emergency(Some(way)));
+        plan.emergency.route = Some(EmergencyRoute::Phone("1002".into()));
+        assert_eq!(plan.resolve(&phone("1001"), "0112"), Dialled::Emergency(Some(phone("1002"))));
+        assert_eq!(plan.resolve(&phone("1002"), "112"), Dialled::Emergency(None));
     }
 
     #[test]

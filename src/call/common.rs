@@ -36,6 +36,8 @@ pub enum Timer {
     TransferorFarewell,
     /// Nobody has fetched a parked call.
     Parked,
+    /// The longest message is over.
+    Attendant,
 }
 
 /// Where a call stands.

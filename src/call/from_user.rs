@@ -6,6 +6,7 @@ use crate::call::common::{Common, LegState, MetaSide, Phase, Timer, graph_cause}
 use crate::call::input::{ActionKind, Fork, ForkFailure, Input};
 use crate::call::output::{LegEnd, Output};
 use crate::call::ring_plan::{Hunt, RingPlan};
+use crate::call::voicemail::{Answering, Attendant};
 use crate::id::Endpoint;
 use crate::sip::alert::Alert;
 use crate::time::{Now, Wall};
@@ -62,6 +63,10 @@ pub(super) struct FromUser {
     dtls_started: bool,
     meta_sdp: String,
     phone_sdp: String,
+    /// What is left to do when nobody takes the call.
+    answering: Option<Answering>,
+    /// Who has taken it then.
+    attendant: Option<Attendant>,
 }
 
 impl FromUser {
@@ -81,7 +86,8 @@ impl FromUser {
             common.legs.push(LegState::Calling);
             common.leg = Some(Fork(0));
         }
-        if reception.plan.targets().next().is_none() && crossed.is_none() {
+        let nobody = reception.plan.targets().next().is_none() && reception.plan.answering.is_none();
+        if nobody && crossed.is_none() {
             common.end(now, HangupCause::PhoneUnreachable);
         } else {
             common.open_media(Offer::Theirs(offer), phone);
@@ -97,6 +103,8 @@ impl FromUser {
 
     fn waiting(reception: Reception, crossed: Option<CrossedLeg>) -> Self {
         Self {
+            answering: reception.plan.answering,
+            attendant: None,
             hunt: Hunt::new(reception.plan, reception.accept_by),
             pre_accept_when: reception.pre_accept,
             crossed,
@@ -110,6 +118,15 @@ impl FromUser {
             meta_sdp: String::new(),
             phone_sdp: String::new(),
         }
+    }
+
+    pub(super) const fn is_attended(&self) -> bool {
+        self.attendant.is_some()
+    }
+
+    /// Who answers for nobody, once nobody else will.
+    pub(super) fn attendant(&mut self) -> Option<&mut Attendant> {
+        self.attendant.as_mut()
     }
 
     pub(super) fn handle(&mut self, common: &mut Common, now: Now, input: Input) {
@@ -163,7 +180,7 @@ impl FromUser {
             common.reached(now, "invited");
             self.ring_next(common, now);
         }
-        let answered = common.leg.is_some();
+        let answered = common.leg.is_some() || self.attendant.is_some();
         if answered && self.accept == Step::Unsent && self.pre_accept != Step::Sent {
             self.accept = Step::Sent;
             let opaque = Some(common.record.id.to_string());
@@ -180,7 +197,7 @@ impl FromUser {
     fn ring_next(&mut self, common: &mut Common, now: Now) {
         common.stop_timer(Timer::RingStep);
         let Some(round) = self.hunt.next(now.wall) else {
-            return common.end(now, self.hunt.cause());
+            return self.take_or_end(common, now);
         };
         let mut missing = round.targets;
         for index in 0..common.legs.len() {
@@ -207,6 +224,22 @@ impl FromUser {
         }
     }
 
+    /// The plan is at its end: the gateway takes the call itself, if it is to.
+    fn take_or_end(&mut self, common: &mut Common, now: Now) {
+        let Some(answering) = self.answering.take() else {
+            return common.end(now, self.hunt.cause());
+        };
+        for index in 0..common.legs.len() {
+            if common.legs[index] == LegState::Ringing {
+                common.legs[index] = LegState::Gone;
+                let fork = Fork(u8::try_from(index).unwrap_or(u8::MAX));
+                common.push(Output::Cancel(fork, LegEnd::Verdict(HangupCause::PhoneUnanswered.verdict())));
+            }
+        }
+        self.attendant = Some(Attendant::new(answering, self.hunt.cause()));
+        self.advance(common, now);
+    }
+
     fn graph_done(&mut self, common: &mut Common, now: Now, kind: ActionKind) {
         match kind {
             ActionKind::PreAccept => self.pre_accept = Step::Done,
@@ -227,12 +260,15 @@ impl FromUser {
                 common.push(Output::AcceptPhone(fork, self.phone_sdp.clone()));
             }
             common.bridge(now);
+            if let Some(attendant) = &mut self.attendant {
+                attendant.accepted(common, now);
+            }
         }
         common.graph_replied(kind);
     }
 
     fn phone_answered(&mut self, common: &mut Common, now: Now, fork: Fork, sdp: &str) {
-        if common.leg.is_some() {
+        if common.leg.is_some() || self.attendant.is_some() {
             common.set_leg(fork, LegState::Gone);
             common.push(Output::HangUp(fork, LegEnd::CompletedElsewhere));
             return;
@@ -267,7 +303,8 @@ impl FromUser {
     /// Makes room for a phone that wants to take the call from those it rings at.
     pub(super) fn let_in(&mut self, common: &mut Common, endpoint: Endpoint) -> Option<Fork> {
         // Behind a phone that dialled at the same moment, legs and hunt count apart; and it has the call.
-        let open = common.phase == Phase::SettingUp && common.leg.is_none() && self.crossed.is_none();
+        let free = common.leg.is_none() && self.attendant.is_none();
+        let open = common.phase == Phase::SettingUp && free && self.crossed.is_none();
         (open && self.ringing(common).next().is_some()).then(|| {
             common.legs.push(LegState::Calling);
             self.hunt.rings(endpoint, Alert::default())
@@ -305,9 +342,17 @@ impl FromUser {
                 common.reached(now, "next_step");
                 self.ring_next(common, now);
             }
-            Timer::AcceptWindow if self.accept != Step::Sent => {
+            Timer::Attendant => {
+                if let Some(attendant) = &self.attendant {
+                    attendant.timer(common, now);
+                }
+            }
+            Timer::AcceptWindow if self.accept != Step::Sent && self.attendant.is_none() => {
                 self.hunt.unanswered();
                 let nobody = common.leg.is_none();
+                if nobody && self.answering.is_some() {
+                    return self.take_or_end(common, now);
+                }
                 common.end(now, if nobody { self.hunt.cause() } else { HangupCause::PhoneUnanswered });
             }
             _ => {}

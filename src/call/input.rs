@@ -155,6 +155,10 @@ pub enum Input {
     UserSpoke,
     /// The first audio packet went out.
     FirstAudio(Towards),
+    /// What was to be played to the user once has come to its end.
+    SoundPlayed,
+    /// The recorder has ended a message: the user was silent for long, or the disk is full.
+    MessageEnded,
     /// Nobody sent media for the configured time (rule 20).
     MediaStalled,
     /// The phone's answer could not be used.
@@ -283,6 +287,8 @@ impl Input {
             Self::UserSpoke => "user spoke",
             Self::FirstAudio(Towards::User) => "first audio to user",
             Self::FirstAudio(Towards::Phone) => "first audio to phone",
+            Self::SoundPlayed => "sound played",
+            Self::MessageEnded => "message ended",
             Self::MediaStalled => "media stalled",
             Self::PhoneAnswerRefused => "phone's answer refused",
             Self::MetaAnswerRefused => "meta's answer refused",

@@ -21,6 +21,7 @@ mod ring_plan;
 #[cfg(test)]
 mod tests;
 mod transfer;
+pub mod voicemail;
 
 use std::time::Instant;
 
@@ -47,6 +48,7 @@ pub use parking::{ParkingOrder, ParkingPlace};
 pub use record::{CallDirection, CallNote, CallRecord, MissedCall};
 pub use ring_plan::{Overflow, RingOrder, RingPlan, RingStep};
 pub use transfer::{Joined, Reached, TransferTarget};
+pub use voicemail::{Answering, Spoken, VoiceMessage, VoicemailId, VoicemailSource};
 
 use crate::sip::alert::Alert;
 use crate::time::Now;
@@ -209,6 +211,12 @@ impl Call {
         matches!(self.common.phase, Phase::SettingUp | Phase::Bridged)
     }
 
+    /// Whether the gateway answers the call itself, for nobody.
+    #[must_use]
+    pub fn is_attended(&self) -> bool {
+        matches!(&self.flow, Flow::User(flow) if flow.is_attended())
+    }
+
     /// How a leg of the ring plan rings; `None` for others.
     #[must_use]
     pub fn alert(&self, fork: Fork) -> Option<&Alert> {
@@ -264,6 +272,7 @@ impl Call {
     }
 
     fn handle_while_up(&mut self, now: Now, input: Input) {
+        let Some(input) = self.hear_as_attendant(now, input) else { return };
         let Some(input) = self.handle_features(now, input) else { return };
         let common = &mut self.common;
         match input {
@@ -309,6 +318,17 @@ impl Call {
                 Flow::Phone(flow) => flow.handle(common, now, input),
                 Flow::Gateway(flow) => flow.handle(common, now, input),
             },
+        }
+    }
+
+    /// A call that the gateway has answered itself is not like one with a phone.
+    fn hear_as_attendant(&mut self, now: Now, input: Input) -> Option<Input> {
+        match &mut self.flow {
+            Flow::User(flow) => match flow.attendant() {
+                Some(attendant) => attendant.handle(&mut self.common, now, input),
+                None => Some(input),
+            },
+            Flow::Phone(_) | Flow::Gateway(_) => Some(input),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::call::cause::Verdict;
 use crate::call::input::Fork;
 use crate::call::parking::ParkingPlace;
 use crate::call::record::CallRecord;
+use crate::call::voicemail::Spoken;
 use crate::id::{Endpoint, LegId, WaCallId};
 use crate::sip::{DialogSnapshot, ReferralId, Telling};
 use crate::time::Wall;
@@ -113,6 +114,10 @@ pub enum Output {
     Play(Sound),
     /// Let the user hear the phone again.
     StopPlaying,
+    /// Let the user hear something once; tell when it has come to its end.
+    Speak(Spoken),
+    /// Record what the user says from now on.
+    TakeMessage,
     /// Let the phone hear something, over and over.
     PlayToPhone(Sound),
     /// Let the phone hear the user again.
@@ -207,6 +212,8 @@ impl Output {
             Self::TellParked(..) => "tell parked",
             Self::TellPlace(..) => "tell place",
             Self::Play(_) => "play",
+            Self::Speak(_) => "speak",
+            Self::TakeMessage => "take message",
             Self::PlayToPhone(_) => "play to phone",
             Self::StopPlayingToPhone => "stop playing to phone",
             Self::StopPlaying => "stop playing",

@@ -1,5 +1,6 @@
 //! The one record of a call: the source of call lists, counters and events.
 
+use crate::call::voicemail::VoicemailId;
 use crate::id::{CallId, Endpoint, NumberLabel, PhoneNumberId, WaCallId};
 use crate::masked::Masked;
 use crate::policy::Permission;
@@ -116,6 +117,8 @@ pub struct MissedCall {
     pub claimed: Option<(Wall, String)>,
     /// When it was done with, and by what.
     pub settled: Option<(Wall, String)>,
+    /// What the user has said to nobody in it.
+    pub voicemails: Vec<VoicemailId>,
 }
 
 /// What somebody says of a call.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::call::cause::HangupCause;
 use crate::call::input::{Fork, ForkFailure};
+use crate::call::voicemail::Answering;
 use crate::id::Endpoint;
 use crate::sip::alert::Alert;
 use crate::time::Wall;
@@ -24,6 +25,8 @@ pub struct RingPlan {
     pub steps: Vec<RingStep>,
     /// Who gets a call that none of them has taken; without it the call ends.
     pub overflow: Option<Overflow>,
+    /// What the gateway does itself with a call that is left over then.
+    pub answering: Option<Answering>,
 }
 
 /// One step of a plan.
@@ -62,7 +65,13 @@ impl RingPlan {
     #[must_use]
     pub fn together(targets: Vec<Endpoint>) -> Self {
         let step = RingStep { targets, ring: None, order: RingOrder::Together, alert: Alert::default() };
-        Self { steps: vec![step], overflow: None }
+        Self { steps: vec![step], ..Self::default() }
+    }
+
+    /// Nobody rings: the gateway answers at once.
+    #[must_use]
+    pub fn answered_by_us(answering: Answering) -> Self {
+        Self { answering: Some(answering), ..Self::default() }
     }
 
     /// Everybody who may ring, in the order of the plan.

@@ -7,7 +7,7 @@ use super::hours;
 use super::lamps;
 use super::reader::Reader;
 use super::sections::Draft;
-use super::{emergency, features, ring_plan};
+use super::{emergency, features, ring_plan, voicemail};
 use crate::id::{Endpoint, PhoneName, TrunkName};
 use crate::sip::trunk::{NumberOf, Numbering};
 
@@ -17,6 +17,7 @@ pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
     ring_plan::compare(reader, draft);
     lamps::compare(reader, draft);
     emergency::compare(reader, draft);
+    voicemail::compare(reader, draft);
     features::compare(reader, draft);
     hours::compare(reader, draft);
     dial_rules(reader, draft);

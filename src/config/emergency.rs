@@ -1,10 +1,34 @@
 //! `[emergency]`: numbers that must never reach WhatsApp (rule 10).
 
-use super::peers::Digits;
+use toml::de::DeValue;
+
+use super::check::endpoint_fault;
+use super::peers::{Digits, Number};
 use super::reader::{Reader, Section};
 use super::sections::Draft;
+use super::setting::Setting;
 use super::sounds::Country;
-use crate::dialplan::emergency::{EmergencyPlan, Extensions, countries, of_country};
+use crate::dialplan::emergency::{EmergencyPlan, EmergencyRoute, Extensions, of_country};
+use crate::id::Endpoint;
+
+impl Setting for EmergencyRoute {
+    const WANTED: &'static str = "\"trunk:NAME\" or \"phone:NAME\"";
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        match value.as_str()?.split_once(':')? {
+            (_, "") => None,
+            // Which number is called is the caller's choice.
+            ("trunk", name) if !name.contains('/') => Some(Self::Trunk(name.into())),
+            ("phone", name) => Some(Self::Phone(name.into())),
+            _ => None,
+        }
+    }
+    fn write(&self) -> String {
+        match self {
+            Self::Trunk(name) => format!("\"trunk:{name}\""),
+            Self::Phone(name) => format!("\"phone:{name}\""),
+        }
+    }
+}
 
 /// Reads the section.
 pub(super) fn emergency(section: &mut Section<'_, '_, '_>) -> Option<EmergencyPlan> {
@@ -13,6 +37,8 @@ pub(super) fn emergency(section: &mut Section<'_, '_, '_>) -> Option<EmergencyPl
     let numbers = section.list::<Digits>("numbers", Some(known), "[\"112\", \"911\"]");
     let of = section.list::<Country>("countries", Some(Vec::new()), "[\"DE\"]");
     let over = section.or("over_extensions", false);
+    let route = section.optional::<EmergencyRoute>("route", "\"trunk:pstn\"");
+    let caller = section.optional::<Number>("caller", "\"493055500010\"");
     let mut all: Vec<String> = numbers?.into_iter().map(|it| it.0).collect();
     if all.iter().any(|it| it.is_empty() || it.contains('*')) {
         section.fault_of(
@@ -25,8 +51,7 @@ pub(super) fn emergency(section: &mut Section<'_, '_, '_>) -> Option<EmergencyPl
     for country in of? {
         let Some(numbers) = of_country(&country.0) else {
             let problem = format!("the emergency numbers of {} are not known here", country.0);
-            let remedy =
-                format!("write them in numbers; known are {}", countries().collect::<Vec<_>>().join(", "));
+            let remedy = "two letters of ISO 3166; or write its numbers in emergency.numbers".to_owned();
             section.fault_of("countries", problem, remedy);
             return None;
         };
@@ -34,14 +59,22 @@ pub(super) fn emergency(section: &mut Section<'_, '_, '_>) -> Option<EmergencyPl
     }
     Some(EmergencyPlan {
         numbers: all.into_iter().collect(),
-        route: None,
+        route: route?,
+        caller: caller?.map(|it| format!("+{}", it.0.digits())),
         extensions: if over? { Extensions::Yield } else { Extensions::Win },
     })
 }
 
-/// Looks for phones that nobody can dial.
+/// Looks for a way that leads nowhere and for phones that nobody can dial.
 pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
     let Some(plan) = &draft.emergency else { return };
+    let way = plan.route.as_ref().map(|route| match route {
+        EmergencyRoute::Trunk(name) => Endpoint::Trunk(name.clone(), "112".to_owned()),
+        EmergencyRoute::Phone(name) => Endpoint::Phone(name.clone()),
+    });
+    if let Some((problem, remedy)) = way.as_ref().and_then(|it| endpoint_fault(draft, it)) {
+        reader.fault_at("emergency.route", problem, remedy);
+    }
     for (index, phone) in draft.phones.iter().enumerate() {
         let Some(name) = phone.name.as_ref().filter(|it| plan.has(it.as_str())) else { continue };
         let who = match plan.extensions {

@@ -32,14 +32,21 @@ pub enum ClosedTarget {
     Overflow,
     /// This phone or number behind a trunk.
     Target(Endpoint),
+    /// The gateway takes a message.
+    Voicemail,
+    /// The gateway plays the number's announcement and hangs up.
+    Announcement,
 }
 
 impl Setting for ClosedTarget {
-    const WANTED: &'static str = "\"reject\", \"overflow\", \"phone:NAME\" or \"trunk:NAME/NUMBER\"";
+    const WANTED: &'static str =
+        "\"reject\", \"overflow\", \"voicemail\", \"announcement\", \"phone:NAME\" or \"trunk:NAME/NUMBER\"";
     fn read(value: &DeValue<'_>) -> Option<Self> {
         match value.as_str()? {
             "reject" => Some(Self::Reject),
             "overflow" => Some(Self::Overflow),
+            "voicemail" => Some(Self::Voicemail),
+            "announcement" => Some(Self::Announcement),
             _ => Endpoint::read(value).map(Self::Target),
         }
     }
@@ -48,6 +55,8 @@ impl Setting for ClosedTarget {
             Self::Reject => "\"reject\"".to_owned(),
             Self::Overflow => "\"overflow\"".to_owned(),
             Self::Target(target) => target.write(),
+            Self::Voicemail => "\"voicemail\"".to_owned(),
+            Self::Announcement => "\"announcement\"".to_owned(),
         }
     }
 }
@@ -137,7 +146,10 @@ pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
                     "overflow = \"trunk:pbx/299\", or closed = \"reject\"".to_owned(),
                 );
             }
-            ClosedTarget::Overflow | ClosedTarget::Reject => {}
+            ClosedTarget::Overflow
+            | ClosedTarget::Reject
+            | ClosedTarget::Voicemail
+            | ClosedTarget::Announcement => {}
         }
     }
 }

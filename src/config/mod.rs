@@ -29,6 +29,7 @@ mod sounds;
 mod toll;
 mod trunk;
 mod trunk_words;
+mod voicemail;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -52,6 +53,7 @@ pub use self::sip::{
 };
 pub use self::sounds::{RefusalsConfig, SoundSource, SoundsConfig};
 pub use self::trunk::{LoginConfig, ProbeConfig, RegisterConfig, ServerConfig, TrunkConfig};
+pub use self::voicemail::{LastTarget, VoiceConfig, VoicemailConfig};
 
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::dialplan::EmergencyPlan;
@@ -88,6 +90,8 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// Whether and how calls are recorded.
     pub recording: RecordingConfig,
+    /// What users say to nobody.
+    pub voicemail: VoicemailConfig,
     /// What is made of call records.
     pub records: RecordsConfig,
     /// What is played into calls.
@@ -385,6 +389,8 @@ pub struct NumberConfig {
     pub hours: Option<HoursConfig>,
     /// What Meta is to hold of it.
     pub settings: MetaSettings,
+    /// What it says by itself.
+    pub voice: VoiceConfig,
     /// How phones call users through this number; `None` if they cannot.
     pub dial: Option<DialConfig>,
 }

@@ -12,6 +12,7 @@ use super::ring_plan::{PlanDraft, RingPlanConfig, plan};
 use super::ringing;
 use super::sections::own_codecs;
 use super::setting::{Setting, words};
+use super::voicemail::voice;
 use super::{
     AnswerOn, CapConfig, DialConfig, KeyTelling, MediaTiming, NumberConfig, PasswordAlgorithm, PhoneConfig,
     PreAccept,
@@ -72,7 +73,7 @@ impl Setting for Digits {
 }
 
 /// A telephone number with its country code.
-struct Number(Msisdn);
+pub(super) struct Number(pub(super) Msisdn);
 
 impl Setting for Number {
     const WANTED: &'static str = "a telephone number with its country code, 5 to 15 digits, in quotes";
@@ -238,6 +239,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
     })();
     let hours = if section.has("hours") { section.part("hours", hours).map(Some) } else { Some(None) };
     let settings = section.part("settings", settings);
+    let voice = voice(section);
     let config = (|| {
         Some(NumberConfig {
             label: NumberLabel::clone(label.as_ref()?),
@@ -258,6 +260,7 @@ pub(super) fn number(section: &mut Section<'_, '_, '_>) -> NumberDraft {
             record: record?,
             hours: hours.clone()?,
             settings: settings?,
+            voice: voice?,
             dial: dial.clone()?,
         })
     })();

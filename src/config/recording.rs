@@ -70,7 +70,7 @@ impl Setting for Consent {
 
 /// An amount of bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Bytes(u64);
+pub(super) struct Bytes(pub(super) u64);
 
 /// The units, largest first.
 const UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)];

@@ -9,6 +9,7 @@ use super::peers::Name;
 use super::reader::{Reader, Section};
 use super::sections::{Draft, secs};
 use super::setting::{Setting, words};
+use super::voicemail::LastTarget;
 use crate::id::Endpoint;
 
 /// What an overflow is left of the accept window: enough for something that answers by itself, and for the two
@@ -25,7 +26,7 @@ pub struct RingPlanConfig {
     /// One after another; none if every call is rejected.
     pub steps: Vec<RingStepConfig>,
     /// Who gets a call that none of them has taken.
-    pub overflow: Option<Endpoint>,
+    pub overflow: Option<LastTarget>,
 }
 
 /// `[[number.step]]`
@@ -88,7 +89,7 @@ pub(super) struct GroupDraft {
 pub(super) struct PlanDraft {
     ring: Option<Vec<Target>>,
     steps: Vec<StepDraft>,
-    overflow: Option<Option<Endpoint>>,
+    overflow: Option<Option<LastTarget>>,
 }
 
 struct StepDraft {
@@ -110,7 +111,7 @@ pub(super) fn group(section: &mut Section<'_, '_, '_>) -> GroupDraft {
 pub(super) fn plan(section: &mut Section<'_, '_, '_>) -> PlanDraft {
     let ring = section.list::<Target>("ring", Some(Vec::new()), "[\"phone:1001\", \"trunk:pbx/200\"]");
     let steps = section.each("step", step);
-    let overflow = section.optional::<Endpoint>("overflow", "\"trunk:pbx/299\"");
+    let overflow = section.optional::<LastTarget>("overflow", "\"trunk:pbx/299\"");
     PlanDraft { ring, steps, overflow }
 }
 
@@ -146,6 +147,11 @@ impl PlanDraft {
             });
         }
         Some(RingPlanConfig { steps, overflow: self.overflow.clone()? })
+    }
+
+    /// Whether this takes what nobody has taken.
+    pub(super) fn ends_in(&self, last: &LastTarget) -> bool {
+        matches!(&self.overflow, Some(Some(it)) if it == last)
     }
 
     /// Whether the plan has an end of its own.
@@ -186,7 +192,7 @@ pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
             let all = resolved(targets, &draft.groups);
             unique(reader, "target", all.iter().map(|it| (key.clone(), Some(Shown(it)))));
         }
-        if let Some(Some(target)) = &number.plan.overflow
+        if let Some(Some(LastTarget::Ring(target))) = &number.plan.overflow
             && let Some((problem, remedy)) = endpoint_fault(draft, target)
         {
             reader.fault_at(&format!("{key}.overflow"), problem, remedy);
@@ -275,7 +281,8 @@ fn too_many(reader: &mut Reader<'_>, number: &str, plan: &RingPlanConfig) {
 /// Warns of the first target whose turn comes when Meta does not wait any more.
 fn window(reader: &mut Reader<'_>, number: &str, plan: &RingPlanConfig, draft: &Draft) {
     let Some(calls) = &draft.calls else { return };
-    let kept = if plan.overflow.is_some() { OVERFLOW_KEPT } else { Duration::ZERO };
+    let rung = plan.overflow.as_ref().and_then(LastTarget::endpoint);
+    let kept = if rung.is_some() { OVERFLOW_KEPT } else { Duration::ZERO };
     let left = calls.accept_window.saturating_sub(ACCEPT_KEPT + kept);
     let mut begins = Duration::ZERO;
     for (at, step) in plan.steps.iter().enumerate() {

@@ -21,6 +21,7 @@ use super::setting::{Setting, words};
 use super::sip::{SipConfig, sip};
 use super::sounds::{SoundsConfig, sounds};
 use super::trunk::{TrunkDraft, trunk};
+use super::voicemail::{VoicemailConfig, voicemail};
 use super::{
     AdminConfig, CallsConfig, Config, GraphConfig, LogConfig, LogFormat, LogLevel, MediaConfig, MediaTiming,
     NumberConfig, RealmConfig, StoreConfig, Synchronous, TlsConfig, WebhookConfig,
@@ -59,6 +60,7 @@ pub(super) struct Draft {
     pub(super) features: Option<FeaturesConfig>,
     pub(super) policy: Option<PolicyConfig>,
     pub(super) recording: Option<RecordingConfig>,
+    pub(super) voicemail: Option<VoicemailConfig>,
     pub(super) records: Option<RecordsConfig>,
     pub(super) sounds: Option<SoundsConfig>,
     pub(super) log: Option<LogConfig>,
@@ -105,6 +107,7 @@ impl Draft {
             features: self.features?,
             policy: self.policy?,
             recording: self.recording?,
+            voicemail: self.voicemail?,
             records: self.records?,
             sounds: self.sounds?,
             log: self.log?,
@@ -133,6 +136,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Draft {
     draft.features = root.part("features", features);
     draft.policy = root.part("policy", policy);
     draft.recording = root.part("recording", recording);
+    draft.voicemail = root.part("voicemail", voicemail);
     draft.records = root.part("records", records);
     draft.sounds = root.part("sounds", sounds);
     draft.log = root.part("log", log);

@@ -110,7 +110,11 @@ fn refusals(section: &mut Section<'_, '_, '_>) -> Option<RefusalsConfig> {
 }
 
 /// A sound whose file, if it is one, is there and can be read.
-fn source(section: &mut Section<'_, '_, '_>, key: &'static str, default: SoundSource) -> Option<SoundSource> {
+pub(super) fn source(
+    section: &mut Section<'_, '_, '_>,
+    key: &'static str,
+    default: SoundSource,
+) -> Option<SoundSource> {
     match section.or(key, default)? {
         SoundSource::File(path) => {
             sound_file(section, key, &path, "\"tone:hold\" or \"none\"").map(SoundSource::File)

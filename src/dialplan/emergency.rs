@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::id::{Endpoint, TrunkName};
+use crate::id::{Endpoint, PhoneName, TrunkName};
 
 /// The numbers by country, each row with its source.
+///
+/// More than emergency numbers in the narrow sense, where a country has short codes that people dial in distress: one
+/// too many costs nothing, for none of them is a WhatsApp user's.
 const TABLE: &str = include_str!("../../config/emergency/numbers.csv");
 
 /// Which numbers are emergency numbers, and what becomes of them.
@@ -12,10 +15,21 @@ const TABLE: &str = include_str!("../../config/emergency/numbers.csv");
 pub struct EmergencyPlan {
     /// Digits without `+`.
     pub numbers: BTreeSet<String>,
-    /// The trunk that takes them; `None`: they are refused.
-    pub route: Option<TrunkName>,
+    /// Who takes them; `None`: they are refused.
+    pub route: Option<EmergencyRoute>,
+    /// The number that the service is shown, to call back; `None`: the caller's own.
+    pub caller: Option<String>,
     /// Whether a phone's name that is also such a number is the phone or the emergency.
     pub extensions: Extensions,
+}
+
+/// Who takes emergency calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EmergencyRoute {
+    /// A trunk, which gets the number as it was dialled.
+    Trunk(TrunkName),
+    /// A phone: the gate or a guard, where the house has to call for help itself.
+    Phone(PhoneName),
 }
 
 /// Who is meant by digits that are a phone's name and an emergency number.
@@ -41,11 +55,16 @@ impl EmergencyPlan {
         self.numbers.contains(digits.trim_start_matches('+'))
     }
 
-    /// Where `digits` go; `None`: nowhere.
+    /// Where `digits` of `caller` go; `None`: nowhere. Nobody's call goes back to where it comes from: it would circle.
     #[must_use]
-    pub fn way(&self, digits: &str) -> Option<Endpoint> {
+    pub fn way(&self, caller: &Endpoint, digits: &str) -> Option<Endpoint> {
         let number = digits.trim_start_matches('+').to_owned();
-        self.route.as_ref().map(|trunk| Endpoint::Trunk(trunk.clone(), number))
+        match (self.route.as_ref()?, caller) {
+            (EmergencyRoute::Trunk(trunk), Endpoint::Trunk(from, _)) if trunk == from => None,
+            (EmergencyRoute::Phone(phone), Endpoint::Phone(from)) if phone == from => None,
+            (EmergencyRoute::Trunk(trunk), _) => Some(Endpoint::Trunk(trunk.clone(), number)),
+            (EmergencyRoute::Phone(phone), _) => Some(Endpoint::Phone(phone.clone())),
+        }
     }
 }
 
@@ -90,7 +109,7 @@ mod tests {
                 );
             }
         }
-        assert!(seen.len() > 40);
+        assert!(seen.len() > 200);
         assert_eq!(of_country("de"), Some(vec!["110", "112"]));
         assert_eq!(of_country("XX"), None);
     }

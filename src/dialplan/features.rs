@@ -17,6 +17,14 @@ pub enum Feature {
     Park,
     /// Fetches a parked call.
     Retrieve,
+    /// No ring plan rings the phone any more.
+    DisturbNot,
+    /// Ring plans ring it again.
+    DisturbAgain,
+    /// Calls back the user who called in vain and has waited longest.
+    CallBackNext,
+    /// Plays the voice messages of the phone's business numbers.
+    Messages,
 }
 
 /// What is dialled behind a code.
@@ -41,11 +49,15 @@ struct Row {
 
 /// Every code with its key of `[features]` and its default. Those of Asterisk's distributions where these agree:
 /// administrators and printed key labels know them.
-const ROWS: [Row; 4] = [
+const ROWS: [Row; 8] = [
     Row { feature: Feature::PickUpGroup, key: "pick_up_group", code: "*8", argument: Argument::None },
     Row { feature: Feature::PickUp, key: "pick_up", code: "**", argument: Argument::Required },
     Row { feature: Feature::Park, key: "park", code: "*68", argument: Argument::Optional },
     Row { feature: Feature::Retrieve, key: "retrieve", code: "*85", argument: Argument::Required },
+    Row { feature: Feature::DisturbNot, key: "disturb_not", code: "*78", argument: Argument::None },
+    Row { feature: Feature::DisturbAgain, key: "disturb_again", code: "*79", argument: Argument::None },
+    Row { feature: Feature::CallBackNext, key: "call_back_next", code: "*75", argument: Argument::None },
+    Row { feature: Feature::Messages, key: "messages", code: "*97", argument: Argument::None },
 ];
 
 impl Feature {

@@ -68,6 +68,9 @@ impl fmt::Debug for AdminState {
     }
 }
 
+/// Routes of other parts.
+pub type MoreRoutes = Router;
+
 /// The routes.
 pub fn router(state: Arc<AdminState>) -> Router {
     Router::new()

@@ -9,20 +9,21 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::api::HooksSetupError;
+use super::api::{HooksSetupError, Mailbox};
 use super::dns::Dns;
 use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
-use super::recording::{Format, Recorder, RecorderSettings, Told, is_writable};
+use super::recording::{Format, Kept, Recorder, RecorderSettings, Told, is_writable};
 use super::signalling::{
-    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, MetricPeers, Parts, Question,
-    Switchboard, Timings, TransferRules,
+    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, MessageBell, MetricPeers, Parts,
+    Question, Switchboard, Timings, TransferRules, Voice,
 };
 use super::sip_start::{self, bind_sockets};
 use super::sounds::{SoundFault, Sounds};
 use super::store::{ASKED_KEPT, Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
 use super::tls::TlsSetupError;
+use super::voicemail::{self, Fetcher, Mailroom};
 use crate::call::{self, CallTimes};
 use crate::codec::AudioCodec;
 use crate::config::{self, Config};
@@ -105,14 +106,18 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let (told_in, told) = mpsc::unbounded_channel();
     let recorder = start_recorder(&config, told_in)?;
     let kept = tokio::spawn(signalling::keep_recordings(store.clone(), told));
+    let mailroom = Mailroom::open(&config)?;
+    let voices = voices(&config)?;
     let mut board = Switchboard::new(Parts {
         agent,
         media: media.clone(),
         recorder: recorder.clone(),
+        messages: mailroom.recorder.clone(),
+        cabinet: mailroom.cabinet.clone(),
         store: store.clone(),
         dns: Dns::new(config.sip.dns.servers.clone(), located_in),
         graph: Arc::clone(&graph),
-        numbers: numbers(&config),
+        numbers: numbers(&config, voices),
         dialplan: dialplan(&config),
         feature_rules: feature_rules(&config),
         transfer_rules: transfer_rules(&config),
@@ -135,15 +140,20 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     board.restore_availability().await.map_err(unreadable)?;
     board.end_orphans().await.map_err(unreadable)?;
     board.start_trunks();
+    let bell = board.message_bell();
+    let mailroom = mailroom.work(&store, &bell, &metrics);
+    let (graph_of_sounds, bell_of_sounds) = (Arc::clone(&graph), bell.clone());
+    tokio::spawn(fetcher(&config, &store, &mailroom.cabinet, graph_of_sounds, bell_of_sounds).run());
 
     let webhook = super::listeners::webhook(&config, store.clone(), events_in).await?;
-    let (api, hooks) = super::listeners::api(&config, store.clone(), questions_in.clone()).await?;
+    let mailbox = Mailbox { cabinet: mailroom.cabinet.clone(), bell: bell.clone() };
+    let (api, hooks) = super::listeners::api(&config, store.clone(), questions_in.clone(), mailbox).await?;
     let admin = super::listeners::admin(
         &config,
         store.clone(),
         (media.clone(), recorder.clone()),
         (&webhook, hooks),
-        questions_in.clone(),
+        (questions_in.clone(), voicemail::router(store.clone(), mailroom.cabinet.clone(), bell)),
         Arc::clone(&metrics),
     )
     .await?;
@@ -155,6 +165,9 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     signalling::run(board, ears).await;
     media.stop();
     if let Some(recorder) = recorder {
+        finish_recordings(recorder, kept).await;
+    }
+    if let Some((recorder, kept)) = mailroom.recorder.zip(mailroom.kept) {
         finish_recordings(recorder, kept).await;
     }
     // The lanes' last writes are queued by now; closing waits for them.
@@ -208,6 +221,31 @@ fn start_recorder(config: &Config, told: mpsc::UnboundedSender<Told>) -> Result<
         tracing::error!(%failure, "recording.directory cannot be written: calls go on and are not recorded");
     }
     Ok(recorder)
+}
+
+/// Who fetches what users said to Meta's voicemail.
+fn fetcher(
+    config: &Config,
+    store: &Store,
+    cabinet: &voicemail::Cabinet,
+    graph: Arc<GraphClient>,
+    bell: MessageBell,
+) -> Fetcher {
+    let token = |it: &config::NumberConfig| {
+        (it.phone_number_id.clone(), Secret::new(it.access_token.expose().clone()))
+    };
+    let tokens = config.numbers.iter().map(token).collect();
+    Fetcher { store: store.clone(), cabinet: cabinet.clone(), graph, tokens, bell }
+}
+
+/// What each business number says by itself.
+fn voices(config: &Config) -> Result<Vec<Voice>, SoundFault> {
+    let country = config.sounds.country.as_deref().unwrap_or_default();
+    let voice = |number: &config::NumberConfig| {
+        let (greeting, announcement) = super::sounds::voice(&number.voice, country)?;
+        Ok(Voice { greeting, announcement })
+    };
+    config.numbers.iter().map(voice).collect()
 }
 
 fn registry(config: &Config) -> Arc<Registry> {
@@ -367,6 +405,7 @@ fn recorder_settings(config: &Config) -> Option<RecorderSettings> {
             config::RecordingFormat::Wav => Format::Wav,
         },
         min_free: *min_free,
+        kept: Kept::BothSides,
     })
 }
 
@@ -378,13 +417,14 @@ fn times(config: &Config) -> CallTimes {
     }
 }
 
-fn numbers(config: &Config) -> Vec<BusinessNumber> {
-    let number = |number: &config::NumberConfig| BusinessNumber {
+fn numbers(config: &Config, voices: Vec<Voice>) -> Vec<BusinessNumber> {
+    let number = |(number, voice): (&config::NumberConfig, Voice)| BusinessNumber {
+        voice,
         label: number.label.clone(),
         id: number.phone_number_id.clone(),
         display: number.display_number.clone(),
         token: Secret::new(number.access_token.expose().clone()),
-        ring: ring_plan(&number.ring, number.alert.as_deref()),
+        ring: ring_plan(&number.ring, number.alert.as_deref(), config.voicemail.longest),
         alert: number.alert.clone(),
         pre_accept: match number.pre_accept {
             config::PreAccept::AtOnce => call::PreAcceptWhen::AtOnce,
@@ -395,12 +435,12 @@ fn numbers(config: &Config) -> Vec<BusinessNumber> {
             config::AnswerOn::Speech => call::AnswerOn::Speech,
         },
         record: number.record,
-        hours: number.hours.as_ref().map(opening),
+        hours: number.hours.as_ref().map(|it| opening(it, config.voicemail.longest)),
         rules: rules(&number.policy(), &config.policy, config.calls.reservation_life),
         hold_outside_hours: number.guards.hold_outside_hours,
         ask: number.ask.clone(),
     };
-    config.numbers.iter().map(number).collect()
+    config.numbers.iter().zip(voices).map(number).collect()
 }
 
 /// The rules of one business number.
@@ -420,17 +460,21 @@ pub(super) fn rules(number: &config::NumberPolicy, policy: &config::PolicyConfig
     }
 }
 
-fn opening(hours: &config::HoursConfig) -> signalling::Hours {
+fn opening(hours: &config::HoursConfig, longest: Duration) -> signalling::Hours {
     let closed = match &hours.closed {
         config::ClosedTarget::Reject => signalling::WhenClosed::Reject,
         config::ClosedTarget::Overflow => signalling::WhenClosed::Overflow,
         config::ClosedTarget::Target(target) => signalling::WhenClosed::Ring(target.clone()),
+        config::ClosedTarget::Voicemail => {
+            signalling::WhenClosed::Answer(call::Answering::Message { longest })
+        }
+        config::ClosedTarget::Announcement => signalling::WhenClosed::Answer(call::Answering::Announcement),
     };
     signalling::Hours { open: hours.hours.clone(), closed }
 }
 
 /// The plan of a number whose calls ring with the tone `alert`.
-fn ring_plan(plan: &config::RingPlanConfig, alert: Option<&str>) -> call::RingPlan {
+fn ring_plan(plan: &config::RingPlanConfig, alert: Option<&str>, longest: Duration) -> call::RingPlan {
     let step = |step: &config::RingStepConfig| call::RingStep {
         targets: step.targets.clone(),
         ring: step.ring,
@@ -447,7 +491,12 @@ fn ring_plan(plan: &config::RingPlanConfig, alert: Option<&str>) -> call::RingPl
         |target: &crate::id::Endpoint| call::Overflow { target: target.clone(), kept: config::OVERFLOW_KEPT };
     call::RingPlan {
         steps: plan.steps.iter().map(step).collect(),
-        overflow: plan.overflow.as_ref().map(overflow),
+        overflow: plan.overflow.as_ref().and_then(config::LastTarget::endpoint).map(overflow),
+        answering: match plan.overflow {
+            Some(config::LastTarget::Voicemail) => Some(call::Answering::Message { longest }),
+            Some(config::LastTarget::Announcement) => Some(call::Answering::Announcement),
+            Some(config::LastTarget::Ring(_)) | None => None,
+        },
     }
 }
 

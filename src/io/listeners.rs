@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::admin::{self, AdminState, Health};
-use super::api::{self, Api, ApiParts, Hook, Hooks};
+use super::admin::{self, AdminState, Health, MoreRoutes};
+use super::api::{self, Api, ApiParts, Hook, Hooks, Mailbox};
 use super::app::{AppError, bind_tcp};
 use super::media::{Flow, MediaEngine, MediaFigures};
 use super::recording::{End, Recorder, RecorderFigures};
@@ -71,6 +71,7 @@ pub(super) async fn api(
     config: &Config,
     store: Store,
     questions: mpsc::UnboundedSender<Question>,
+    mailbox: Mailbox,
 ) -> Result<(Option<SocketAddr>, Hooks), AppError> {
     let hooks = Hooks::default();
     let Some(settings) = &config.api else { return Ok((None, hooks)) };
@@ -80,6 +81,7 @@ pub(super) async fn api(
         numbers: config.numbers.iter().map(Into::into).collect(),
         phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
         tokens: settings.tokens(),
+        mailbox: Some(mailbox),
     };
     let shared = Api::new(parts);
     let tls = match &settings.tls {
@@ -112,7 +114,7 @@ pub(super) async fn admin(
     store: Store,
     (media, recorder): (MediaEngine, Option<Recorder>),
     (webhook, hooks): (&Webhook, Hooks),
-    questions: mpsc::UnboundedSender<Question>,
+    (questions, more): (mpsc::UnboundedSender<Question>, MoreRoutes),
     metrics: Arc<Registry>,
 ) -> Result<SocketAddr, AppError> {
     let listener = bind_tcp("admin.listen", config.admin.listen).await?;
@@ -138,7 +140,8 @@ pub(super) async fn admin(
     let (pulse_seen, trunks_seen) = (Arc::clone(&pulse), Arc::clone(&pulse));
     let bans = super::bans::router(questions.clone())
         .merge(super::phones::router(questions.clone()))
-        .merge(super::desk::router(questions.clone(), store.clone()));
+        .merge(super::desk::router(questions.clone(), store.clone()))
+        .merge(more);
     let state = AdminState {
         metrics,
         figures: Box::new(move || Box::pin(scrape(sources.clone()))),

@@ -25,4 +25,5 @@ pub mod store;
 pub mod systemd;
 pub mod tls;
 mod trunks;
+pub mod voicemail;
 pub mod webhook;

@@ -7,14 +7,15 @@ use rustls::pki_types::ServerName;
 use tokio::sync::watch;
 
 use super::app::AppError;
+use super::signalling::mailbox_of;
 use super::sip::{
     BindError, CertificateFiles, ConnectionLimits, Door, SocketSettings, Sockets, TrunkTls,
     reload_when_changed,
 };
 use super::tls::{ClientCertificates, client_config};
 use crate::config::{self, Config, ServerAt, StreamTransport, TrunkConfig, TrunkTransport};
-use crate::id::TrunkName;
-use crate::sip::{self, DigestAlgorithm, Listener, PhoneAccount, Transport};
+use crate::id::{Endpoint, TrunkName};
+use crate::sip::{self, DigestAlgorithm, Listener, PhoneAccount, PhoneLamps, Transport};
 
 /// Takes every address of `[sip]`.
 pub(super) fn bind_sockets(config: &Config) -> Result<Sockets, AppError> {
@@ -124,6 +125,15 @@ const fn transport(kind: StreamTransport) -> Transport {
     }
 }
 
+/// Besides its own, a phone has the mailboxes of the numbers that ring it.
+fn lamps(config: &Config, phone: &config::PhoneConfig) -> PhoneLamps {
+    let mut lamps = phone.lamps.clone();
+    let own = Endpoint::Phone(phone.name.clone());
+    let rung = |it: &&config::NumberConfig| it.ring.steps.iter().any(|step| step.targets.contains(&own));
+    lamps.mailboxes.extend(config.numbers.iter().filter(rung).map(|it| mailbox_of(&it.label)));
+    lamps
+}
+
 /// What the user agent is told.
 pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
     let advertised = config.sip.udp.iter().chain(config.sip.streams.iter().map(|(_, it)| it));
@@ -161,7 +171,7 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
         },
         ha1: phone.ha1.clone(),
         srtp: phone.srtp,
-        lamps: phone.lamps.clone(),
+        lamps: lamps(config, phone),
         alerts: phone.alerts.clone(),
     };
     settings.phones = config.phones.iter().map(phone).collect();

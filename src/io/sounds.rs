@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::call::{HangupCause, Sound};
 use crate::codec::{MAX_OPUS_SAMPLES, OpusDecoder, SampleRate};
-use crate::config::{Consent, RefusalsConfig, SoundSource, SoundsConfig};
+use crate::config::{Consent, RefusalsConfig, SoundSource, SoundsConfig, VoiceConfig};
 use crate::media::Clip;
 use crate::media::tone::{Signal, Tone, ToneFault};
 
@@ -99,6 +99,18 @@ impl Sounds {
     }
 }
 
+/// What a business number says by itself: its greeting with the tone behind it, and its announcement.
+///
+/// # Errors
+/// The first [`SoundFault`].
+pub fn voice(config: &VoiceConfig, country: &str) -> Result<(Clip, Clip), SoundFault> {
+    let greeting = load("number.greeting", &config.greeting, country)?;
+    let announcement = load("number.announcement", &config.announcement, country)?;
+    let greeting = greeting.map_or_else(lead_in, |it| lead_in().then(&it));
+    let announcement = announcement.map(|it| lead_in().then(&it)).unwrap_or_default();
+    Ok((greeting.then(&Clip::of(&Tone::recorded())), announcement))
+}
+
 /// Silence before the first word: a phone needs a moment to open its ear.
 fn lead_in() -> Clip {
     Clip::new(vec![0; 2400], vec![0; 4800])
@@ -172,6 +184,14 @@ fn tone(text: &str, country: &str) -> Result<Tone, ToneFault> {
         "congestion" => Tone::of(Signal::Congestion, country),
         _ => return Tone::read(text),
     })
+}
+
+/// Decodes a file, WAV or Ogg Opus; what is wrong with it otherwise. Takes a while: not for the loop.
+///
+/// # Errors
+/// What is wrong, for a person.
+pub fn decode(path: &Path) -> Result<Clip, String> {
+    file(path)
 }
 
 fn file(path: &Path) -> Result<Clip, String> {

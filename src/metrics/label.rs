@@ -326,6 +326,13 @@ labels! {
         /// What became of it.
         outcome: Word,
     }
+    /// A user who was to leave a message.
+    LeftMessage {
+        /// The business number.
+        number: NumberLabel,
+        /// `left`, `empty`, `failed`, `lost`.
+        outcome: Word,
+    }
     /// A kind of notice of Meta's.
     OfSeverity {
         /// How bad it is.

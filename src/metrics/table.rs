@@ -6,9 +6,10 @@
 use std::marker::PhantomData;
 
 use super::label::{
-    Build, CallEnd, CapOf, Denied, DeskEnd, Drifted, GraphRequest, Labels, LegWay, NumberDirection, OfAction,
-    OfKind, OfLeg, OfListener, OfLonger, OfLookup, OfMeaning, OfNumber, OfOperation, OfPart, OfPhone,
-    OfRealm, OfServer, OfSeverity, OfStage, OfTrunk, OfWay, OfWebhook, OfWorker, Requested, Space,
+    Build, CallEnd, CapOf, Denied, DeskEnd, Drifted, GraphRequest, Labels, LeftMessage, LegWay,
+    NumberDirection, OfAction, OfKind, OfLeg, OfListener, OfLonger, OfLookup, OfMeaning, OfNumber,
+    OfOperation, OfPart, OfPhone, OfRealm, OfServer, OfSeverity, OfStage, OfTrunk, OfWay, OfWebhook,
+    OfWorker, Requested, Space,
 };
 
 /// How a metric is counted and printed.
@@ -128,6 +129,7 @@ table! {
     INITIATIONS: Gauge<OfNumber> = "cordboard_initiations_used", "Business-initiated calls begun in the last 24 hours";
     DRIFT: Counter<Drifted> = "cordboard_permission_drift",
         "Times that Meta's account of a permission or a limit differed from ours, and won";
+    VOICEMAILS: Counter<LeftMessage> = "cordboard_voicemails", "Voice messages of users to nobody, by what became of them";
     REQUESTS: Counter<Requested> = "cordboard_permission_requests", "Permission requests by what became of them";
     ACCOUNT_NOTICES: Counter<OfSeverity> = "cordboard_account_notices", "Warnings and restrictions of Meta's for bad quality";
     RESTRICTED: Gauge<OfNumber> = "cordboard_restricted", "Whether Meta restricts the number's calls to users";

@@ -18,7 +18,7 @@ use super::media::{Command, now};
 use super::meta::{Meta, Placing, Problem};
 use super::rules::{Limits, Permission};
 
-type Answer = Result<Json<Value>, Problem>;
+pub(super) type Answer = Result<Json<Value>, Problem>;
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -47,14 +47,14 @@ pub(super) fn routes(meta: Meta) -> Router {
         .with_state(meta)
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body).map_err(|error| {
         Problem::new(400, error.to_string(), "send the JSON object that `cordboard simulate` documents")
     })
 }
 
-fn no_call() -> Problem {
+pub(super) fn no_call() -> Problem {
     Problem::new(404, "no such call", "GET /sim/calls lists them")
 }
 

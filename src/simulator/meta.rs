@@ -108,6 +108,8 @@ pub(super) struct State {
     pub(super) ledger: Ledger,
     /// What was sent to users, oldest first.
     pub(super) messages: Vec<Value>,
+    /// What users have said to the voicemail, by the id of the sound.
+    pub(super) sounds: BTreeMap<String, Vec<u8>>,
     /// `calling` of the numbers whose settings were changed.
     pub(super) settings: BTreeMap<String, Value>,
     /// Misbehaviour of the Graph.
@@ -181,6 +183,7 @@ impl Meta {
             calls: BTreeMap::new(),
             ledger: Ledger::default(),
             messages: Vec::new(),
+            sounds: BTreeMap::new(),
             settings: BTreeMap::new(),
             faults: GraphFaults::default(),
             random,

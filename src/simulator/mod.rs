@@ -17,6 +17,7 @@
 //! | `POST /sim/calls/{id}/hangup` | | the user hangs up |
 //! | `POST /sim/calls/{id}/ring`, `/answer`, `/reject` | | the called user's phone rings; the user picks up; declines |
 //! | `POST /sim/calls/{id}/speak` | `wav` | the user says something else from now on |
+//! | `POST /sim/calls/{id}/voicemail` | `file` (Ogg/Opus) | the user has said that to Meta's voicemail: webhook, and the Graph serves the sound |
 //! | `POST /sim/calls/{id}/digits` | `digits` | the user presses keys (RFC 4733) |
 //! | `POST /sim/users/{digits or scoped id}` | `permission` `"none"`/`"temporary"`/`"permanent"` (for all numbers, or `number`), `callable`, `ring_after_ms` (after `connect`; `null`: never rings), `answer_after_ms` (after ringing; `null`: only by `/answer`), `reject`, `accepted` `"normal"`/`"late"` (3 s)/`"never"`/`{"delay_ms":n}`, `speak`, `record`, `dtls_role` (default: either), `name`, `username` | how this user behaves when called; what is absent stays, `null` takes away |
 //! | `GET /sim/users`, `GET /sim/users/{…}` | | the same with permissions, connected calls, unanswered run |
@@ -68,6 +69,7 @@ mod stun;
 #[cfg(test)]
 mod tests;
 pub(crate) mod voice;
+mod voicemail;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -153,8 +155,10 @@ pub async fn start(args: &SimulateArgs) -> io::Result<Simulation> {
     let meta = meta::Meta::new(args.own_numbers(), patience, media, identity, delivery, token, random);
     tokio::spawn(meta.clone().follow(media_inbox, taken_inbox));
     let listener = TcpListener::bind(args.listen).await?;
-    let router =
-        control::routes(meta.clone()).merge(graph::routes(meta.clone())).merge(settings::routes(meta));
+    let router = control::routes(meta.clone())
+        .merge(graph::routes(meta.clone()))
+        .merge(settings::routes(meta.clone()))
+        .merge(voicemail::routes(meta));
     Ok(Simulation { http: listener.local_addr()?, media: local, listener, router })
 }
 

@@ -141,6 +141,9 @@ pub struct UserMessage {
     pub user: UserId,
     /// When.
     pub at: Wall,
+    /// What the user has said to Meta's voicemail: Meta's id of the sound. The id of the message is the call's then
+    /// (`wacid.…`, reference §5.3).
+    pub voicemail: Option<String>,
 }
 
 /// A user's word about being called.

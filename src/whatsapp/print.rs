@@ -126,7 +126,13 @@ fn print_message(told: &UserMessage) -> Value {
     put(&mut message, "id", Some(told.id.clone()));
     put_user(&mut message, Some(&told.user), "from", "from_user_id");
     message.insert("timestamp".into(), stamp(told.at));
-    message.insert("type".into(), "text".into());
+    match &told.voicemail {
+        None => message.insert("type".into(), "text".into()),
+        Some(sound) => {
+            message.insert("audio".into(), json!({ "id": sound, "mime_type": "audio/ogg; codecs=opus" }));
+            message.insert("type".into(), "audio".into())
+        }
+    };
     json!({ "messaging_product": "whatsapp",
             "metadata": { "phone_number_id": told.number.as_str() }, "messages": [message] })
 }
@@ -232,8 +238,10 @@ mod tests {
             },
         );
         let ids = ("wamid\\.[A-Z]{6}", "[0-9]{10,16}", users(), times());
-        let messages = ids.prop_map(|(id, number, user, at)| {
-            Event::Wrote(UserMessage { id, number: number.into(), user, at })
+        let voicemail = prop::option::of("[0-9]{8,16}");
+        let messages = (ids, voicemail).prop_map(|((id, number, user, at), voicemail)| {
+            let id = if voicemail.is_some() { id.replace("wamid", "wacid") } else { id };
+            Event::Wrote(UserMessage { id, number: number.into(), user, at, voicemail })
         });
         let notice = ("[A-Z][A-Z_]{3,20}", prop::option::of(times()), prop::option::of("[a-z]{3,9}"));
         let notice = notice.prop_map(|(kind, until, reason)| Notice { kind, until, reason });

@@ -319,7 +319,10 @@ impl Context<'_> {
             let wrote = (text(&message["id"]), self.number.clone(), self.with_contact(caller(message)).0);
             return Ok(match wrote {
                 (Some(id), Some(number), Some(user)) => {
-                    Event::Wrote(UserMessage { id, number, user, at: self.at(message) })
+                    // An ordinary voice note has an id of a message, not of a call.
+                    let of_call = id.starts_with("wacid.");
+                    let voicemail = text(&message["audio"]["id"]).filter(|_| of_call);
+                    Event::Wrote(UserMessage { id, number, user, at: self.at(message), voicemail })
                 }
                 // Nobody can tell whose window it opens.
                 _ => self.other(None),

@@ -201,6 +201,24 @@ fn a_reply_that_names_the_user_in_contacts_only_is_understood() {
 }
 
 #[test]
+fn an_audio_message_whose_id_is_a_call_is_what_a_user_said_to_metas_voicemail() {
+    let told = |id: &str| {
+        let body = format!(
+            r#"{{"object":"whatsapp_business_account","entry":[{{"id":"1","changes":[{{"field":"messages","value":{{
+            "metadata":{{"phone_number_id":"108911223344556"}},"messages":[{{"id":"{id}","from":"5521955500123",
+            "timestamp":"1791899000","type":"audio","audio":{{"id":"7155","mime_type":"audio/ogg; codecs=opus"}}}}]}}}}]}}]}}"#
+        );
+        let events = parse(body.as_bytes(), Wall::from_secs(1_791_899_001)).expect("a webhook").events;
+        match events.as_slice() {
+            [Event::Wrote(message)] => message.voicemail.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(told("wacid.HBgN"), Some("7155".to_owned()));
+    assert_eq!(told("wamid.HBgN"), None, "a voice note in the chat");
+}
+
+#[test]
 fn what_is_no_call_and_no_permission_is_named() {
     match batch("message_text_and_status").events.as_slice() {
         [Event::Other { field }, Event::Wrote(message)] => {

@@ -30,7 +30,7 @@ fn some_plan(random: &mut Random) -> RingPlan {
     let steps = steps.collect();
     let target = phone(random.below(PHONES as u32));
     let overflow = (random.below(2) == 0).then(|| Overflow { target, kept: Duration::from_secs(5) });
-    RingPlan { steps, overflow }
+    RingPlan { steps, overflow, ..RingPlan::default() }
 }
 
 /// A moment of chance: somebody calls, answers, hangs up, holds, or something breaks.

@@ -24,7 +24,7 @@ fn in_turn(phones: usize, seconds: u64) -> RingPlan {
         order: RingOrder::OneByOne,
         alert: Alert::default(),
     };
-    RingPlan { steps: vec![step], overflow: None }
+    RingPlan { steps: vec![step], ..RingPlan::default() }
 }
 
 /// A world of registered phones that ring in turn; nobody has called yet.

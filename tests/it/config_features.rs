@@ -89,11 +89,33 @@ fn emergency_numbers_come_by_country_and_are_refused() {
     let of_country = [("countries = []", "countries = [\"de\", \"BR\"]")];
     let plan = read(&of_country).expect("good").emergency;
     assert!(plan.has("112") && plan.has("197") && plan.has("000"));
-    assert_eq!(plan.way("+112"), None);
+    let caller = Endpoint::Phone("1001".into());
+    assert_eq!(plan.way(&caller, "+112"), None);
     assert_eq!(plan.extensions, Extensions::Win);
     assert!(
         fault("countries = []", "countries = [\"QQ\"]")
-            .contains("of QQ are not known here | write them in numbers")
+            .contains("of QQ are not known here | two letters of ISO 3166")
+    );
+}
+
+#[test]
+fn emergency_calls_go_to_a_trunk_or_a_phone_that_is_there_with_the_houses_number() {
+    let caller = Endpoint::Phone("1001".into());
+    for (route, way) in [
+        ("trunk:pbx", Endpoint::Trunk("pbx".into(), "112".to_owned())),
+        ("phone:1002", Endpoint::Phone("1002".into())),
+    ] {
+        let route = format!("route = \"{route}\"\ncaller = \"493055500010\"");
+        let plan = read(&[("#route = \"trunk:pbx\"", &route)]).expect("good").emergency;
+        assert_eq!((plan.way(&caller, "112"), plan.caller.as_deref()), (Some(way), Some("+493055500010")));
+    }
+    assert!(
+        fault("#route = \"trunk:pbx\"", "route = \"trunk:pstn\"")
+            .contains("no [[trunk]] with name = \"pstn\"")
+    );
+    assert!(
+        fault("#route = \"trunk:pbx\"", "route = \"trunk:pbx/112\"")
+            .contains("\"trunk:NAME\" or \"phone:NAME\"")
     );
 }
 

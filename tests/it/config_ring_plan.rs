@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use cordboard::config::{Config, ConfigFaults, RingOrder, RingPlanConfig, Surroundings};
+use cordboard::config::{Config, ConfigFaults, LastTarget, RingOrder, RingPlanConfig, Surroundings};
 use cordboard::id::Endpoint;
 
 /// A machine with every secret, and no file.
@@ -98,7 +98,8 @@ fn steps_stand_in_their_order_and_groups_are_their_members() {
     let [first, second] = &plan.steps[..] else { panic!("{plan:?}") };
     assert_eq!((&first.targets, first.ring), (&phones(&["1003"]), Some(Duration::from_secs(8))));
     assert_eq!((&second.targets, second.order), (&phones(&["1001", "1002"]), RingOrder::OneByOne));
-    assert_eq!(plan.overflow, Some(Endpoint::Trunk("pbx".into(), "299".to_owned())));
+    assert_eq!(plan.overflow, Some(LastTarget::Ring(Endpoint::Trunk("pbx".into(), "299".to_owned()))));
+    assert_eq!(plan_of("overflow = \"voicemail\"").overflow, Some(LastTarget::Voicemail));
     // Something that answers by itself is enough.
     assert_eq!(plan_of("overflow = \"trunk:pbx/299\"").steps, []);
 }

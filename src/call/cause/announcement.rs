@@ -106,6 +106,8 @@ impl HangupCause {
             }
             Self::NotDialable | Self::UnknownCode => A::WrongNumber,
             Self::NothingRings | Self::NothingToPark | Self::NothingParked => A::WrongNumber,
+            Self::NobodyToCallBack | Self::NoMessages => A::WrongNumber,
+            Self::Voicemail | Self::Announced => A::NoAnswer,
             Self::NotAllowed | Self::NotYours => A::NotAllowed,
             Self::NotFetched => A::NoAnswer,
             Self::NoParkingPlace => A::Busy,

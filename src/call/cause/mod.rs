@@ -80,6 +80,14 @@ pub enum HangupCause {
     NothingParked,
     /// Every parking place is taken, or the one that was named.
     NoParkingPlace,
+    /// Nobody called in vain whom this phone may call back now.
+    NobodyToCallBack,
+    /// There are no voice messages for this phone.
+    NoMessages,
+    /// Nobody took the call; the gateway answered it for a message.
+    Voicemail,
+    /// Nobody took the call; the gateway answered it and said so.
+    Announced,
     /// Meta refused or ended the call with this meaning.
     Meta(Meaning),
     /// Meta took our offer and never answered it.
@@ -201,6 +209,10 @@ impl HangupCause {
             Self::NothingToPark,
             Self::NothingParked,
             Self::NoParkingPlace,
+            Self::NobodyToCallBack,
+            Self::NoMessages,
+            Self::Voicemail,
+            Self::Announced,
             Self::MetaSilent,
             Self::GraphTimedOut,
             Self::GraphUnreachable,

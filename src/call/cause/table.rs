@@ -63,6 +63,11 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "The call was fetched, went back or ended; or it is another place.";
         C::NoParkingPlace => "no_parking_place", Policy, 486, "No parking place", 17,
             "The place is taken or does not exist: `slots` in `[features.parking]`.";
+        C::NobodyToCallBack => "nobody_to_call_back", Policy, 404, "Nobody to call", 1,
+            "No missed call is open, or no user of one allows calls now: `cordboard missed`.";
+        C::NoMessages => "no_messages", Policy, 404, "No messages", 1, "Nothing: no user has left a message.";
+        C::Voicemail => "voicemail", Policy, 480, "Voicemail", 16, "A user could leave a message: `cordboard voicemail`, then call back.";
+        C::Announced => "announced", Policy, 480, "Announcement", 16, "A user heard the number's announcement: call back.";
         C::MetaSilent => "meta_silent", Meta, 503, "WhatsApp no answer", 102,
             "Check that webhooks of the field `calls` arrive.";
         C::GraphTimedOut => "graph_timed_out", Meta, 503, "WhatsApp too slow", 102,

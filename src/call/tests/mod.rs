@@ -9,6 +9,7 @@ mod model;
 mod ring_plan;
 mod seed_rules;
 mod transfer;
+mod voicemail;
 
 use std::time::{Duration, Instant};
 

@@ -88,7 +88,12 @@ fn random_plan(random: &mut Random) -> RingPlan {
     let steps = steps.collect();
     let kept = Duration::from_secs(5);
     let overflow = (random.below(2) == 0).then(|| Overflow { target: phone(random), kept });
-    RingPlan { steps, overflow }
+    let answering = match random.below(3) {
+        0 => Some(Answering::Message { longest: Duration::from_secs(20) }),
+        1 => Some(Answering::Announcement),
+        _ => None,
+    };
+    RingPlan { steps, overflow, answering }
 }
 
 /// The leg that is over with this input, whatever became of it.
@@ -105,7 +110,7 @@ fn random_input(random: &mut Random, scene: &Scene) -> Input {
     let fork = Fork(u8::try_from(random.below(5)).expect("small"));
     let joined = |reached| TransferTarget::Join(Joined { leg: LegId(9), with: phone("1003"), reached });
     let id = crate::sip::ReferralId(7);
-    match random.below(36) {
+    match random.below(39) {
         0 => Input::RecordOpened,
         1 => Input::RecordRefused,
         2 => grant(),
@@ -145,6 +150,8 @@ fn random_input(random: &mut Random, scene: &Scene) -> Input {
         32 => Input::NextPhoneAnswered("ours".into()),
         33 => Input::PhoneReanswered(fork, "answer".into()),
         34 => Input::PhoneOfferRefused(fork, 488),
+        35 | 36 => Input::SoundPlayed,
+        37 => Input::MessageEnded,
         _ => Input::MediaRefused(MediaRefusal::NoPorts),
     }
 }

@@ -26,7 +26,8 @@ fn mailbox() -> Endpoint {
 /// Media is open and nothing rings yet, so that `reject` would still do; the INVITEs of the first step are looked at by the test.
 fn begun(steps: Vec<RingStep>, overflow: Option<Endpoint>) -> Scene {
     let overflow = overflow.map(|target| Overflow { target, kept: SECOND * 5 });
-    let mut scene = Scene::user_calls_by(RingPlan { steps, overflow }, PreAcceptWhen::Ringing);
+    let mut scene =
+        Scene::user_calls_by(RingPlan { steps, overflow, ..RingPlan::default() }, PreAcceptWhen::Ringing);
     scene.does(&["open record", "open media"]);
     scene.hears(Input::RecordOpened).opened();
     scene

@@ -11,7 +11,10 @@ fn plan() -> RingPlan {
         alert: Alert::default(),
     };
     let backup = Endpoint::Trunk("pbx".into(), "200".to_owned());
-    RingPlan { steps: vec![step(vec![phone("1001")]), step(vec![phone("1002"), backup])], overflow: None }
+    RingPlan {
+        steps: vec![step(vec![phone("1001")]), step(vec![phone("1002"), backup])],
+        ..RingPlan::default()
+    }
 }
 
 fn user_calls() -> Scene {

@@ -33,7 +33,7 @@ pub(super) const BATCH: u32 = 100;
 pub struct EventView {
     /// Its place among all events, as text.
     pub id: String,
-    /// `call.started`, `call.ringing`, `call.answered`, `call.ended`, `permission.changed`; more may come.
+    /// `call.started`, `call.ringing`, `call.answered`, `call.ended`, `permission.changed`, `voicemail.left`; more may come.
     #[serde(rename = "type")]
     pub kind: String,
     /// When it became true, RFC 3339.

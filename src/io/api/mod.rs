@@ -6,7 +6,7 @@
 //! | `ask`, `problem` | what a request brings, and what is said when it cannot be done |
 //! | `once` | requests that are done once however often they are sent |
 //! | `view` | calls and users as they are shown |
-//! | `calls`, `rules`, `gateway`, `events` | the resources |
+//! | `calls`, `voicemails`, `rules`, `gateway`, `events` | the resources |
 //! | `hooks` | events posted to receivers, signed, in order, until they are taken |
 //!
 //! It waits for the store and for signalling, never the other way round.
@@ -47,11 +47,13 @@ mod problem;
 mod rules;
 mod token;
 mod view;
+mod voicemails;
 
 #[cfg(test)]
 mod tests;
 
 pub use hooks::{Hook, HookFigures, Hooks, HooksSetupError};
+pub use voicemails::Mailbox;
 
 /// No request of this API is long.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -98,6 +100,8 @@ pub struct ApiParts {
     pub phones: Vec<PhoneName>,
     /// Who may ask for what.
     pub tokens: Tokens,
+    /// The files of voice messages.
+    pub mailbox: Option<Mailbox>,
 }
 
 /// What every request can reach.
@@ -123,6 +127,10 @@ impl Api {
 
     fn store(&self) -> &Store {
         &self.0.parts.store
+    }
+
+    fn mailbox(&self) -> Option<&Mailbox> {
+        self.0.parts.mailbox.as_ref()
     }
 
     fn numbers(&self) -> &[ApiNumber] {
@@ -201,6 +209,10 @@ fn routes() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(gateway::phones))
         .routes(routes!(gateway::trunks))
         .routes(routes!(gateway::bans, gateway::lift))
+        .routes(routes!(voicemails::list))
+        .routes(routes!(voicemails::delete))
+        .routes(routes!(voicemails::audio))
+        .routes(routes!(voicemails::heard))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))
         .split_for_parts()

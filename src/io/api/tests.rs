@@ -13,7 +13,9 @@ use super::*;
 use crate::call::{CallDirection, CallRecord};
 use crate::config::{ApiScope, TokenConfig, TokenDigest};
 use crate::id::CallId;
+use crate::io::signalling::MessageBell;
 use crate::io::store::{StoreSettings, Synchronous};
+use crate::io::voicemail::Cabinet;
 use crate::time::Wall;
 use crate::user::{Msisdn, UserId};
 
@@ -28,7 +30,7 @@ fn token(text: &str, scopes: Vec<ApiScope>) -> TokenConfig {
 
 /// A gateway's API with one business number, and what asks it.
 struct Desk {
-    _directory: TempDir,
+    directory: TempDir,
     store: Store,
     router: Router,
     questions: mpsc::UnboundedReceiver<Question>,
@@ -53,8 +55,16 @@ impl Desk {
             }],
             phones: vec!["1001".into(), "1002".into()],
             tokens: Tokens::new(tokens),
+            mailbox: Some(Mailbox {
+                cabinet: Cabinet {
+                    directory: directory.path().to_owned(),
+                    shortest: Duration::from_secs(1),
+                    keep: Duration::from_hours(24),
+                },
+                bell: MessageBell::unheard(),
+            }),
         });
-        Self { _directory: directory, store, router: router(api), questions }
+        Self { directory, store, router: router(api), questions }
     }
 
     async fn ask(&mut self, request: Request<Body>) -> (StatusCode, Value, Option<String>) {
@@ -282,5 +292,48 @@ fn every_path_of_the_description_names_its_problems() {
                 assert!(responses.contains_key(status), "{method} {path} does not say {status}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_voice_message_is_listed_fetched_with_the_right_scopes_heard_and_deleted_with_its_file() {
+    let mut desk = Desk::open().await;
+    desk.open_call(7, 1_791_900_000_000).await;
+    let file = desk.directory.path().join("message.opus");
+    std::fs::write(&file, b"OggS...").expect("written");
+    assert!(desk.store.add_voicemail(CallId(7), "message.opus", 9).await.expect("kept"));
+    let (_, page) = desk.get(READER, "/v1/voicemails?unheard=true").await;
+    let message = &page["voicemails"][0];
+    assert_eq!(
+        (&message["seconds"], &message["available"], &message["heard"]),
+        (&9.into(), &true.into(), &Value::Null)
+    );
+    assert_eq!(
+        (&message["call"], &message["user"]["phone"]),
+        (&CallId(7).to_string().into(), &"***23".into())
+    );
+    assert_eq!(page["next"], Value::Null);
+    let (_, events) = desk.get(ALL, "/v1/events").await;
+    let told = events["events"].as_array().expect("a list").last().expect("an event").clone();
+    assert_eq!((&told["type"], &told["detail"]["seconds"]), (&"voicemail.left".into(), &9.into()));
+    assert_eq!(desk.get(READER, "/v1/voicemails/1/audio").await.0, StatusCode::FORBIDDEN);
+    let request = asking("GET", ALL, "/v1/voicemails/1/audio").body(Body::empty()).expect("good");
+    let sound = desk.router.clone().oneshot(request).await.expect("infallible");
+    assert_eq!(sound.headers()[header::CONTENT_TYPE], "audio/ogg");
+    assert_eq!(&to_bytes(sound.into_body(), 1 << 20).await.expect("a body")[..], b"OggS...");
+    let act = |method: &str, token: &str, path: &str| {
+        asking(method, token, path).body(Body::empty()).expect("good")
+    };
+    assert_eq!(desk.ask(act("POST", READER, "/v1/voicemails/1/heard")).await.0, StatusCode::FORBIDDEN);
+    let (status, heard, _) = desk.ask(act("POST", ALL, "/v1/voicemails/1/heard")).await;
+    assert_eq!((status, &heard["heard_by"]), (StatusCode::OK, &ALL.into()));
+    let (_, page) = desk.get(READER, "/v1/voicemails?unheard=true").await;
+    assert_eq!(page["voicemails"], Value::Array(Vec::new()));
+    assert_eq!(desk.ask(act("DELETE", ALL, "/v1/voicemails/1")).await.0, StatusCode::NO_CONTENT);
+    assert!(!file.exists(), "the sound is gone, too");
+    for gone in
+        ["/v1/voicemails/1/audio", "/v1/voicemails/x/audio", "/v1/voicemails/99999999999999999999/audio"]
+    {
+        assert_eq!(desk.get(ALL, gone).await.0, StatusCode::NOT_FOUND, "{gone}");
     }
 }

@@ -131,7 +131,11 @@ fn ring_plan(plan: &config::RingPlanConfig) -> String {
         step.ring.map_or_else(|| who.clone(), |ring| format!("{who} for {}s{each}", ring.as_secs_f32()))
     };
     let mut steps: Vec<String> = plan.steps.iter().map(step).collect();
-    steps.extend(plan.overflow.iter().map(|it| format!("at last {}", target(it))));
+    steps.extend(plan.overflow.iter().map(|it| match it {
+        config::LastTarget::Ring(it) => format!("at last {}", target(it)),
+        config::LastTarget::Voicemail => "at last voicemail".to_owned(),
+        config::LastTarget::Announcement => "at last the announcement".to_owned(),
+    }));
     if steps.is_empty() { "nobody (rejected)".to_owned() } else { steps.join(", then ") }
 }
 

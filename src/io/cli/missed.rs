@@ -99,6 +99,7 @@ fn row(missed: &MissedCall, cover: Cover, now: Wall) -> [String; 7] {
         (None, Some((_, by))) => format!("called back by {by}"),
         (None, None) => "open".to_owned(),
     };
+    let state = missed.voicemails.iter().fold(state, |state, id| format!("{state}, message {}", id.0));
     [
         record.id.to_string(),
         opened.split_once('.').map_or(opened.as_str(), |(seconds, _)| seconds).replace('T', " "),
@@ -134,6 +135,7 @@ fn as_json(missed: &MissedCall, cover: Cover, now: Wall) -> Value {
         "permission_seconds_left": until.map(|it| it.since(now).as_secs()),
         "claimed": pair(&missed.claimed),
         "settled": pair(&missed.settled),
+        "voicemails": missed.voicemails.iter().map(|id| id.0).collect::<Vec<_>>(),
     })
 }
 

@@ -21,6 +21,7 @@ pub mod serve;
 pub mod settings;
 mod simulate;
 mod token;
+mod voicemail;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -55,6 +56,7 @@ enum Command {
     Dnd(dnd::DndArgs),
     Missed(missed::MissedArgs),
     Callback(missed::CallbackArgs),
+    Voicemail(voicemail::VoicemailArgs),
     Simulate(crate::simulator::cli::SimulateArgs),
     Bench(bench::BenchArgs),
     #[command(hide = true)]
@@ -132,6 +134,7 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Dnd(args) => dnd::dnd(&args),
         Command::Missed(args) => records::missed(&args),
         Command::Callback(args) => missed::callback(&args),
+        Command::Voicemail(args) => voicemail::voicemail(&args),
         Command::Settings(args) => settings::settings(&args),
         Command::Simulate(args) => simulate::simulate(args),
         Command::Bench(args) => bench::bench(&args),

@@ -27,6 +27,7 @@ use crate::whatsapp::{Action, Failure, LivePermission, Meaning, Refusal, Reply};
 
 mod judge;
 mod limiter;
+mod media;
 mod messages;
 mod settings;
 

@@ -7,6 +7,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `clock` `side` `timeline` | from packets to aligned frames; pure, time is an argument |
+//! | `voiced` | when the user speaks, and when no more |
 //! | `wide` | from 8 to 16 kHz |
 //! | `ogg_opus` `wav` `file` | the two formats, and the file that holds one |
 //! | `writer` | the threads |
@@ -18,6 +19,7 @@ mod ogg_opus;
 mod orphans;
 mod side;
 mod timeline;
+mod voiced;
 mod wav;
 mod wide;
 mod writer;
@@ -46,6 +48,20 @@ pub struct RecorderSettings {
     pub format: Format,
     /// Below so many free bytes recordings end and none begins.
     pub min_free: u64,
+    /// Whom it keeps.
+    pub kept: Kept,
+}
+
+/// Whom a recording keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The user left, the phone right.
+    BothSides,
+    /// The user alone, in both channels: a message, which ends when the user is silent for so long.
+    User {
+        /// How long.
+        silence: Duration,
+    },
 }
 
 /// Why a recording ended.
@@ -53,6 +69,8 @@ pub struct RecorderSettings {
 pub enum End {
     /// The call did.
     Complete,
+    /// The user had said everything.
+    Silence,
     /// The disk has no room.
     DiskFull,
     /// The disk has less room than `recording.min_free`.
@@ -71,8 +89,9 @@ pub enum End {
 
 impl End {
     /// All there are.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Complete,
+        Self::Silence,
         Self::DiskFull,
         Self::LowSpace,
         Self::WriteFailed,
@@ -87,6 +106,7 @@ impl End {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Complete => "complete",
+            Self::Silence => "silence",
             Self::DiskFull => "disk_full",
             Self::LowSpace => "low_space",
             Self::WriteFailed => "write_failed",
@@ -114,6 +134,8 @@ pub struct Told {
     pub file: Option<PathBuf>,
     /// How long it is.
     pub length: Duration,
+    /// For how long the user was heard in it; unknown, and nothing, for what a crash left.
+    pub voiced: Duration,
     /// Why it ended; `None`: it has begun.
     pub end: Option<End>,
 }

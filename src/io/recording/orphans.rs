@@ -38,6 +38,7 @@ pub(super) fn repair(directory: &Path) -> Vec<Told> {
                     call,
                     file: path.and_then(|it| it.strip_prefix(directory).ok().map(Path::to_owned)),
                     length,
+                    voiced: Duration::ZERO,
                     end: Some(End::Crashed),
                 }),
                 Err(failure) => {

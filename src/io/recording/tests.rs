@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::file::{Create, Disk, RecordingFile, create, relative_path};
 use super::timeline::Frame;
-use super::{End, Format, Recorder, RecorderSettings, Told, orphans};
+use super::{End, Format, Kept, Recorder, RecorderSettings, Told, orphans};
 use crate::codec::{ARCHIVE_FRAME, ARCHIVE_RATE, ArchiveDecoder, AudioCodec, G711, level_dbov};
 use crate::id::CallId;
 use crate::media::Side;
@@ -205,12 +205,21 @@ fn a_crash_before_the_first_second_leaves_nothing() {
     let path = folder.path().join(relative_path(OPENED, CALL, OPUS));
     drop(write(create, &path, OPUS, 20).unwrap());
     let told = orphans::repair(folder.path());
-    assert_eq!(told, [Told { call: CALL, file: None, length: Duration::ZERO, end: Some(End::Crashed) }]);
+    assert_eq!(
+        told,
+        [Told {
+            call: CALL,
+            file: None,
+            length: Duration::ZERO,
+            voiced: Duration::ZERO,
+            end: Some(End::Crashed)
+        }]
+    );
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
 }
 
 fn settings(directory: &Path, format: Format) -> RecorderSettings {
-    RecorderSettings { directory: directory.to_owned(), format, min_free: 0 }
+    RecorderSettings { directory: directory.to_owned(), format, min_free: 0, kept: Kept::BothSides }
 }
 
 fn now() -> Now {

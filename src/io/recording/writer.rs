@@ -15,7 +15,8 @@ use tracing::{error, info, warn};
 
 use super::file::{Create, RecordingFile, create, relative_path};
 use super::timeline::TimeLine;
-use super::{End, RecorderSettings, Told, orphans};
+use super::voiced::Voice;
+use super::{End, Kept, RecorderSettings, Told, orphans};
 use crate::id::CallId;
 use crate::media::tap::{Inlet, MAX_PAYLOAD, Outlet, ring};
 use crate::time::{Now, Wall};
@@ -153,8 +154,13 @@ impl Recorder {
         if way.send(Command::Begin(beginning)).is_err() {
             error!(%call, "the recorder's thread is gone");
             if let Some(told) = &*lock(&self.0.told) {
-                let _ =
-                    told.send(Told { call, file: None, length: Duration::ZERO, end: Some(End::Panicked) });
+                let _ = told.send(Told {
+                    call,
+                    file: None,
+                    length: Duration::ZERO,
+                    voiced: Duration::ZERO,
+                    end: Some(End::Panicked),
+                });
             }
         }
         inlet
@@ -221,6 +227,8 @@ struct Recording {
     began: Instant,
     outlet: Outlet,
     line: TimeLine,
+    voice: Voice,
+    kept: Kept,
     file: RecordingFile,
     /// Arrival of the last packet.
     last: Duration,
@@ -234,29 +242,45 @@ impl Recording {
         // Asked first: what is put into the ring before its end is then found in it.
         let over = self.outlet.is_over();
         let wrote = |bytes: u64| counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let (voice, kept) = (&mut self.voice, self.kept);
+        let mut push = |file: &mut RecordingFile, mut frame| {
+            let said_all = voice.hear(&mut frame, kept);
+            wrote(file.push(&frame)?);
+            if said_all { Err(End::Silence) } else { Ok(()) }
+        };
         let mut write = || -> Result<(), End> {
             while let Some(heard) = self.outlet.next(buffer) {
                 self.last = self.last.max(heard.at);
                 // After a long wait for the disk, the clock of the packets counts, not ours.
                 while let Some(frame) = self.line.next(heard.at) {
-                    wrote(self.file.push(&frame)?);
+                    push(&mut self.file, frame)?;
                 }
                 self.line.hear(&heard);
             }
             if over {
                 let end = self.outlet.ended().unwrap_or(self.last + TICK);
                 while let Some(frame) = self.line.next_last(end) {
-                    wrote(self.file.push(&frame)?);
+                    push(&mut self.file, frame)?;
                 }
                 wrote(self.file.end()?);
                 return Err(End::Complete);
             }
             while let Some(frame) = self.line.next(now.saturating_duration_since(self.began)) {
-                wrote(self.file.push(&frame)?);
+                push(&mut self.file, frame)?;
             }
             Ok(())
         };
-        let outcome = write();
+        let outcome = match write() {
+            // The stream ends here though the call goes on.
+            Err(End::Silence) => match self.file.end() {
+                Ok(bytes) => {
+                    wrote(bytes);
+                    Err(End::Silence)
+                }
+                Err(end) => Err(end),
+            },
+            outcome => outcome,
+        };
         let unheard = self.outlet.dropped();
         counters.unheard.fetch_add(unheard - self.unheard, Ordering::Relaxed);
         self.unheard = unheard;
@@ -335,15 +359,28 @@ impl Writer {
             Ok(file) => {
                 self.counters.active.fetch_add(1, Ordering::Relaxed);
                 self.counters.bytes.fetch_add(file.size(), Ordering::Relaxed);
-                let _ =
-                    self.told.send(Told { call, file: Some(relative), length: Duration::ZERO, end: None });
+                let _ = self.told.send(Told {
+                    call,
+                    file: Some(relative),
+                    length: Duration::ZERO,
+                    voiced: Duration::ZERO,
+                    end: None,
+                });
                 let line = TimeLine::new();
                 let last = Duration::ZERO;
-                self.recordings.push(Recording { call, began, outlet, line, file, last, unheard: 0 });
+                let (voice, kept) = (Voice::default(), self.settings.kept);
+                let recording = Recording { call, began, outlet, line, voice, kept, file, last, unheard: 0 };
+                self.recordings.push(recording);
             }
             Err(end) => {
                 self.counters.ended[end as usize].fetch_add(1, Ordering::Relaxed);
-                let _ = self.told.send(Told { call, file: None, length: Duration::ZERO, end: Some(end) });
+                let _ = self.told.send(Told {
+                    call,
+                    file: None,
+                    length: Duration::ZERO,
+                    voiced: Duration::ZERO,
+                    end: Some(end),
+                });
             }
         }
     }
@@ -364,14 +401,14 @@ impl Writer {
     }
 
     fn end(&self, recording: Recording, end: End) {
-        let Recording { call, line, file, .. } = recording;
+        let Recording { call, line, voice, file, .. } = recording;
         let figures = line.figures();
         self.counters.late.fetch_add(figures.late, Ordering::Relaxed);
         self.counters.broken.fetch_add(figures.broken, Ordering::Relaxed);
-        if end != End::Complete {
+        if !matches!(end, End::Complete | End::Silence) {
             warn!(%call, why = end.label(), "a recording ended before its call");
         }
-        let told = Told { call, file: None, length: line.length(), end: Some(end) };
+        let told = Told { call, file: None, length: line.length(), voiced: voice.heard(), end: Some(end) };
         let _ = self.sealing.send((file, told));
     }
 }
@@ -395,7 +432,9 @@ impl Sealer {
             Ok(path) => told.file = path.strip_prefix(&self.directory).ok().map(Path::to_owned),
             Err(failure) => {
                 error!(call = %told.call, %failure, "a recording could not be brought to the disk");
-                told.end = told.end.map(|end| if end == End::Complete { End::WriteFailed } else { end });
+                told.end = told.end.map(|end| {
+                    if matches!(end, End::Complete | End::Silence) { End::WriteFailed } else { end }
+                });
             }
         }
         if let Some(end) = told.end {

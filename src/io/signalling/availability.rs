@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::from_sip::Dial;
 use super::switchboard::Switchboard;
-use crate::id::PhoneName;
+use crate::call::HangupCause;
+use crate::id::{Endpoint, PhoneName};
 use crate::io::store::StoreError;
 use crate::time::{Now, Wall};
 
@@ -36,6 +38,19 @@ impl Switchboard {
     pub async fn restore_availability(&mut self) -> Result<(), StoreError> {
         self.undisturbed = self.parts.store.do_not_disturb().await?.into_iter().collect();
         Ok(())
+    }
+
+    /// A phone has dialled the code for itself: it shows and hears that it is done.
+    pub(super) fn disturb_by_code(&mut self, now: Now, dial: &Dial, disturb: Disturb) {
+        let Endpoint::Phone(phone) = &dial.endpoint else {
+            return self.turn_dial_away(now, dial, HangupCause::UnknownCode);
+        };
+        let text = match (self.set_disturb(now, phone, disturb), disturb) {
+            (DisturbSet::UnknownPhone, _) => return self.turn_dial_away(now, dial, HangupCause::UnknownCode),
+            (DisturbSet::Kept, Disturb::Not) => "Do not disturb: on",
+            (DisturbSet::Kept, Disturb::Welcome) => "Do not disturb: off",
+        };
+        self.confirm(now, dial.leg, text, None);
     }
 
     /// Sets whether a phone may be rung; calls that ring it already go on ringing.

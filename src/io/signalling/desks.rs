@@ -15,9 +15,12 @@ use crate::media::{RelayOrder, RelaySpec};
 use crate::metrics::label::{DeskEnd, OfPart, Part, Word};
 use crate::metrics::table;
 use crate::sdp::protection::Protection;
-use crate::sip::trunk::CallFacts;
+use crate::sip::trunk::{CallFacts, Urgency};
 use crate::sip::{CallerIdentity, DialogSnapshot, Invite, Reason, Refusal};
 use crate::time::Now;
+
+/// Who was called, among the legs of a call between desks.
+const FIRST_CALLED: Fork = Fork(1);
 
 /// One call between desks with everything that belongs to it.
 pub(super) struct LiveDesk {
@@ -29,11 +32,25 @@ pub(super) struct LiveDesk {
     lane: Lane,
     /// Who called, as the callee's phone shows it.
     caller: CallerIdentity,
+    urgency: Urgency,
 }
 
 impl Switchboard {
     /// Rule 25: phones call phones and trunks, and trunks call phones; no rule of WhatsApp's applies.
     pub(super) fn call_desk(&mut self, now: Now, dial: Dial, target: Endpoint) {
+        self.begin_desk(now, dial, target, Urgency::Ordinary);
+    }
+
+    /// Rule 10: an emergency call on the configured way, which neither caps nor do-not-disturb close.
+    pub(super) fn call_for_help(&mut self, now: Now, mut dial: Dial, way: Endpoint) {
+        if let Some(number) = &self.parts.dialplan.emergency.caller {
+            dial.caller.number.clone_from(number);
+        }
+        tracing::warn!(from = %dial.endpoint, way = %way, "an emergency call");
+        self.begin_desk(now, dial, way, Urgency::Emergency);
+    }
+
+    fn begin_desk(&mut self, now: Now, dial: Dial, target: Endpoint, urgency: Urgency) {
         let id = self.next_call_id(now);
         let Dial { leg, endpoint, sdp, sip_call_id, caller, .. } = dial;
         tracing::info!(call = %id, from = %endpoint, to = %target, "a call between desks begins");
@@ -43,7 +60,8 @@ impl Switchboard {
         let (lane, work) = lane::make(self.parts.store.clone(), id, self.replies_in.clone());
         self.start_lane(work);
         let legs = [(Fork(0), leg)].into();
-        self.desks.insert(id, LiveDesk { call, legs, deadline: None, offers: Vec::new(), lane, caller });
+        let offers = Vec::new();
+        self.desks.insert(id, LiveDesk { call, legs, deadline: None, offers, lane, caller, urgency });
         self.by_leg.insert(leg, (id, Fork(0)));
         self.touch(id);
     }
@@ -193,8 +211,10 @@ impl Switchboard {
     }
 
     fn invite_from_desk(&mut self, now: Now, id: CallId, fork: Fork, target: Endpoint, sdp: String) {
-        let usable = self.is_usable(&target);
         let Some(desk) = self.desks.get(&id) else { return };
+        // Only whom the caller has called for help is called by all means, not whom the call goes to later.
+        let urgency = if fork == FIRST_CALLED { desk.urgency } else { Urgency::Ordinary };
+        let usable = urgency == Urgency::Emergency || self.is_usable(&target);
         // A newcomer is shown whom it is to talk to.
         let across = desk.call.newcomers_seat().map(Seat::other);
         let caller = match across {
@@ -204,7 +224,13 @@ impl Switchboard {
         let narrowed = |offer: String| self.parts.codecs.narrowed(Some(&target), offer);
         let offers = desk.offers.iter().map(|(way, offer)| (*way, narrowed(offer.clone()))).collect();
         let sdp = narrowed(sdp);
-        let invite = Invite { target, caller, facts: CallFacts::default(), sdp, headers: Vec::new() };
+        let facts = CallFacts { urgency, ..CallFacts::default() };
+        let headers = match urgency {
+            Urgency::Ordinary => Vec::new(),
+            // RFC 3261 §20.26
+            Urgency::Emergency => vec![("Priority".to_owned(), "emergency".to_owned())],
+        };
+        let invite = Invite { target, caller, facts, sdp, headers };
         match usable.then(|| self.parts.agent.invite_as(now, invite, offers)) {
             Some(Ok(leg)) => {
                 self.by_leg.insert(leg, (id, fork));

@@ -1,6 +1,7 @@
 //! Feature codes, carried out: who dials one has something done instead of somebody called.
 
 use super::Reply;
+use super::availability::Disturb;
 use super::from_sip::Dial;
 use super::switchboard::{Live, Switchboard};
 use crate::call::{HangupCause, Input, Joiner, ParkingOrder, ParkingPlace};
@@ -34,6 +35,10 @@ impl Switchboard {
             Feature::PickUpGroup | Feature::PickUp => self.call_to_pick_up(&dial.endpoint, argument),
             Feature::Retrieve => self.parked_call(&dial.endpoint, argument),
             Feature::Park => return self.park_other_call(now, &dial, argument),
+            Feature::DisturbNot => return self.disturb_by_code(now, &dial, Disturb::Not),
+            Feature::DisturbAgain => return self.disturb_by_code(now, &dial, Disturb::Welcome),
+            Feature::CallBackNext => return self.call_back_next(now, dial),
+            Feature::Messages => return self.play_messages(dial),
         };
         match found {
             Ok(id) => self.join(now, id, dial, wish.feature),

@@ -53,8 +53,12 @@ impl Switchboard {
             }
             Event::Wrote(message) => {
                 let store = self.parts.store.clone();
+                let voicemail = self.voicemail_of(&message);
                 tokio::spawn(async move {
-                    let kept = store.open_window(&message.number, &message.user, message.at).await;
+                    let mut kept = store.open_window(&message.number, &message.user, message.at).await;
+                    if let Some(voicemail) = voicemail {
+                        kept = kept.and(store.add_voicemail_of_meta(&voicemail).await.map(drop));
+                    }
                     let handled = store.handled(&[inbox]).await;
                     if let Err(error) = kept.and(handled) {
                         tracing::error!(%error, "when a user wrote could not be kept");
@@ -261,7 +265,8 @@ impl Switchboard {
     ///
     /// Who cannot ring now may be able to when its turn comes: it is asked again then.
     fn reception(&self, number: usize, plan: Option<RingPlan>, accept_by: Wall) -> Reception {
-        let plan = plan.filter(|it| it.targets().any(|it| self.is_usable(it))).unwrap_or_default();
+        let takes = |it: &RingPlan| it.answering.is_some() || it.targets().any(|it| self.is_usable(it));
+        let plan = plan.filter(takes).unwrap_or_default();
         Reception { plan, pre_accept: self.parts.numbers[number].pre_accept, accept_by }
     }
 

@@ -19,7 +19,8 @@ use crate::user::UserId;
 const RETRY_WITHIN: u32 = 10;
 
 /// A phone's INVITE that waits for an answer.
-pub(super) struct Dial {
+#[derive(Debug)]
+pub(in crate::io) struct Dial {
     pub(super) leg: LegId,
     pub(super) endpoint: Endpoint,
     pub(super) sdp: Option<String>,
@@ -102,6 +103,12 @@ impl Switchboard {
     }
 
     fn dialled(&mut self, now: Now, dial: Dial, digits: &str) {
+        // Before any cap, and while the gateway drains: somebody needs help.
+        if let Dialled::Emergency(Some(way)) = self.parts.dialplan.resolve(&dial.endpoint, digits)
+            && self.stopping.is_none()
+        {
+            return self.call_for_help(now, dial, way);
+        }
         if !self.is_closing() && self.dialled_to_ask(&dial.endpoint, dial.leg, digits) {
             return;
         }
@@ -164,7 +171,7 @@ impl Switchboard {
         })
     }
 
-    fn call_user(&mut self, now: Now, dial: Dial, number_id: &PhoneNumberId, user: UserId) {
+    pub(super) fn call_user(&mut self, now: Now, dial: Dial, number_id: &PhoneNumberId, user: UserId) {
         let Some(number) = self.number_of(number_id) else {
             return self.parts.agent.refuse(now, dial.leg, refuse(HangupCause::NotDialable, now));
         };

@@ -1,7 +1,7 @@
 //! Who takes a user's call at this hour.
 
 use super::BusinessNumber;
-use crate::call::{Overflow, RingPlan};
+use crate::call::{Answering, Overflow, RingPlan};
 use crate::id::Endpoint;
 use crate::policy::{self, Opening, OpeningHours};
 use crate::time::Wall;
@@ -24,6 +24,8 @@ pub enum WhenClosed {
     Overflow,
     /// This one takes it.
     Ring(Endpoint),
+    /// The gateway takes it.
+    Answer(Answering),
 }
 
 impl BusinessNumber {
@@ -44,13 +46,12 @@ impl BusinessNumber {
         }
         match closed {
             WhenClosed::Reject => None,
-            WhenClosed::Overflow => {
-                Some(RingPlan { steps: Vec::new(), overflow: self.ring.overflow.clone() })
-            }
+            WhenClosed::Overflow => Some(RingPlan { steps: Vec::new(), ..self.ring.clone() }),
             WhenClosed::Ring(target) => {
                 let overflow = Overflow { target: target.clone(), kept: std::time::Duration::ZERO };
-                Some(RingPlan { steps: Vec::new(), overflow: Some(overflow) })
+                Some(RingPlan { overflow: Some(overflow), ..RingPlan::default() })
             }
+            WhenClosed::Answer(answering) => Some(RingPlan::answered_by_us(*answering)),
         }
     }
 }

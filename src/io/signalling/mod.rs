@@ -14,6 +14,7 @@ mod features;
 mod from_meta;
 mod from_sip;
 mod graveyard;
+mod hearing;
 mod hours;
 mod lane;
 mod notices;
@@ -22,6 +23,7 @@ mod outputs;
 mod permits;
 mod protection;
 mod quality;
+mod queue;
 mod recording;
 mod registrations;
 mod restart;
@@ -29,6 +31,7 @@ mod switchboard;
 mod timings;
 mod transfers;
 pub mod translate;
+mod voicemail;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -47,11 +50,13 @@ pub(super) use recording::keep_recordings;
 pub use switchboard::{Parts, Switchboard};
 pub use timings::Timings;
 pub use transfers::TransferRules;
+pub use voicemail::{MessageBell, Voice, keep_messages, mailbox_of};
 
 use crate::call::{ActionKind, Input};
 use crate::id::{CallId, PhoneName, PhoneNumberId};
 use crate::io::dns::LookupAnswer;
 use crate::io::sip::Sockets;
+use crate::io::store::MessageCount;
 use crate::io::webhook::Delivery;
 use crate::media::Report;
 use crate::sip::TrunkStatus;
@@ -73,6 +78,12 @@ pub(super) enum Reply {
     Input(Input),
     /// A permission request that a phone dialled for ended.
     Asked(asks::DialledAsk),
+    /// A phone that wants to call back has got somebody, or nobody.
+    Claimed(Box<queue::Claimed>),
+    /// The messages that a phone has asked for are read.
+    Hearing(Box<hearing::Hearing>),
+    /// How many messages there are.
+    Messages(Vec<MessageCount>),
     /// A user has granted what a phone waits for.
     Awaited(asks::Awaited),
     /// A Graph request ended; how long it took.

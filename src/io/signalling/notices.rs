@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use super::switchboard::Switchboard;
 use super::translate;
+use crate::call::voicemail::VoicemailId;
 use crate::call::{Fork, HangupCause, Notice, NoticeInput, NoticeKind, NoticeOutput, Offer, Verdict};
-use crate::id::{CallId, LegId};
+use crate::id::{CallId, Endpoint, LegId};
 use crate::media::{Clip, Order, Repeat, Report, Side};
 use crate::sip::{Event, Reason, Refusal};
 use crate::time::Now;
@@ -21,6 +22,8 @@ pub(super) struct LiveNotice {
     refusal: Refusal,
     /// What a phone that was answered is told at the end.
     text: String,
+    /// The messages in it, and who hears them.
+    messages: Option<(Endpoint, Vec<VoicemailId>)>,
 }
 
 impl Switchboard {
@@ -30,7 +33,8 @@ impl Switchboard {
         let offer = sound.is_some().then(|| self.parts.agent.open_offer(leg)).flatten();
         match (sound, offer) {
             (Some(clip), Some(offer)) if self.notices.len() < MOST && !self.is_closing() => {
-                self.give_notice(now, leg, NoticeKind::Refusal, (clip, offer), refusal, String::new());
+                let _ =
+                    self.give_notice(now, leg, NoticeKind::Refusal, (clip, offer), refusal, String::new());
             }
             _ => self.parts.agent.refuse(now, leg, refusal),
         }
@@ -54,14 +58,34 @@ impl Switchboard {
 
     /// Answers a phone whose wish is done: it shows `text` and hears the sound of things that are done.
     pub(super) fn confirm(&mut self, now: Now, leg: LegId, text: &str, more: Option<Clip>) {
+        let clip = self.parts.sounds.done.clone();
+        let clip = more.map_or_else(|| clip.clone(), |more| clip.then(&more));
+        let _ = self.answer_with(now, leg, text, clip);
+    }
+
+    /// Answers a phone that wants to hear messages; they count as heard when it has heard them all.
+    pub(super) fn let_hear(
+        &mut self,
+        now: Now,
+        leg: LegId,
+        text: &str,
+        clip: Clip,
+        messages: (Endpoint, Vec<VoicemailId>),
+    ) {
+        let id = self.answer_with(now, leg, text, clip);
+        if let Some(live) = id.and_then(|id| self.notices.get_mut(&id)) {
+            live.messages = Some(messages);
+        }
+    }
+
+    fn answer_with(&mut self, now: Now, leg: LegId, text: &str, clip: Clip) -> Option<CallId> {
         let refusal = super::outputs::refuse(HangupCause::PhoneMediaRefused, now);
         self.parts.agent.show(leg, text);
         let Some(offer) = self.parts.agent.open_offer(leg) else {
-            return self.parts.agent.refuse(now, leg, refusal);
+            self.parts.agent.refuse(now, leg, refusal);
+            return None;
         };
-        let clip = self.parts.sounds.done.clone();
-        let clip = more.map_or_else(|| clip.clone(), |more| clip.then(&more));
-        self.give_notice(now, leg, NoticeKind::Confirmation, (clip, offer), refusal, text.to_owned());
+        Some(self.give_notice(now, leg, NoticeKind::Confirmation, (clip, offer), refusal, text.to_owned()))
     }
 
     fn give_notice(
@@ -72,14 +96,15 @@ impl Switchboard {
         (clip, offer): (Clip, String),
         refusal: Refusal,
         text: String,
-    ) {
+    ) -> CallId {
         let id = self.next_call_id(now);
         let mut spec = translate::open_spec(Offer::Ours, Offer::Theirs(offer));
         spec.codecs = self.parts.codecs.all();
         spec.rule = self.parts.agent.rule_of(leg);
         self.parts.media.open(id, spec);
         let notice = Notice::new(now.mono, kind, clip.length());
-        self.notices.insert(id, LiveNotice { leg, notice, clip, refusal, text });
+        self.notices.insert(id, LiveNotice { leg, notice, clip, refusal, text, messages: None });
+        id
     }
 
     /// Whether a report is for a notice; it is taken then.
@@ -90,7 +115,13 @@ impl Switchboard {
         let input = match report {
             Report::Opened { phone_sdp, .. } => NoticeInput::MediaOpened(phone_sdp.clone()),
             Report::Refused(_) | Report::Closed(_) => NoticeInput::MediaFailed,
-            Report::Played { towards: Side::Phone } => NoticeInput::Played,
+            Report::Played { towards: Side::Phone } => {
+                let messages = self.notices.get_mut(&id).and_then(|live| live.messages.take());
+                if let Some((by, ids)) = messages {
+                    self.messages_heard(now, &by, ids);
+                }
+                NoticeInput::Played
+            }
             _ => return true,
         };
         self.tell_notice(now, id, input);

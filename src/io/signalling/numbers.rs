@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::hours::Hours;
+use super::voicemail::Voice;
 use crate::call::{AnswerOn, PreAcceptWhen, RingPlan};
 use crate::config::AskConfig;
 use crate::id::{NumberLabel, PhoneNumberId};
@@ -32,6 +33,8 @@ pub struct BusinessNumber {
     pub answer_on: AnswerOn,
     /// Whether its calls are recorded.
     pub record: bool,
+    /// What it says by itself.
+    pub voice: Voice,
     /// When it takes calls; `None`: always.
     pub hours: Option<Hours>,
     /// Its caps.

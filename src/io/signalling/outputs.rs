@@ -11,7 +11,7 @@ use crate::dialplan::dialable;
 use crate::id::{CallId, Endpoint, LegId, WaCallId};
 use crate::media::{Order, PhoneSide, Repeat, Side, Stage, Timing};
 use crate::sip::alert::Alert;
-use crate::sip::trunk::CallFacts;
+use crate::sip::trunk::{CallFacts, Urgency};
 use crate::sip::{CallerIdentity, Invite, InviteRefusal, Refusal, Telling};
 use crate::time::Now;
 use crate::whatsapp::Action;
@@ -55,11 +55,15 @@ impl Switchboard {
             Output::Withdraw => self.write(id, Write::Withdraw),
             Output::OpenMedia { meta, phone } => self.open_media(id, meta, phone),
             Output::Post(action) => self.post(id, action),
+            Output::Speak(spoken) => self.speak(id, spoken),
+            Output::TakeMessage => self.take_message(now, id),
             Output::Play(sound) => self.play(id, Side::Meta, sound),
             Output::PlayToPhone(sound) => self.play(id, Side::Phone, sound),
             other => match translate::to_media(other) {
                 Ok(order) => {
-                    let opens = order == Order::SetStage(Stage::Open);
+                    // A call that the gateway answers for nobody is no conversation.
+                    let talks = !self.calls.get(&id).is_some_and(|live| live.call.is_attended());
+                    let opens = talks && order == Order::SetStage(Stage::Open);
                     if opens {
                         self.begin_recording(now, id);
                     }
@@ -264,6 +268,7 @@ impl Switchboard {
             payload: record.payload.clone(),
             business_number: Some(self.parts.numbers[live.number].display.digits().to_owned()),
             alert: Alert { name: self.parts.numbers[live.number].alert.clone(), ..Alert::default() },
+            urgency: Urgency::Ordinary,
         }
     }
 

@@ -27,7 +27,7 @@ impl Switchboard {
 
 /// Writes what the recorder tells into the records; ends with the recorder.
 pub async fn keep_recordings(store: Store, mut told: UnboundedReceiver<Told>) {
-    while let Some(Told { call, file, length, end }) = told.recv().await {
+    while let Some(Told { call, file, length, end, .. }) = told.recv().await {
         let line = RecordingLine {
             file: file.map(|it| it.display().to_string()),
             seconds: u32::try_from(length.as_secs()).unwrap_or(u32::MAX),

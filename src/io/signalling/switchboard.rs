@@ -30,6 +30,7 @@ use crate::io::recording::Recorder;
 use crate::io::sip::{Arrival, ConnectionFigures};
 use crate::io::sounds::Sounds;
 use crate::io::store::{InboxId, Store};
+use crate::io::voicemail::Cabinet;
 use crate::media::Report;
 use crate::metrics::label::{OfPart, Part};
 use crate::metrics::{Registry, table};
@@ -48,6 +49,10 @@ pub struct Parts {
     pub media: MediaEngine,
     /// Who records calls, if anybody does.
     pub recorder: Option<Recorder>,
+    /// Who records messages, if any number takes them.
+    pub messages: Option<Recorder>,
+    /// Where messages stand.
+    pub cabinet: Cabinet,
     /// The database.
     pub store: Store,
     /// The way to DNS.
@@ -420,6 +425,9 @@ impl Switchboard {
     pub(super) fn handle_reply(&mut self, now: Now, id: CallId, reply: Reply) {
         let input = match reply {
             Reply::Asked(ask) => return self.asked(now, ask),
+            Reply::Messages(counts) => return self.messages_counted(now, &counts),
+            Reply::Hearing(hearing) => return self.messages_found(now, *hearing),
+            Reply::Claimed(claimed) => return self.claimed(now, *claimed),
             Reply::Awaited(awaited) => return self.ring_desk(now, awaited),
             Reply::Input(input) => input,
             Reply::Graph(kind, took, input) => {

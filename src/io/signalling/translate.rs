@@ -32,7 +32,7 @@ pub fn from_media(report: Report) -> Option<Input> {
         Report::FirstAudio { towards: Side::Phone } => Input::FirstAudio(Towards::Phone),
         // The only sound for the phone alone that a call waits for.
         Report::Played { towards: Side::Phone } => Input::PlaceTold,
-        Report::Played { .. } => return None,
+        Report::Played { towards: Side::Meta } => Input::SoundPlayed,
         // Read by the dial plan first.
         Report::CodePressed(_) => return None,
         Report::Stalled => Input::MediaStalled,

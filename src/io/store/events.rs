@@ -31,16 +31,19 @@ pub enum EventKind {
     CallEnded,
     /// What a user allows has changed.
     PermissionChanged,
+    /// A user has left a voice message, and it can be heard.
+    VoicemailLeft,
 }
 
 impl EventKind {
     /// Every kind with its word.
-    pub const ALL: [(Self, &'static str); 5] = [
+    pub const ALL: [(Self, &'static str); 6] = [
         (Self::CallStarted, "call.started"),
         (Self::CallRinging, "call.ringing"),
         (Self::CallAnswered, "call.answered"),
         (Self::CallEnded, "call.ended"),
         (Self::PermissionChanged, "permission.changed"),
+        (Self::VoicemailLeft, "voicemail.left"),
     ];
 
     /// The word in the store and on the wire.

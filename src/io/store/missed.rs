@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::users::{self, Ids};
 use super::writer::Write;
-use super::{Store, StoreError, permissions, records};
+use super::{Store, StoreError, permissions, records, voicemail};
 use crate::call::record::{CallRecord, MissedCall};
 use crate::id::{CallId, PhoneNumberId};
 use crate::policy::Permission;
@@ -149,11 +149,13 @@ async fn read(db: &mut SqliteConnection, row: &SqliteRow) -> Result<MissedCall, 
     let permission = permissions::held(db, &record.phone_number_id, &ids).await?.permission;
     let wall = |name: &str| row.try_get::<Option<i64>, _>(name).map(|it| it.map(Wall));
     let pair = |at: Option<Wall>, by: Option<String>| at.zip(by);
+    let voicemails = voicemail::of_call(db, record.id).await?;
     Ok(MissedCall {
         claimed: pair(wall("claimed_at")?, row.try_get("claimed_by")?),
         settled: pair(wall("settled")?, row.try_get("settled_by")?),
         permission,
         record,
+        voicemails,
     })
 }
 

@@ -21,6 +21,7 @@
 //! | `events` | what programs of the company are told, in the transaction that makes it true |
 //! | `asked` | what requests with an Idempotency-Key were answered |
 //! | `availability` | which phones do not want to be disturbed |
+//! | `voicemail` | what users said to nobody |
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,7 @@ mod records;
 mod requests;
 mod reservations;
 mod users;
+mod voicemail;
 mod writer;
 
 pub use asked::{Asked, Fingerprint};
@@ -59,6 +61,7 @@ pub use permissions::{Drift, PermissionLine};
 pub use records::{CallFilter, Closed};
 pub use requests::{RequestId, RequestLine};
 pub use reservations::CapUse;
+pub use voicemail::{KeptByMeta, MessageCount, ToFetch, VoicemailFilter};
 pub use writer::{Operation, StoreFigures};
 
 /// When a commit counts as done.

@@ -24,6 +24,7 @@ mod model;
 mod places;
 mod requests;
 mod rough;
+mod voicemail;
 
 /// A store in a directory that goes when the test does.
 async fn fresh() -> (TempDir, Store) {

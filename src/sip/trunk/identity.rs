@@ -89,6 +89,16 @@ pub struct FactHeaders {
     pub user_to_user: UserToUser,
 }
 
+/// What a call may pass by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Urgency {
+    /// Nothing.
+    #[default]
+    Ordinary,
+    /// The limits of a trunk and of the gateway, and what OPTIONS said of a server: somebody needs help (rule 10).
+    Emergency,
+}
+
 /// What is known of a call besides who calls.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct CallFacts {
@@ -102,6 +112,8 @@ pub struct CallFacts {
     pub business_number: Option<String>,
     /// How it rings; phones only.
     pub alert: Alert,
+    /// What it may pass by.
+    pub urgency: Urgency,
 }
 
 /// Shows nothing of the user.

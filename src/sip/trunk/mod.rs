@@ -22,7 +22,9 @@ use crate::id::TrunkName;
 
 pub use challenge::{Login, Tried};
 pub use gate::TrunkLimits;
-pub use identity::{CallFacts, CallerHeader, CustomHeader, FactHeaders, FromShows, Presentation, UserToUser};
+pub use identity::{
+    CallFacts, CallerHeader, CustomHeader, FactHeaders, FromShows, Presentation, Urgency, UserToUser,
+};
 pub use location::{LocateSettings, NameState, NamedServer};
 pub use numbers::{NumberForm, NumberOf, NumberPattern, NumberRule, NumberWay, Numbering, RuleFault};
 pub use registration::{RegisterSettings, RegistrationFailure, RegistrationState};

@@ -9,7 +9,7 @@ use crate::time::Now;
 use super::super::caller_id::dialable;
 use super::super::message::uri::SipUri;
 use super::super::transaction::ClientKey;
-use super::super::trunk::NumberOf;
+use super::super::trunk::{NumberOf, Urgency};
 use super::leg::{Calling, Fork, Leg, Owner, Stage};
 use super::outbound::{Target, Wish};
 use super::{Event, InviteRefusal, LegFailure, Timer, UserAgent};
@@ -39,7 +39,13 @@ impl UserAgent {
     ) -> Result<LegId, InviteRefusal> {
         let trunk = self.settings.trunks.iter().position(|it| it.name == *name);
         let trunk = trunk.ok_or(InviteRefusal::Unknown)?;
-        let left: VecDeque<SocketAddr> = self.lines[trunk].servers.order(now.mono, &mut self.random).into();
+        let urgency = wish.facts.urgency;
+        let mut left: VecDeque<SocketAddr> =
+            self.lines[trunk].servers.order(now.mono, &mut self.random).into();
+        if left.is_empty() && urgency == Urgency::Emergency {
+            // What OPTIONS said may be wrong, and there is nobody else to ask.
+            left = self.lines[trunk].servers.addresses().into();
+        }
         let awaits_name = left.is_empty() && self.seek_servers(now, trunk);
         if left.is_empty() && !awaits_name {
             return Err(InviteRefusal::TrunkDown);
@@ -51,7 +57,7 @@ impl UserAgent {
         if readable && !awaits_name {
             return Err(InviteRefusal::ReadableKeys);
         }
-        self.enter_trunk(now, trunk)?;
+        self.enter_trunk_for(now, trunk, urgency)?;
         let leg = self.next_leg();
         let (call_id, local_tag) = (self.random.hex(16), self.random.hex(8));
         let next = Some(Box::new(NextServer { trunk, number, wish, left, awaits_name, cseq: 1 }));

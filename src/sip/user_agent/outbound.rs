@@ -11,7 +11,7 @@ use super::super::message::uri::escape_user;
 use super::super::message::{CSeq, Head, Headers, Method, Name, Request, Response, sdp_of};
 use super::super::transaction::ClientKey;
 use super::super::transaction::client::cancel_of;
-use super::super::trunk::{CallFacts, Tried};
+use super::super::trunk::{CallFacts, Tried, Urgency};
 use super::change::CallIdOf;
 use super::lamps::LampFacts;
 use super::leg::{Calling, Cancel, Fork, Leg, Owner, Stage, Up};
@@ -80,7 +80,7 @@ impl UserAgent {
         target: Endpoint,
         mut wish: Wish,
     ) -> Result<LegId, InviteRefusal> {
-        if self.legs.len() >= self.settings.max_legs {
+        if self.legs.len() >= self.settings.max_legs && wish.facts.urgency == Urgency::Ordinary {
             return Err(InviteRefusal::Overloaded);
         }
         match target {

@@ -26,6 +26,12 @@ impl UserAgent {
         }
     }
 
+    /// Whether an INVITE waits for our final answer still: its caller may have given up.
+    #[must_use]
+    pub fn awaits_answer(&self, leg: LegId) -> bool {
+        self.waiting(leg).is_some()
+    }
+
     fn waiting(&self, leg: LegId) -> Option<&Called> {
         match &self.legs.get(&leg)?.stage {
             Stage::Called(called) => Some(called),

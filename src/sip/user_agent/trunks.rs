@@ -12,7 +12,7 @@ use super::super::message::{Headers, Method, Name, NameAddr, Request, Response};
 use super::super::transaction::ClientKey;
 use super::super::trunk::{
     Attempt, Gate, Location, Lookups, NumberOf, Probed, Registration, RegistrationState, Remembered,
-    ServerState, Servers, TrunkChange, TrunkPeer, TrunkStatus, retry_after,
+    ServerState, Servers, TrunkChange, TrunkPeer, TrunkStatus, Urgency, retry_after,
 };
 use super::incoming::{Incoming, dialled};
 use super::leg::{Cancel, Owner};
@@ -161,6 +161,22 @@ impl UserAgent {
             line.turned_away += 1;
             InviteRefusal::TrunkFull
         })
+    }
+
+    /// As [`UserAgent::enter_trunk`], for a call that we make.
+    pub(super) fn enter_trunk_for(
+        &mut self,
+        now: Now,
+        at: usize,
+        urgency: Urgency,
+    ) -> Result<(), InviteRefusal> {
+        match urgency {
+            Urgency::Ordinary => self.enter_trunk(now, at),
+            Urgency::Emergency => {
+                self.lines[at].gate.enter_urgently();
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn leave_trunk(&mut self, trunk: Option<usize>) {

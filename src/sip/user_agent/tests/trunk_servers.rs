@@ -1,7 +1,7 @@
 //! Trunks of several servers: which is called, who comes next, and who is up.
 
 use super::*;
-use crate::sip::trunk::{ProbeSettings, TrunkChange, TrunkLimits, TrunkServer};
+use crate::sip::trunk::{ProbeSettings, TrunkChange, TrunkLimits, TrunkServer, Urgency};
 
 const FIRST: &str = "198.51.100.9:5060";
 const SECOND: &str = "198.51.100.10:5060";
@@ -206,4 +206,32 @@ fn a_trunk_takes_so_many_new_calls_a_second() {
     assert_eq!(try_call(&mut rig), Err(InviteRefusal::TrunkFull));
     rig.wait(500);
     assert!(try_call(&mut rig).is_ok());
+}
+
+#[test]
+fn rule_10_an_emergency_call_passes_by_the_trunks_limits_and_what_options_said() {
+    let mut settings = settings();
+    settings.trunks[0].servers = servers();
+    settings.trunks[0].limits = TrunkLimits { calls: Some(1), per_second: Some(1) };
+    settings.trunks[0].probe = Some(ProbeSettings::default());
+    settings.max_legs = 1;
+    let mut rig = Rig::with(settings);
+    rig.ua.start_trunks(rig.now);
+    rig.call(trunk());
+    // Nobody answers OPTIONS: both servers count as down.
+    while rig.ua.is_trunk_usable(&"pbx".into()) {
+        rig.wait(1000);
+    }
+    rig.heard();
+    assert_eq!(try_call(&mut rig), Err(InviteRefusal::Overloaded));
+    let caller = CallerIdentity { number: "1001".to_owned(), display: String::new() };
+    let target = Endpoint::Trunk("pbx".into(), "112".to_owned());
+    let facts = CallFacts { urgency: Urgency::Emergency, ..CallFacts::default() };
+    let headers = vec![("Priority".to_owned(), "emergency".to_owned())];
+    let invite = Invite { target, caller, facts, sdp: SDP.to_owned(), headers };
+    rig.ua.invite(rig.now, invite).expect("help is called whatever the limits are");
+    let heard = rig.heard();
+    let invite = heard.iter().find(|it| it.what() == "INVITE").expect("an INVITE");
+    assert_eq!((invite.uri(), invite.header("Priority")), ("sip:112@198.51.100.9:5060", "emergency"));
+    assert!(invite.header("From").contains("sip:1001@"), "who calls is shown");
 }

@@ -1,0 +1,77 @@
+//! The callback queue by feature code: a phone takes the user who called in vain and has waited longest.
+
+use std::time::Duration;
+
+use super::Reply;
+use super::from_sip::Dial;
+use super::switchboard::Switchboard;
+use crate::call::HangupCause;
+use crate::dialplan::Dialled;
+use crate::id::{CallId, Endpoint};
+use crate::io::store::{Claim, StoreError};
+use crate::media::CapacityState;
+use crate::time::Now;
+
+/// For so long a missed call is the claimer's alone: the user's phone, and a breath.
+const LEASE: Duration = Duration::from_secs(180);
+/// For replies that belong to no call.
+const NO_CALL: CallId = CallId(0);
+
+/// What the store gave a phone that wants to call back.
+#[derive(Debug)]
+pub(in crate::io) struct Claimed {
+    dial: Dial,
+    claim: Result<Claim, StoreError>,
+}
+
+impl Switchboard {
+    /// Claims the next one of the phone's queue; nobody else gets it meanwhile.
+    pub(super) fn call_back_next(&mut self, now: Now, dial: Dial) {
+        let queue = match &dial.endpoint {
+            Endpoint::Phone(phone) => self.queue_of(phone).map(|queue| (phone.to_string(), queue)),
+            Endpoint::Trunk(..) => None,
+        };
+        let Some((phone, queue)) = queue else {
+            return self.turn_dial_away(now, &dial, HangupCause::UnknownCode);
+        };
+        let (store, replies, at) = (self.parts.store.clone(), self.replies_in.clone(), now.wall);
+        tokio::spawn(async move {
+            let claim = store.claim_next_missed(&queue, &phone, at, LEASE).await;
+            let _ = replies.send((NO_CALL, Reply::Claimed(Box::new(Claimed { dial, claim }))));
+        });
+    }
+
+    /// The phone that dialled is the agent's side of the call; to the user it goes as any dialled call does.
+    pub(super) fn claimed(&mut self, now: Now, claimed: Claimed) {
+        let Claimed { dial, claim } = claimed;
+        if !self.parts.agent.awaits_answer(dial.leg) {
+            // It gave up meanwhile: nobody's user is to be rung. The claim ends by itself.
+            return;
+        }
+        let missed = match claim {
+            Ok(Claim::Taken(missed)) => missed,
+            Ok(_) => return self.turn_dial_away(now, &dial, HangupCause::NobodyToCallBack),
+            Err(error) => {
+                tracing::error!(%error, "the callback queue could not be read");
+                return self.turn_dial_away(now, &dial, HangupCause::StoreDown);
+            }
+        };
+        let record = &missed.record;
+        tracing::info!(from = %dial.endpoint, missed = %record.id, "a phone calls back the next in its queue");
+        let (number, user) = (record.phone_number_id.clone(), record.user.clone());
+        let dialled = Dialled::User(number.clone(), user.clone());
+        let refusal = if self.is_closing() {
+            Some(HangupCause::Stopping)
+        } else if let Some(capped) = self.toll_cap(now, &dial.endpoint, &dialled) {
+            Some(capped)
+        } else if self.parts.media.judge() == CapacityState::Refusing {
+            Some(HangupCause::Overloaded)
+        } else {
+            None
+        };
+        match refusal {
+            Some(cause) => self.turn_dial_away(now, &dial, cause),
+            None => self.call_user(now, dial, &number, user),
+        }
+    }
+}
