@@ -219,7 +219,8 @@ pub(super) async fn run(
     Ok(Run { unanswered, overridden: row.try_get(0)? })
 }
 
-/// When a call between the two was last picked up, in either direction.
+/// When a call between the two was last picked up, in either direction. Both accounts of our own calls are asked:
+/// Meta's start is a whole second, and would leave a request of that second uncounted for.
 pub(super) async fn last_talk(
     db: &mut SqliteConnection,
     number: &PhoneNumberId,
@@ -227,9 +228,9 @@ pub(super) async fn last_talk(
 ) -> Result<Option<Wall>, sqlx::Error> {
     let row = sqlx::query(
         "SELECT MAX(IFNULL((SELECT MAX(answered) FROM call WHERE phone_number_id = ?1 AND phone = ?2
-                              AND answered IS NOT NULL AND direction = 'user_initiated'), 0),
+                              AND answered IS NOT NULL), 0),
                     IFNULL((SELECT MAX(answered) FROM call WHERE phone_number_id = ?1 AND bsuid = ?3
-                              AND answered IS NOT NULL AND direction = 'user_initiated'), 0),
+                              AND answered IS NOT NULL), 0),
                     IFNULL((SELECT MAX(connected) FROM reservation WHERE number = ?1 AND phone = ?2), 0),
                     IFNULL((SELECT MAX(connected) FROM reservation WHERE number = ?1 AND bsuid = ?3), 0))",
     )
