@@ -220,7 +220,7 @@ pub(super) async fn run(
 }
 
 /// When a call between the two was last picked up, in either direction. Both accounts of our own calls are asked:
-/// Meta's start is a whole second, and would leave a request of that second uncounted for.
+/// Meta's start is a whole second, and a request of the same second would seem to be later than it.
 pub(super) async fn last_talk(
     db: &mut SqliteConnection,
     number: &PhoneNumberId,
