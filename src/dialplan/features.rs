@@ -17,6 +17,8 @@ pub enum Feature {
     Park,
     /// Fetches a parked call.
     Retrieve,
+    /// Says what became of the phone's last call with a user.
+    Outcome,
 }
 
 /// What is dialled behind a code.
@@ -41,11 +43,12 @@ struct Row {
 
 /// Every code with its key of `[features]` and its default. Those of Asterisk's distributions where these agree:
 /// administrators and printed key labels know them.
-const ROWS: [Row; 4] = [
+const ROWS: [Row; 5] = [
     Row { feature: Feature::PickUpGroup, key: "pick_up_group", code: "*8", argument: Argument::None },
     Row { feature: Feature::PickUp, key: "pick_up", code: "**", argument: Argument::Required },
     Row { feature: Feature::Park, key: "park", code: "*68", argument: Argument::Optional },
     Row { feature: Feature::Retrieve, key: "retrieve", code: "*85", argument: Argument::Required },
+    Row { feature: Feature::Outcome, key: "outcome", code: "*80", argument: Argument::Required },
 ];
 
 impl Feature {
@@ -177,6 +180,7 @@ mod tests {
         assert_eq!(read("*68"), Some((Feature::Park, None)));
         assert_eq!(read("*68702"), Some((Feature::Park, Some("702".into()))));
         assert_eq!(read("*85702"), Some((Feature::Retrieve, Some("702".into()))));
+        assert_eq!(read("*803"), Some((Feature::Outcome, Some("3".into()))));
         for nothing in ["*", "**", "*85", "*81", "*785", "8", "", "#8"] {
             assert_eq!(read(nothing), None, "{nothing}");
         }

@@ -137,7 +137,8 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     board.start_trunks();
 
     let webhook = super::listeners::webhook(&config, store.clone(), events_in).await?;
-    let (api, hooks) = super::listeners::api(&config, store.clone(), questions_in.clone()).await?;
+    let (api, hooks) =
+        super::listeners::api(&config, store.clone(), questions_in.clone(), Arc::clone(&graph)).await?;
     let admin = super::listeners::admin(
         &config,
         store.clone(),
@@ -495,6 +496,7 @@ fn feature_rules(config: &Config) -> FeatureRules {
         places: parking.slots.clone(),
         park_timeout: parking.timeout,
         park_overflow: parking.overflow.clone(),
+        outcomes: config.records.outcomes.clone(),
     }
 }
 

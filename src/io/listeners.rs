@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::admin::{self, AdminState, Health};
 use super::api::{self, Api, ApiParts, Hook, Hooks};
 use super::app::{AppError, bind_tcp};
+use super::graph::GraphClient;
 use super::media::{Flow, MediaEngine, MediaFigures};
 use super::recording::{End, Recorder, RecorderFigures};
 use super::signalling::{Figures, Question};
@@ -71,17 +72,11 @@ pub(super) async fn api(
     config: &Config,
     store: Store,
     questions: mpsc::UnboundedSender<Question>,
+    graph: Arc<GraphClient>,
 ) -> Result<(Option<SocketAddr>, Hooks), AppError> {
     let hooks = Hooks::default();
     let Some(settings) = &config.api else { return Ok((None, hooks)) };
-    let parts = ApiParts {
-        store,
-        questions,
-        numbers: config.numbers.iter().map(Into::into).collect(),
-        phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
-        tokens: settings.tokens(),
-    };
-    let shared = Api::new(parts);
+    let shared = Api::new(ApiParts::new(config, settings.tokens(), store, questions, graph));
     let tls = match &settings.tls {
         Some(tls) => Some(tls_config(&tls.certificate, &tls.key).map_err(AppError::ApiTls)?),
         None => None,
@@ -137,7 +132,7 @@ pub(super) async fn admin(
     });
     let (pulse_seen, trunks_seen) = (Arc::clone(&pulse), Arc::clone(&pulse));
     let bans = super::bans::router(questions.clone())
-        .merge(super::phones::router(questions.clone()))
+        .merge(super::phones::router(questions.clone(), sources.phones.clone()))
         .merge(super::desk::router(questions.clone(), store.clone()));
     let state = AdminState {
         metrics,

@@ -105,7 +105,11 @@ impl HangupCause {
                 A::TryLater
             }
             Self::NotDialable | Self::UnknownCode => A::WrongNumber,
-            Self::NothingRings | Self::NothingToPark | Self::NothingParked => A::WrongNumber,
+            Self::NothingRings
+            | Self::NothingToPark
+            | Self::NoSuchOutcome
+            | Self::NothingToNote
+            | Self::NothingParked => A::WrongNumber,
             Self::NotAllowed | Self::NotYours => A::NotAllowed,
             Self::NotFetched => A::NoAnswer,
             Self::NoParkingPlace => A::Busy,

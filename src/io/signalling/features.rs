@@ -24,6 +24,8 @@ pub struct FeatureRules {
     pub park_timeout: std::time::Duration,
     /// Who gets those that nobody fetches.
     pub park_overflow: Option<Endpoint>,
+    /// What may become of a call; phones dial the places.
+    pub outcomes: Vec<String>,
 }
 
 impl Switchboard {
@@ -34,6 +36,7 @@ impl Switchboard {
             Feature::PickUpGroup | Feature::PickUp => self.call_to_pick_up(&dial.endpoint, argument),
             Feature::Retrieve => self.parked_call(&dial.endpoint, argument),
             Feature::Park => return self.park_other_call(now, &dial, argument),
+            Feature::Outcome => return self.note_outcome(now, dial, argument),
         };
         match found {
             Ok(id) => self.join(now, id, dial, wish.feature),

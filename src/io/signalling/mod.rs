@@ -16,8 +16,10 @@ mod from_sip;
 mod graveyard;
 mod hours;
 mod lane;
+mod news;
 mod notices;
 mod numbers;
+mod outcomes;
 mod outputs;
 mod permits;
 mod protection;
@@ -39,7 +41,7 @@ pub use callbacks::{Originated, Origination};
 pub use codec_choices::CodecChoices;
 pub use counting::Figures;
 pub use features::FeatureRules;
-pub use hours::{Hours, WhenClosed};
+pub use hours::{Hours, WhenClosed, hold};
 pub use numbers::BusinessNumber;
 pub use protection::{Browsers, ways};
 pub use quality::MetricPeers;
@@ -73,6 +75,8 @@ pub(super) enum Reply {
     Input(Input),
     /// A permission request that a phone dialled for ended.
     Asked(asks::DialledAsk),
+    /// What a phone said of its last call is written, or not.
+    Noted(outcomes::DialledOutcome),
     /// A user has granted what a phone waits for.
     Awaited(asks::Awaited),
     /// A Graph request ended; how long it took.
