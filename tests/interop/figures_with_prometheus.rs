@@ -58,6 +58,8 @@ const RARE: &[&str] = &[
     "cordboard_permission_drift",
     "cordboard_permission_requests",
     "cordboard_desk_calls",
+    // Of the week before: a new gateway has none.
+    "cordboard_pickup_ratio_week",
     // Only where Meta's `terminate` never came.
     "cordboard_calls_untimed",
     "cordboard_graph_errors",

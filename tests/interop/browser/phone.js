@@ -80,15 +80,15 @@ function meet(data) {
   session = data.session;
   if (session.connection) take(session.connection);
   else session.on("peerconnection", (event) => take(event.peerconnection));
-  for (const event of ["confirmed", "hold", "unhold"]) session.on(event, (more) => tell(event, { by: more?.originator }));
+  for (const event of ["confirmed"]) session.on(event, (more) => tell(event, { by: more?.originator }));
   for (const event of ["ended", "failed"]) session.on(event, (more) => tell(event, { cause: more.cause, status: more.message?.status_code }));
   if (data.originator === "remote") session.answer({ mediaStream: microphone });
 }
 
 async function obey(phone, order) {
   if (order.act === "call") phone.call(order.target, { mediaStream: microphone });
-  if (order.act === "hold") session.hold();
-  if (order.act === "unhold") session.unhold();
+  if (order.act === "hold") session.hold({}, () => tell("held", {}));
+  if (order.act === "unhold") session.unhold({}, () => tell("resumed", {}));
   if (order.act === "hangup") session.terminate();
   if (order.act === "key") session.sendDTMF(order.key, { transportType: "RFC2833" });
   if (order.act === "heard") {
