@@ -79,13 +79,14 @@ fn a_program_asks_for_the_permission_and_calls_back_who_called_in_vain() {
     let wish = json!({ "phone": "1001", "missed": id });
     let (status, problem) = ask(&world, "POST", "/v1/callbacks", &wish);
     assert_eq!((status, &problem["type"]), (403, &json!("/problems/no_permission")), "{problem:#}");
-    world.meta.set_user(USER, &json!({}));
     let pair = format!("/v1/numbers/support/users/{USER}");
     let asked = done(&world, "POST", &format!("{pair}/requests"), &json!({ "text": "May we call back?" }));
     assert_eq!(asked["form"], "free_form", "the user has just called: {asked:#}");
     let (status, problem) = ask(&world, "POST", &format!("{pair}/requests"), &json!({}));
     assert_eq!((status, &problem["type"]), (429, &json!("/problems/ask_day_limit")), "{problem:#}");
     assert!(problem["until"].is_string(), "{problem:#}");
+    // The user has said yes elsewhere; Meta knows it.
+    world.meta.set_user(USER, &json!({}));
     done(&world, "PUT", &format!("{pair}/permission"), &json!({ "state": "temporary" }));
     let begun = done(&world, "POST", "/v1/callbacks", &json!({ "phone": "1001" }));
     assert_eq!(begun["missed"], id);

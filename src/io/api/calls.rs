@@ -34,7 +34,7 @@ pub struct Wanted {
     /// Who started it.
     direction: Option<DirectionWord>,
     /// `live` or `ended`.
-    state: Option<StateWord>,
+    state: Option<LifeWord>,
     /// Opened at or after this, milliseconds since 1970.
     #[param(minimum = 0, maximum = 253402300799999i64)]
     since: Option<i64>,
@@ -70,7 +70,7 @@ impl From<DirectionWord> for CallDirection {
 /// Whether a call is up.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum StateWord {
+pub enum LifeWord {
     /// It is, or it is being set up.
     Live,
     /// It is over.
@@ -144,7 +144,7 @@ pub(super) async fn list(
         since: moment("since", wanted.since)?,
         until: moment("until", wanted.until)?,
         direction: wanted.direction.map(CallDirection::from),
-        ended: wanted.state.map(|it| matches!(it, StateWord::Ended)),
+        ended: wanted.state.map(|it| matches!(it, LifeWord::Ended)),
         before,
     };
     // One more than wanted: whether there is a next page.

@@ -262,6 +262,10 @@ async fn a_request_that_is_sent_again_under_its_key_is_done_once() {
         (status, problem["type"].as_str()),
         (StatusCode::UNPROCESSABLE_ENTITY, Some("/problems/senseless"))
     );
+    for wrong in ["with blank", "", &"k".repeat(201)] {
+        let (status, problem, _) = desk.ask(putting(path, &body, wrong)).await;
+        assert_eq!((status, &problem["type"]), (StatusCode::BAD_REQUEST, &json!("/problems/bad-request")));
+    }
     let log = desk.get(ALL, &format!("{path}/log")).await.1;
     assert_eq!(log["entries"].as_array().map(Vec::len), Some(2));
 }
