@@ -6,8 +6,9 @@ CORDBOARD_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 PYTHON_TOOLS="$CORDBOARD_ROOT/.tools/python"
 NODE_TOOLS="$CORDBOARD_ROOT/.tools/node"
 
-# The Python packages of the tests, pinned. aiortc plays WhatsApp's side, pesq judges the sound, sipvicious attacks.
-PYTHON_PACKAGES=(aiortc==1.16.0 numpy==2.3.5 sipvicious==0.3.8)
+# The Python packages of the tests, pinned. aiortc plays WhatsApp's side, pesq judges the sound, sipvicious
+# attacks, schemathesis asks the API what its description promises.
+PYTHON_PACKAGES=(aiortc==1.16.0 numpy==2.3.5 schemathesis==4.32.5 sipvicious==0.3.8)
 # pesq comes as source and wants these at build time; numpy's version is that of the line above.
 PESQ_BUILD_PACKAGES=(setuptools==80.9.0 wheel==0.45.1 cython==3.2.1)
 PESQ_PACKAGE=pesq==0.0.4

@@ -61,21 +61,27 @@ pub enum ApiScope {
     WriteRules,
     /// Phones, trunks and bans.
     ReadGateway,
-    /// To lift bans.
+    /// To lift bans, to set do-not-disturb.
     WriteGateway,
+    /// What Meta holds of the numbers.
+    ReadSettings,
+    /// To write the settings of the file to Meta.
+    WriteSettings,
     /// Users' numbers, ids and names in full; covered without it.
     Identities,
 }
 
 impl ApiScope {
     /// Every scope, as the file writes them.
-    pub const ALL: [(Self, &'static str); 7] = [
+    pub const ALL: [(Self, &'static str); 9] = [
         (Self::ReadCalls, "calls:read"),
         (Self::WriteCalls, "calls:write"),
         (Self::ReadRules, "rules:read"),
         (Self::WriteRules, "rules:write"),
         (Self::ReadGateway, "gateway:read"),
         (Self::WriteGateway, "gateway:write"),
+        (Self::ReadSettings, "settings:read"),
+        (Self::WriteSettings, "settings:write"),
         (Self::Identities, "identities"),
     ];
 
@@ -86,10 +92,12 @@ impl ApiScope {
     }
 }
 
-words!(ApiScope, "calls:read, calls:write, rules:read, rules:write, gateway:read, gateway:write or identities, in quotes",
+words!(ApiScope, "calls:read, calls:write, rules:read, rules:write, gateway:read, gateway:write, \
+    settings:read, settings:write or identities, in quotes",
     "calls:read" => ApiScope::ReadCalls, "calls:write" => ApiScope::WriteCalls,
     "rules:read" => ApiScope::ReadRules, "rules:write" => ApiScope::WriteRules,
     "gateway:read" => ApiScope::ReadGateway, "gateway:write" => ApiScope::WriteGateway,
+    "settings:read" => ApiScope::ReadSettings, "settings:write" => ApiScope::WriteSettings,
     "identities" => ApiScope::Identities);
 
 /// `[[api.hook]]`

@@ -25,6 +25,8 @@ pub enum Feature {
     CallBackNext,
     /// Plays the voice messages of the phone's business numbers.
     Messages,
+    /// Says what became of the phone's last call with a user.
+    Outcome,
 }
 
 /// What is dialled behind a code.
@@ -49,7 +51,7 @@ struct Row {
 
 /// Every code with its key of `[features]` and its default. Those of Asterisk's distributions where these agree:
 /// administrators and printed key labels know them.
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 9] = [
     Row { feature: Feature::PickUpGroup, key: "pick_up_group", code: "*8", argument: Argument::None },
     Row { feature: Feature::PickUp, key: "pick_up", code: "**", argument: Argument::Required },
     Row { feature: Feature::Park, key: "park", code: "*68", argument: Argument::Optional },
@@ -58,6 +60,7 @@ const ROWS: [Row; 8] = [
     Row { feature: Feature::DisturbAgain, key: "disturb_again", code: "*79", argument: Argument::None },
     Row { feature: Feature::CallBackNext, key: "call_back_next", code: "*75", argument: Argument::None },
     Row { feature: Feature::Messages, key: "messages", code: "*97", argument: Argument::None },
+    Row { feature: Feature::Outcome, key: "outcome", code: "*80", argument: Argument::Required },
 ];
 
 impl Feature {
@@ -189,6 +192,7 @@ mod tests {
         assert_eq!(read("*68"), Some((Feature::Park, None)));
         assert_eq!(read("*68702"), Some((Feature::Park, Some("702".into()))));
         assert_eq!(read("*85702"), Some((Feature::Retrieve, Some("702".into()))));
+        assert_eq!(read("*803"), Some((Feature::Outcome, Some("3".into()))));
         for nothing in ["*", "**", "*85", "*81", "*785", "8", "", "#8"] {
             assert_eq!(read(nothing), None, "{nothing}");
         }

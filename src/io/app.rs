@@ -147,7 +147,9 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
 
     let webhook = super::listeners::webhook(&config, store.clone(), events_in).await?;
     let mailbox = Mailbox { cabinet: mailroom.cabinet.clone(), bell: bell.clone() };
-    let (api, hooks) = super::listeners::api(&config, store.clone(), questions_in.clone(), mailbox).await?;
+    let (api, hooks) =
+        super::listeners::api(&config, store.clone(), questions_in.clone(), Arc::clone(&graph), mailbox)
+            .await?;
     let admin = super::listeners::admin(
         &config,
         store.clone(),
@@ -544,6 +546,7 @@ fn feature_rules(config: &Config) -> FeatureRules {
         places: parking.slots.clone(),
         park_timeout: parking.timeout,
         park_overflow: parking.overflow.clone(),
+        outcomes: config.records.outcomes.clone(),
     }
 }
 

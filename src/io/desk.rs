@@ -6,8 +6,6 @@
 //! `PUT /callbacks?call=ID&from=1001` rings phone 1001, then the user who made that missed call; `call=next` takes the
 //! oldest one that this phone may call back. The answer is JSON, or a sentence that says why not.
 
-use std::time::Duration;
-
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -16,8 +14,9 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::signalling::{Disturb, DisturbSet, Originated, Origination, Question, now};
-use super::store::{Claim, Store};
+use super::calling_back::{self, NotBegun, Which};
+use super::signalling::{Disturb, DisturbSet, Question};
+use super::store::Store;
 use crate::id::{CallId, PhoneName};
 use crate::time::Wall;
 
@@ -39,7 +38,7 @@ impl From<(PhoneName, Wall)> for DisturbRow {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Which {
+struct Whose {
     phone: String,
 }
 
@@ -69,71 +68,34 @@ struct Back {
     from: String,
 }
 
-/// For so long a missed call is the claimer's alone: the agent's phone, the user's phone, and a breath.
-const LEASE: Duration = Duration::from_secs(180);
-
 async fn call_back(
     State((questions, store)): State<(Questions, Store)>,
     Query(back): Query<Back>,
 ) -> Response {
-    match begin(&questions, &store, &back).await {
-        Ok(row) => (StatusCode::ACCEPTED, Json(row)).into_response(),
-        Err(refusal) => refusal,
+    let which = match back.call.as_str() {
+        "next" => Some(Which::Next),
+        id => CallId::parse(id).map(Which::One),
+    };
+    let Some(which) = which else {
+        return (StatusCode::BAD_REQUEST, "call is no id of a call, nor \"next\"\n").into_response();
+    };
+    match calling_back::call_back(&questions, &store, which, back.from.as_str().into()).await {
+        Ok(begun) => {
+            let record = &begun.missed.record;
+            let (call, missed) = (begun.call.to_string(), record.id.to_string());
+            let row = CallbackRow { call, missed, user: record.user.to_string(), from: back.from };
+            (StatusCode::ACCEPTED, Json(row)).into_response()
+        }
+        Err(why) => (status(&why), format!("{why}\n")).into_response(),
     }
 }
 
-async fn begin(questions: &Questions, store: &Store, back: &Back) -> Result<CallbackRow, Response> {
-    let say = |status: StatusCode, text: String| (status, format!("{text}\n")).into_response();
-    let from = PhoneName::from(back.from.as_str());
-    let (answer, queue) = oneshot::channel();
-    let _ = questions.send(Question::QueueOf(from.clone(), answer));
-    let queue = queue.await.map_err(|_| gone())?;
-    let queue =
-        queue.ok_or_else(|| say(StatusCode::NOT_FOUND, "there is no [[phone]] of this name".into()))?;
-    let at = now().wall;
-    let claim = if back.call == "next" {
-        store.claim_next_missed(&queue, from.as_str(), at, LEASE).await
-    } else {
-        let wrong = || say(StatusCode::BAD_REQUEST, "call is no id of a call, nor \"next\"".into());
-        store.claim_missed(CallId::parse(&back.call).ok_or_else(wrong)?, from.as_str(), at, LEASE).await
-    };
-    let missed = match claim {
-        Ok(Claim::Taken(missed)) => missed,
-        Ok(Claim::Busy(who)) => {
-            return Err(say(StatusCode::CONFLICT, format!("{who} is calling back already")));
-        }
-        Ok(Claim::Settled) => {
-            return Err(say(StatusCode::CONFLICT, "somebody has talked to the user since".into()));
-        }
-        Ok(Claim::NotAllowed(missed)) => {
-            let said = missed.permission.as_str();
-            let text = format!("the user does not allow calls (permission: {said}): ask for it first");
-            return Err(say(StatusCode::FORBIDDEN, text));
-        }
-        Ok(Claim::None) => {
-            return Err(say(
-                StatusCode::NOT_FOUND,
-                "there is no such missed call, or none that may be called back".into(),
-            ));
-        }
-        Err(error) => return Err(say(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
-    };
-    let record = &missed.record;
-    let wanted =
-        Origination { number: record.phone_number_id.clone(), user: record.user.clone(), agent: from };
-    let (answer, originated) = oneshot::channel();
-    let _ = questions.send(Question::Originate(wanted, answer));
-    match originated.await.map_err(|_| gone())? {
-        Originated::Begun(call) => Ok(CallbackRow {
-            call: call.to_string(),
-            missed: record.id.to_string(),
-            user: record.user.to_string(),
-            from: back.from.clone(),
-        }),
-        Originated::Refused(cause) => {
-            let verdict = cause.verdict();
-            Err(say(StatusCode::CONFLICT, format!("{}: {}", verdict.phrase, verdict.advice)))
-        }
+fn status(why: &NotBegun) -> StatusCode {
+    match why {
+        NotBegun::NoPhone | NotBegun::NothingMissed => StatusCode::NOT_FOUND,
+        NotBegun::NotAllowed(_) => StatusCode::FORBIDDEN,
+        NotBegun::Claimed(_) | NotBegun::Settled | NotBegun::Refused(_) => StatusCode::CONFLICT,
+        NotBegun::Store(_) | NotBegun::Stopping => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -144,12 +106,12 @@ async fn list(State(questions): State<Questions>) -> Response {
     Json(rows.into_iter().map(DisturbRow::from).collect::<Vec<_>>()).into_response()
 }
 
-async fn on(State(questions): State<Questions>, Query(which): Query<Which>) -> Response {
-    set(&questions, &which.phone, Disturb::Not).await
+async fn on(State(questions): State<Questions>, Query(whose): Query<Whose>) -> Response {
+    set(&questions, &whose.phone, Disturb::Not).await
 }
 
-async fn off(State(questions): State<Questions>, Query(which): Query<Which>) -> Response {
-    set(&questions, &which.phone, Disturb::Welcome).await
+async fn off(State(questions): State<Questions>, Query(whose): Query<Whose>) -> Response {
+    set(&questions, &whose.phone, Disturb::Welcome).await
 }
 
 async fn set(questions: &Questions, phone: &str, disturb: Disturb) -> Response {

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use crate::billing::{Bill, Free, Listed, Month, Tally, Timed};
 use crate::call::{CallDirection, CallNote, CallRecord};
+use crate::id::CallId;
 use crate::io::cli::calls::{Cover, object};
 use crate::io::store::{CallFilter, Store, StoreError};
+use crate::time::Wall;
 
 /// So many records are in memory at once.
 const PAGE: u32 = 500;
@@ -43,20 +45,54 @@ pub struct Line {
     pub notes: Vec<CallNote>,
 }
 
-/// Walks through records in the order in which they were opened and bills each.
+/// Records in the order in which they were opened, each with its bill, a page at a time.
 ///
-/// `tally` is empty. Tiers depend on all calls of a month: those before the filter's first are billed, too, and not shown.
-///
-/// # Errors
-/// The store's, and those of `take`.
-pub async fn walk<E: From<StoreError>>(
-    store: &Store,
-    filter: &CallFilter,
-    mut tally: Tally,
-    mut take: impl FnMut(Line) -> Result<(), E>,
-) -> Result<(), E> {
-    if let Some(since) = filter.since {
-        let month = Month::of(since, tally.zone()).begins(tally.zone());
+/// Tiers depend on all calls of a month: those before the filter's first are billed, too, and not shown.
+#[derive(Debug)]
+pub struct Pages {
+    store: Store,
+    filter: CallFilter,
+    tally: Tally,
+    after: Option<(Wall, CallId)>,
+    /// Whether the calls of the month before the first have been billed.
+    caught_up: bool,
+}
+
+impl Pages {
+    /// The pages of what `filter` wants; `tally` is empty.
+    #[must_use]
+    pub const fn new(store: Store, filter: CallFilter, tally: Tally) -> Self {
+        Self { store, filter, tally, after: None, caught_up: false }
+    }
+
+    /// The next page; it may be empty. `None` is the end.
+    ///
+    /// # Errors
+    /// As every read of the store.
+    pub async fn next(&mut self) -> Result<Option<Vec<Line>>, StoreError> {
+        if !std::mem::replace(&mut self.caught_up, true) {
+            self.catch_up().await?;
+        }
+        // Calls that are not wanted still count in the tiers of those that are.
+        let all = CallFilter { since: self.filter.since, until: self.filter.until, ..CallFilter::default() };
+        let page = self.store.calls_after(self.after, PAGE, &all).await?;
+        let Some(last) = page.last() else { return Ok(None) };
+        self.after = Some((last.opened, last.id));
+        let mut notes = self.store.notes(&page.iter().map(|it| it.id).collect::<Vec<_>>()).await?;
+        let mut lines = Vec::new();
+        for record in page {
+            let bill = self.tally.bill(&record);
+            if wanted(&record, &self.filter) {
+                let notes = notes.remove(&record.id).unwrap_or_default();
+                lines.push(Line { record, bill, notes });
+            }
+        }
+        Ok(Some(lines))
+    }
+
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
+        let Some(since) = self.filter.since else { return Ok(()) };
+        let month = Month::of(since, self.tally.zone()).begins(self.tally.zone());
         let before = CallFilter {
             since: Some(month),
             until: Some(since),
@@ -65,36 +101,72 @@ pub async fn walk<E: From<StoreError>>(
         };
         let mut after = None;
         loop {
-            let page = store.calls_after(after, PAGE, &before).await?;
-            let Some(last) = page.last() else { break };
+            let page = self.store.calls_after(after, PAGE, &before).await?;
+            let Some(last) = page.last() else { return Ok(()) };
             after = Some((last.opened, last.id));
             for record in &page {
-                let _ = tally.bill(record);
+                let _ = self.tally.bill(record);
             }
         }
     }
-    // Calls that are not wanted still count in the tiers of those that are.
-    let all = CallFilter { since: filter.since, until: filter.until, ..CallFilter::default() };
-    let mut after = None;
-    loop {
-        let page = store.calls_after(after, PAGE, &all).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some((last.opened, last.id));
-        let mut notes = store.notes(&page.iter().map(|it| it.id).collect::<Vec<_>>()).await?;
-        for record in page {
-            let bill = tally.bill(&record);
-            if wanted(&record, filter) {
-                let notes = notes.remove(&record.id).unwrap_or_default();
-                take(Line { record, bill, notes })?;
-            }
-        }
+}
+
+/// Walks through records in the order in which they were opened and bills each.
+///
+/// # Errors
+/// The store's, and those of `take`.
+pub async fn walk<E: From<StoreError>>(
+    store: &Store,
+    filter: &CallFilter,
+    tally: Tally,
+    mut take: impl FnMut(Line) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut pages = Pages::new(store.clone(), filter.clone(), tally);
+    while let Some(page) = pages.next().await? {
+        page.into_iter().try_for_each(&mut take)?;
     }
+    Ok(())
 }
 
 fn wanted(record: &CallRecord, filter: &CallFilter) -> bool {
     filter.number.as_ref().is_none_or(|it| *it == record.number)
         && filter.direction.is_none_or(|it| it == record.direction)
         && filter.ended.is_none_or(|it| it == record.ended.is_some())
+}
+
+/// Writes records as text.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    format: Format,
+    cover: Cover,
+    currency: String,
+}
+
+impl Writer {
+    /// A writer of this form; `currency` is that of the rates.
+    #[must_use]
+    pub const fn new(format: Format, cover: Cover, currency: String) -> Self {
+        Self { format, cover, currency }
+    }
+
+    /// What stands before the first record.
+    #[must_use]
+    pub fn head(&self) -> String {
+        match self.format {
+            Format::Csv => row(COLUMNS.iter().map(|it| (*it).to_owned())),
+            Format::JsonLines => String::new(),
+        }
+    }
+
+    /// One record.
+    #[must_use]
+    pub fn line(&self, line: &Line) -> String {
+        let object = full(line, &self.currency, self.cover);
+        match self.format {
+            Format::JsonLines => format!("{object}\n"),
+            Format::Csv => row(COLUMNS.iter().map(|it| field(&object, it))),
+        }
+    }
 }
 
 /// Writes records as text.
@@ -108,17 +180,10 @@ pub async fn export(
     (format, cover): (Format, Cover),
     out: &mut impl io::Write,
 ) -> Result<(), ExportError> {
-    let currency = tally.card().currency.clone();
-    if format == Format::Csv {
-        out.write_all(row(COLUMNS.iter().map(|it| (*it).to_owned())).as_bytes())?;
-    }
+    let writer = Writer::new(format, cover, tally.card().currency.clone());
+    out.write_all(writer.head().as_bytes())?;
     walk(store, filter, tally, |line| {
-        let object = full(&line, &currency, cover);
-        let text = match format {
-            Format::JsonLines => format!("{object}\n"),
-            Format::Csv => row(COLUMNS.iter().map(|it| field(&object, it))),
-        };
-        out.write_all(text.as_bytes()).map_err(ExportError::from)
+        out.write_all(writer.line(&line).as_bytes()).map_err(ExportError::from)
     })
     .await?;
     Ok(out.flush()?)

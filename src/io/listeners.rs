@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::admin::{self, AdminState, Health, MoreRoutes};
 use super::api::{self, Api, ApiParts, Hook, Hooks, Mailbox};
 use super::app::{AppError, bind_tcp};
+use super::graph::GraphClient;
 use super::media::{Flow, MediaEngine, MediaFigures};
 use super::recording::{End, Recorder, RecorderFigures};
 use super::signalling::{Figures, Question};
@@ -71,19 +72,13 @@ pub(super) async fn api(
     config: &Config,
     store: Store,
     questions: mpsc::UnboundedSender<Question>,
+    graph: Arc<GraphClient>,
     mailbox: Mailbox,
 ) -> Result<(Option<SocketAddr>, Hooks), AppError> {
     let hooks = Hooks::default();
     let Some(settings) = &config.api else { return Ok((None, hooks)) };
-    let parts = ApiParts {
-        store,
-        questions,
-        numbers: config.numbers.iter().map(Into::into).collect(),
-        phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
-        tokens: settings.tokens(),
-        mailbox: Some(mailbox),
-    };
-    let shared = Api::new(parts);
+    let parts = ApiParts::new(config, settings.tokens(), store, questions, graph);
+    let shared = Api::new(ApiParts { mailbox: Some(mailbox), ..parts });
     let tls = match &settings.tls {
         Some(tls) => Some(tls_config(&tls.certificate, &tls.key).map_err(AppError::ApiTls)?),
         None => None,
@@ -139,7 +134,7 @@ pub(super) async fn admin(
     });
     let (pulse_seen, trunks_seen) = (Arc::clone(&pulse), Arc::clone(&pulse));
     let bans = super::bans::router(questions.clone())
-        .merge(super::phones::router(questions.clone()))
+        .merge(super::phones::router(questions.clone(), sources.phones.clone()))
         .merge(super::desk::router(questions.clone(), store.clone()))
         .merge(more);
     let state = AdminState {

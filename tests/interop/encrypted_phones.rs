@@ -20,6 +20,7 @@ const REQUIRED: Setup = Setup {
     calls: "",
     number: "",
     recording: "",
+    api: false,
     aiortc: false,
 };
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::rig::baresip::{OnRing, Phone};
-use crate::rig::gateway::Setup;
+use crate::rig::gateway::{Setup, cordboard, run};
 use crate::rig::simulator::{MetaCall, assert_unbroken};
 use crate::rig::sound::{OTHER_HZ, PHONE_HZ, USER_HZ, assert_heard, tenths_of};
 use crate::rig::{USER, World, assert_record};
@@ -101,4 +101,31 @@ fn a_code_that_does_not_exist_and_a_code_with_nothing_to_take_are_refused_with_t
         assert!(closed.to_string().contains(phrase), "{code}: {closed:#}");
     }
     assert_eq!(world.meta.calls(), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn b15_a_phone_says_what_became_of_its_last_call_by_dialling_and_a_wrong_place_is_refused() {
+    let mut world = World::start(&desk());
+    let mut phone = world.phone(OnRing::Answer);
+    phone.order("dial", &world.uri_of("*802"));
+    phone.wait("CALL_CLOSED", 0);
+    let call = world.meta.place_call(USER);
+    phone.wait("CALL_ESTABLISHED", 0);
+    call.talk(TALK);
+    call.act("hangup", &serde_json::Value::Null);
+    let id = world.closed_record(&call.id)["id"].as_str().expect("an id").to_owned();
+    phone.order("dial", &world.uri_of("*809"));
+    phone.order("dial", &world.uri_of("*802"));
+    let shown = crate::rig::program::wait_for("the outcome is noted", crate::rig::program::PATIENCE, || {
+        let output = run(cordboard(&["calls", "show", &id, "--config"]).arg(world.layout.config()), "");
+        let shown: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        (!shown["outcome"].is_null()).then_some(shown)
+    });
+    assert_eq!(
+        (&shown["outcome"], &shown["notes"][0]["author"]),
+        (&json!("follow_up"), &json!("1001")),
+        "{shown:#}"
+    );
+    assert_eq!(shown["notes"].as_array().map(Vec::len), Some(1), "a wrong place notes nothing: {shown:#}");
+    world.assert_no_violations();
 }

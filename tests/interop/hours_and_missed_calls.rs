@@ -36,7 +36,7 @@ fn a_user_who_calls_a_closed_number_is_rejected_and_no_phone_rings() {
 }
 
 #[test]
-fn settings_that_differ_at_meta_are_shown_and_mended_and_then_differ_no_more() {
+fn b13_settings_that_differ_at_meta_are_shown_and_mended_and_then_differ_no_more() {
     let number = r#"hours = { time_zone = "Europe/Berlin", monday = ["09:00-12:00", "13:00-17:00"], holidays = ["2099-12-25"] }
 settings = { calls = true, call_icon = false, countries = ["DE", "BR"], callback_permission = true, hours = true }"#;
     let world = World::start(&Setup { number, ..Setup::default() });

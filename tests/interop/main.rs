@@ -1,6 +1,8 @@
 //! Real programs that nobody here wrote around the real gateway: baresip as the phone, SIPp as the trunk, aiortc as
 //! WhatsApp's WebRTC side, Prometheus on the figures. `scripts/interop` installs them and runs this.
 
+mod api;
+mod api_with_schemathesis;
 mod asking_with_baresip;
 mod attended;
 mod browser_phone;

@@ -108,7 +108,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("bytes", &["src/media/", "src/io/", "src/simulator/"]),
     ("clap", &["src/io/cli/", "src/simulator/cli.rs"]),
     ("dimpl", &["src/media/dtls.rs"]),
-    ("futures_util", &["src/io/sip/websocket.rs", "src/io/api/events.rs"]),
+    ("futures_util", &["src/io/sip/websocket.rs", "src/io/api/events.rs", "src/io/api/records.rs"]),
     ("getrandom", &["src/io/", "src/simulator/"]),
     ("hex", &["src/"]),
     ("hickory_resolver", &["src/io/dns.rs"]),
@@ -147,6 +147,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
         "reqwest",
         &[
             "src/io/graph/",
+            "src/io/cli/gateway.rs",
             "src/io/cli/bans.rs",
             "src/io/cli/phone.rs",
             "src/simulator/",
@@ -186,7 +187,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("toml", &["src/config/"]),
     ("tracing", &["src/"]),
     ("tracing_subscriber", &["src/io/cli/", "src/simulator/"]),
-    ("utoipa", &["src/io/api/", "src/io/bans.rs"]),
+    ("utoipa", &["src/io/api/", "src/io/bans.rs", "src/io/gateway_state.rs", "src/io/rules_state.rs"]),
     ("utoipa_axum", &["src/io/api/mod.rs"]),
     ("zeroize", &["src/masked.rs", "src/io/cli/password.rs"]),
 ];

@@ -105,8 +105,13 @@ impl HangupCause {
                 A::TryLater
             }
             Self::NotDialable | Self::UnknownCode => A::WrongNumber,
-            Self::NothingRings | Self::NothingToPark | Self::NothingParked => A::WrongNumber,
-            Self::NobodyToCallBack | Self::NoMessages => A::WrongNumber,
+            Self::NothingRings
+            | Self::NothingToPark
+            | Self::NothingParked
+            | Self::NothingToNote
+            | Self::NoSuchOutcome
+            | Self::NobodyToCallBack
+            | Self::NoMessages => A::WrongNumber,
             Self::Voicemail | Self::Announced => A::NoAnswer,
             Self::NotAllowed | Self::NotYours => A::NotAllowed,
             Self::NotFetched => A::NoAnswer,

@@ -76,6 +76,10 @@ pub enum HangupCause {
     NotYours,
     /// The phone that dialled the parking code has no call to park.
     NothingToPark,
+    /// The code for an outcome was dialled, and there is no outcome of that place.
+    NoSuchOutcome,
+    /// The code for an outcome was dialled by a phone that had no call with a user today.
+    NothingToNote,
     /// Nothing is parked at this place.
     NothingParked,
     /// Every parking place is taken, or the one that was named.
@@ -207,6 +211,8 @@ impl HangupCause {
             Self::NothingRings,
             Self::NotYours,
             Self::NothingToPark,
+            Self::NoSuchOutcome,
+            Self::NothingToNote,
             Self::NothingParked,
             Self::NoParkingPlace,
             Self::NobodyToCallBack,
@@ -325,6 +331,25 @@ mod tests {
             assert_eq!((problem.kind, problem.title), (verdict.label, verdict.phrase));
             assert!((200..600).contains(&problem.status), "{cause:?}");
             assert!(!cause.announcement().key().is_empty() && !verdict.advice.is_empty(), "{cause:?}");
+        }
+    }
+
+    /// Calling enabled, the webhook subscribed, a messaging limit of 2,000, a payment method, no SIP mode, a number of a
+    /// country with such calls: whoever lacks one is told which, and what to do.
+    #[test]
+    fn b19_a_prerequisite_that_is_missing_is_named_with_its_remedy() {
+        let prerequisites = [
+            (138_000, "Enable calling"),
+            (138_018, "Subscribe the app"),
+            (138_015, "messaging limit of 2,000"),
+            (131_044, "payment method"),
+            (131_055, "sip.status"),
+            (138_013, "country"),
+        ];
+        for (code, remedy) in prerequisites {
+            let verdict = HangupCause::Meta(Meaning::from_code(code)).verdict();
+            assert!(verdict.advice.contains(remedy), "{code}: {}", verdict.advice);
+            assert_ne!(verdict.sip, 503, "{code}: a PBX would try elsewhere");
         }
     }
 

@@ -59,6 +59,10 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "Put both phones into one `[[group]]`, or see `pick_up_by` and `retrieve_by`.";
         C::NothingToPark => "nothing_to_park", Phone, 404, "Nothing to park", 1,
             "The phone has no call with a user on another line.";
+        C::NoSuchOutcome => "no_such_outcome", Phone, 404, "No such outcome", 1,
+            "Dial the code and a place in `records.outcomes`, from 1.";
+        C::NothingToNote => "nothing_to_note", Phone, 404, "No call to note", 1,
+            "The phone had no call with a user in the last 24 h.";
         C::NothingParked => "nothing_parked", Phone, 404, "Nothing parked", 1,
             "The call was fetched, went back or ended; or it is another place.";
         C::NoParkingPlace => "no_parking_place", Policy, 486, "No parking place", 17,

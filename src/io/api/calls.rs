@@ -34,10 +34,12 @@ pub struct Wanted {
     /// Who started it.
     direction: Option<DirectionWord>,
     /// `live` or `ended`.
-    state: Option<StateWord>,
+    state: Option<LifeWord>,
     /// Opened at or after this, milliseconds since 1970.
+    #[param(minimum = 0, maximum = 253402300799999i64)]
     since: Option<i64>,
     /// Opened before this, milliseconds since 1970.
+    #[param(minimum = 0, maximum = 253402300799999i64)]
     until: Option<i64>,
     /// How many at most.
     #[param(minimum = 1, maximum = 500)]
@@ -56,10 +58,19 @@ pub enum DirectionWord {
     BusinessInitiated,
 }
 
+impl From<DirectionWord> for CallDirection {
+    fn from(word: DirectionWord) -> Self {
+        match word {
+            DirectionWord::UserInitiated => Self::UserInitiated,
+            DirectionWord::BusinessInitiated => Self::BusinessInitiated,
+        }
+    }
+}
+
 /// Whether a call is up.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum StateWord {
+pub enum LifeWord {
     /// It is, or it is being set up.
     Live,
     /// It is over.
@@ -76,14 +87,20 @@ pub struct CallPage {
 }
 
 /// The place after which the next page begins.
-fn cursor_of(record: &CallRecord) -> String {
+pub(super) fn cursor_of(record: &CallRecord) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}.{}", record.opened.millis(), record.id))
 }
 
-fn place(cursor: &str) -> Option<(Wall, CallId)> {
+/// The place that a cursor names.
+pub(super) fn place(cursor: &str) -> Result<(Wall, CallId), Problem> {
+    read_place(cursor).ok_or_else(|| Kind::Senseless.because("cursor is not one that was given out"))
+}
+
+fn read_place(cursor: &str) -> Option<(Wall, CallId)> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (opened, id) = text.split_once('.')?;
-    Some((Wall(opened.parse().ok()?), CallId::parse(id)?))
+    let id = CallId::parse(id).filter(|it| i64::try_from(it.0).is_ok())?;
+    Some((Wall(opened.parse().ok()?), id))
 }
 
 /// A page's length, checked.
@@ -97,14 +114,20 @@ pub(super) fn page_length(limit: Option<u32>) -> Result<u32, Problem> {
     }
 }
 
+/// A moment in milliseconds since 1970 that RFC 3339 can write.
+pub(super) fn moment(name: &str, millis: Option<i64>) -> Result<Option<Wall>, Problem> {
+    match millis {
+        Some(wrong) if !(0..=253_402_300_799_999).contains(&wrong) => {
+            Err(Kind::BadRequest.because(format!("{name} = {wrong} is no moment in milliseconds since 1970")))
+        }
+        millis => Ok(millis.map(Wall)),
+    }
+}
+
 /// Calls, newest first.
 #[utoipa::path(get, path = "/v1/calls", tag = "calls", params(Wanted), responses(
     (status = 200, description = "A page of calls", body = CallPage),
-    (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
-    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such number", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(
     State(api): State<Api>,
@@ -113,22 +136,15 @@ pub(super) async fn list(
 ) -> Result<Json<CallPage>, Problem> {
     caller.needs(ApiScope::ReadCalls)?;
     let limit = page_length(wanted.limit)?;
-    let number = wanted.number.as_deref().map(|it| api.number(it).map(|it| it.label.clone())).transpose()?;
-    let before = match wanted.cursor.as_deref() {
-        Some(cursor) => Some(
-            place(cursor).ok_or_else(|| Kind::BadRequest.because("cursor is not one that was given out"))?,
-        ),
-        None => None,
-    };
+    let number =
+        wanted.number.as_deref().map(|it| api.number(it).map(|it| it.config.label.clone())).transpose()?;
+    let before = wanted.cursor.as_deref().map(place).transpose()?;
     let filter = CallFilter {
         number,
-        since: wanted.since.map(Wall),
-        until: wanted.until.map(Wall),
-        direction: wanted.direction.map(|it| match it {
-            DirectionWord::UserInitiated => CallDirection::UserInitiated,
-            DirectionWord::BusinessInitiated => CallDirection::BusinessInitiated,
-        }),
-        ended: wanted.state.map(|it| matches!(it, StateWord::Ended)),
+        since: moment("since", wanted.since)?,
+        until: moment("until", wanted.until)?,
+        direction: wanted.direction.map(CallDirection::from),
+        ended: wanted.state.map(|it| matches!(it, LifeWord::Ended)),
         before,
     };
     // One more than wanted: whether there is a next page.
@@ -140,15 +156,17 @@ pub(super) async fn list(
     Ok(Json(CallPage { calls: records.iter().map(|it| CallView::new(it, cover)).collect(), next }))
 }
 
+/// The id of a call as a request writes it.
+pub(super) fn call_id(text: &str) -> Result<CallId, Problem> {
+    // Ids are whole numbers of SQLite, which knows no larger ones.
+    let id = CallId::parse(text).filter(|it| i64::try_from(it.0).is_ok());
+    id.ok_or_else(|| Kind::NotFound.because("no call has this id: 16 hexadecimal digits"))
+}
+
 /// The call that a path names.
 pub(super) async fn find(api: &Api, id: &str) -> Result<CallRecord, Problem> {
-    let nothing = || Kind::NotFound.because("no call has this id");
-    let id = CallId::parse(id).ok_or_else(nothing)?;
-    // Ids are whole numbers of SQLite, which knows no larger ones.
-    if i64::try_from(id.0).is_err() {
-        return Err(nothing());
-    }
-    api.store().call(id).await?.ok_or_else(nothing)
+    let call = api.store().call(call_id(id)?).await?;
+    call.ok_or_else(|| Kind::NotFound.because("no call has this id"))
 }
 
 /// One call.
@@ -156,10 +174,7 @@ pub(super) async fn find(api: &Api, id: &str) -> Result<CallRecord, Problem> {
     params(("id" = String, Path, description = "Our id of the call, 16 hexadecimal digits")),
     responses(
     (status = 200, description = "The call", body = CallView),
-    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such call", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn show(
     State(api): State<Api>,
@@ -182,16 +197,11 @@ pub struct Ending {
 
 /// Ends a live call on both sides.
 #[utoipa::path(post, path = "/v1/calls/{id}/hangup", tag = "calls",
-    params(("id" = String, Path, description = "Our id of the call"),
-           ("Idempotency-Key" = Option<String>, Header, description = "Done once under this key")),
+    params(("id" = String, Path, description = "Our id of the call")),
     responses(
     (status = 202, description = "Both sides are being told", body = Ending),
-    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such call", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "The call is over", body = Problem, content_type = "application/problem+json"),
-    (status = 422, description = "The key came with another request", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn hang_up(
     State(api): State<Api>,
@@ -214,9 +224,9 @@ mod tests {
     #[test]
     fn a_cursor_leads_back_to_its_place_and_rubbish_leads_nowhere() {
         let cursor = URL_SAFE_NO_PAD.encode(format!("{}.{}", 1_791_900_000_123_i64, CallId(77)));
-        assert_eq!(place(&cursor), Some((Wall(1_791_900_000_123), CallId(77))));
+        assert_eq!(read_place(&cursor), Some((Wall(1_791_900_000_123), CallId(77))));
         for rubbish in ["", "x", "AAAA", "====", "MS4y"] {
-            assert_eq!(place(rubbish), None, "{rubbish}");
+            assert_eq!(read_place(rubbish), None, "{rubbish}");
         }
     }
 }

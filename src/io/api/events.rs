@@ -33,7 +33,7 @@ pub(super) const BATCH: u32 = 100;
 pub struct EventView {
     /// Its place among all events, as text.
     pub id: String,
-    /// `call.started`, `call.ringing`, `call.answered`, `call.ended`, `permission.changed`, `voicemail.left`; more may come.
+    /// What kind: those of the description's webhooks; more may come.
     #[serde(rename = "type")]
     pub kind: String,
     /// When it became true, RFC 3339.
@@ -44,7 +44,7 @@ pub struct EventView {
     pub call: Option<CallView>,
     /// The user, for events that belong to no call.
     pub user: Option<UserView>,
-    /// What else is to be told.
+    /// What else is to be told, by kind; see the description's webhooks.
     #[schema(value_type = Option<Object>)]
     pub detail: Option<Value>,
 }
@@ -74,6 +74,7 @@ impl EventView {
 #[into_params(parameter_in = Query)]
 pub struct After {
     /// Those after this id; all that are kept if it is left out.
+    #[param(pattern = "^[0-9]{1,18}$")]
     after: Option<String>,
     /// How many at most.
     #[param(minimum = 1, maximum = 500)]
@@ -98,10 +99,6 @@ fn event_id(text: &str) -> Result<EventId, Problem> {
 /// What happened, oldest first.
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(After), responses(
     (status = 200, description = "A page of events", body = EventPage),
-    (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
-    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(
     State(api): State<Api>,
@@ -132,13 +129,9 @@ struct Streaming {
 
 /// What happens, as it happens (server-sent events). `Last-Event-ID` goes on where a connection broke.
 #[utoipa::path(get, path = "/v1/events/stream", tag = "events",
-    params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen")),
+    params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen", pattern = "^[0-9]{1,18}$")),
     responses(
     (status = 200, description = "Events without end; `data` is an EventView", content_type = "text/event-stream", body = String),
-    (status = 400, description = "The id cannot be read", body = Problem, content_type = "application/problem+json"),
-    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn stream(
     State(api): State<Api>,

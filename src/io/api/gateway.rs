@@ -1,4 +1,4 @@
-//! `/v1/phones`, `/v1/trunks`, `/v1/bans`: who is there, and who is kept out.
+//! `/v1/phones`, `/v1/trunks`, `/v1/bans`: who is there, who is not to be disturbed, and who is kept out.
 
 use axum::Json;
 use axum::extract::State;
@@ -6,98 +6,115 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::ask::Ask;
+use super::ask::{Ask, Which};
 use super::problem::{Kind, Problem};
 use super::token::Caller;
 use crate::config::ApiScope;
 use crate::io::bans::BanRow;
-use crate::io::signalling::Question;
+use crate::io::gateway_state::{self, PhoneRow, TrunkRow};
+use crate::io::signalling::{Disturb, DisturbSet, Question};
 use crate::sip::defence::Source;
-use crate::sip::trunk::ServerState;
-
-/// A phone.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct PhoneView {
-    /// Its name in the configuration.
-    name: String,
-    /// Whether it is registered.
-    registered: bool,
-}
 
 /// The phones.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PhoneList {
     /// In the order of the configuration.
-    phones: Vec<PhoneView>,
+    phones: Vec<PhoneRow>,
 }
 
 /// The phones of this gateway.
-#[utoipa::path(get, path = "/v1/phones", tag = "gateway", responses(
-    (status = 200, description = "All of them", body = PhoneList),
-    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
-))]
+#[utoipa::path(get, path = "/v1/phones", tag = "gateway",
+    responses((status = 200, description = "All of them", body = PhoneList)))]
 pub(super) async fn phones(State(api): State<Api>, caller: Caller) -> Result<Json<PhoneList>, Problem> {
     caller.needs(ApiScope::ReadGateway)?;
     let figures = api.ask(Question::Figures).await?;
-    let view = |name: &crate::id::PhoneName| PhoneView {
-        name: name.to_string(),
-        registered: figures.registered.contains(name),
-    };
-    Ok(Json(PhoneList { phones: api.phones().iter().map(view).collect() }))
+    let undisturbed = api.ask(Question::Undisturbed).await?;
+    Ok(Json(PhoneList { phones: gateway_state::phones(api.phones(), &figures, &undisturbed) }))
 }
 
-/// A trunk.
+/// Whether a phone is rung.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TrunkView {
-    /// Its name in the configuration.
-    name: String,
-    /// How it fares, in a word or two.
-    state: String,
-    /// Its servers, best first, and whether each is up.
-    servers: Vec<ServerView>,
-    /// Calls up or being set up.
-    calls: u32,
+pub struct DisturbView {
+    /// The phone.
+    phone: String,
+    /// Whether no ring plan rings it.
+    do_not_disturb: bool,
 }
 
-/// A server of a trunk.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ServerView {
-    /// Address and port.
-    address: String,
-    /// Whether it answers.
-    up: bool,
+/// No ring plan rings this phone any more, until it is switched off; restarts do not matter.
+#[utoipa::path(put, path = "/v1/phones/{phone}/dnd", tag = "gateway",
+    params(("phone" = String, Path, description = "The name of a phone")),
+    responses((status = 200, description = "It is not disturbed", body = DisturbView)))]
+pub(super) async fn dnd_on(
+    State(api): State<Api>,
+    caller: Caller,
+    Which(phone): Which<String>,
+) -> Result<Json<DisturbView>, Problem> {
+    disturb(&api, &caller, phone, Disturb::Not).await
+}
+
+/// The phone is rung again.
+#[utoipa::path(delete, path = "/v1/phones/{phone}/dnd", tag = "gateway",
+    params(("phone" = String, Path, description = "The name of a phone")),
+    responses((status = 200, description = "It may be rung", body = DisturbView)))]
+pub(super) async fn dnd_off(
+    State(api): State<Api>,
+    caller: Caller,
+    Which(phone): Which<String>,
+) -> Result<Json<DisturbView>, Problem> {
+    disturb(&api, &caller, phone, Disturb::Welcome).await
+}
+
+async fn disturb(
+    api: &Api,
+    caller: &Caller,
+    phone: String,
+    disturb: Disturb,
+) -> Result<Json<DisturbView>, Problem> {
+    caller.needs(ApiScope::WriteGateway)?;
+    let name = api.phone(&phone)?.clone();
+    match api.ask(|answer| Question::SetDisturb(name, disturb, answer)).await? {
+        DisturbSet::Kept => Ok(Json(DisturbView { phone, do_not_disturb: disturb == Disturb::Not })),
+        DisturbSet::UnknownPhone => Err(Kind::NotFound.because("there is no [[phone]] of this name")),
+    }
+}
+
+/// At how many places a phone was asked.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct ResyncView {
+    /// Where it is registered; 0: nowhere, nobody was asked.
+    places: usize,
+}
+
+/// Makes a phone fetch its configuration, which most phones do by a restart once they are idle.
+#[utoipa::path(post, path = "/v1/phones/{phone}/resync", tag = "gateway",
+    params(("phone" = String, Path, description = "The name of a phone")),
+    responses((status = 200, description = "It was asked", body = ResyncView)))]
+pub(super) async fn resync(
+    State(api): State<Api>,
+    caller: Caller,
+    Which(phone): Which<String>,
+) -> Result<Json<ResyncView>, Problem> {
+    caller.needs(ApiScope::WriteGateway)?;
+    let name = api.phone(&phone)?.clone();
+    let places = api.ask(|answer| Question::Resync(name, answer)).await?;
+    Ok(Json(ResyncView { places }))
 }
 
 /// The trunks.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TrunkList {
     /// In the order of the configuration.
-    trunks: Vec<TrunkView>,
+    trunks: Vec<TrunkRow>,
 }
 
 /// The trunks of this gateway.
-#[utoipa::path(get, path = "/v1/trunks", tag = "gateway", responses(
-    (status = 200, description = "All of them", body = TrunkList),
-    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
-))]
+#[utoipa::path(get, path = "/v1/trunks", tag = "gateway",
+    responses((status = 200, description = "All of them", body = TrunkList)))]
 pub(super) async fn trunks(State(api): State<Api>, caller: Caller) -> Result<Json<TrunkList>, Problem> {
     caller.needs(ApiScope::ReadGateway)?;
     let trunks = api.ask(Question::Trunks).await?;
-    let server = |(address, state): &(std::net::SocketAddr, ServerState)| ServerView {
-        address: address.to_string(),
-        up: *state == ServerState::Up,
-    };
-    let view = |it: &crate::sip::TrunkStatus| TrunkView {
-        name: it.name.to_string(),
-        state: it.as_text().to_owned(),
-        servers: it.servers.iter().map(server).collect(),
-        calls: it.calls,
-    };
-    Ok(Json(TrunkList { trunks: trunks.iter().map(view).collect() }))
+    Ok(Json(TrunkList { trunks: trunks.iter().map(TrunkRow::from).collect() }))
 }
 
 /// The bans that hold.
@@ -108,12 +125,8 @@ pub struct BanList {
 }
 
 /// Who is banned from the SIP side.
-#[utoipa::path(get, path = "/v1/bans", tag = "gateway", responses(
-    (status = 200, description = "The bans that hold", body = BanList),
-    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
-))]
+#[utoipa::path(get, path = "/v1/bans", tag = "gateway",
+    responses((status = 200, description = "The bans that hold", body = BanList)))]
 pub(super) async fn bans(State(api): State<Api>, caller: Caller) -> Result<Json<BanList>, Problem> {
     caller.needs(ApiScope::ReadGateway)?;
     let bans = api.ask(Question::Bans).await?;
@@ -139,16 +152,8 @@ pub struct LiftedView {
 }
 
 /// Ends the bans of an address, or of one user there.
-#[utoipa::path(delete, path = "/v1/bans", tag = "gateway", params(Whose,
-    ("Idempotency-Key" = Option<String>, Header, description = "Done once under this key")), responses(
-    (status = 200, description = "Done", body = LiftedView),
-    (status = 400, description = "The address cannot be read", body = Problem, content_type = "application/problem+json"),
-    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "The same request is being done", body = Problem, content_type = "application/problem+json"),
-    (status = 422, description = "The key came with another request", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
-))]
+#[utoipa::path(delete, path = "/v1/bans", tag = "gateway", params(Whose),
+    responses((status = 200, description = "Done", body = LiftedView)))]
 pub(super) async fn lift(
     State(api): State<Api>,
     caller: Caller,
@@ -156,7 +161,7 @@ pub(super) async fn lift(
 ) -> Result<Json<LiftedView>, Problem> {
     caller.needs(ApiScope::WriteGateway)?;
     let source: Source =
-        whose.source.parse().map_err(|_| Kind::BadRequest.because("source is no IP address"))?;
+        whose.source.parse().map_err(|_| Kind::Senseless.because("source is no IP address"))?;
     let lifted = api.ask(|answer| Question::LiftBan(source, whose.user, answer)).await?;
     tracing::info!(%source, lifted, by = caller.name, "bans were lifted by the API");
     Ok(Json(LiftedView { lifted }))

@@ -6,7 +6,11 @@
 //! | `ask`, `problem` | what a request brings, and what is said when it cannot be done |
 //! | `once` | requests that are done once however often they are sent |
 //! | `view` | calls and users as they are shown |
-//! | `calls`, `voicemails`, `rules`, `gateway`, `events` | the resources |
+//! | `calls`, `originate`, `notes`, `records` | calls live and past, new ones, missed ones, what is said of them |
+//! | `rules`, `permissions`, `settings` | what may be done by business number and user, and what Meta holds |
+//! | `voicemails` | voice messages |
+//! | `gateway`, `events` | phones, trunks, bans; what happened |
+//! | `description` | OpenAPI, completed by what holds for every request |
 //! | `hooks` | events posted to receivers, signed, in order, until they are taken |
 //!
 //! It waits for the store and for signalling, never the other way round.
@@ -22,6 +26,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -30,25 +35,35 @@ use utoipa_axum::routes;
 
 use self::problem::{Kind, Problem};
 use self::token::Tokens;
-use super::signalling::Question;
+use super::asking::Asking;
+use super::graph::GraphClient;
+use super::signalling::{self, Question};
 use super::store::Store;
-use crate::config::{ApiConfig, NumberConfig};
+use crate::config::{ApiConfig, Config, NumberConfig, RecordsConfig};
 use crate::id::{NumberLabel, PhoneName, PhoneNumberId};
-use crate::policy::Cap;
-use crate::user::Msisdn;
+use crate::policy::Rules;
+use crate::time::Wall;
 
 mod ask;
 mod calls;
+mod description;
 mod events;
 mod gateway;
 mod hooks;
+mod notes;
 mod once;
+mod originate;
+mod permissions;
 mod problem;
+mod records;
 mod rules;
+mod settings;
 mod token;
 mod view;
 mod voicemails;
 
+#[cfg(test)]
+mod stories;
 #[cfg(test)]
 mod tests;
 
@@ -63,27 +78,19 @@ const AT_ONCE: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the API knows of a business number.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ApiNumber {
-    /// What the administrator calls it.
-    pub label: NumberLabel,
-    /// Graph's id of it.
-    pub id: PhoneNumberId,
-    /// Its telephone number.
-    pub display: Msisdn,
-    /// The cap on connected business-initiated calls; `None` where it is switched off.
-    pub cap: Option<Cap>,
+    /// As the file describes it.
+    pub config: NumberConfig,
+    /// Its rules, but for its hours.
+    pub rules: Rules,
 }
 
-impl From<&NumberConfig> for ApiNumber {
-    fn from(number: &NumberConfig) -> Self {
-        let cap = &number.cap_per_number;
-        Self {
-            label: number.label.clone(),
-            id: number.phone_number_id.clone(),
-            display: number.display_number.clone(),
-            cap: cap.enabled.then_some(Cap { max: cap.max, window: cap.window }),
-        }
+impl ApiNumber {
+    /// What is allowed at this hour.
+    fn rules_at(&self, now: Wall) -> Rules {
+        let open = self.config.hours.as_ref().filter(|_| self.config.guards.hold_outside_hours);
+        Rules { hours: signalling::hold(open.map(|it| &it.hours), now), ..self.rules.clone() }
     }
 }
 
@@ -94,14 +101,45 @@ pub struct ApiParts {
     pub store: Store,
     /// The way to signalling.
     pub questions: mpsc::UnboundedSender<Question>,
+    /// The way to Meta.
+    pub graph: Arc<GraphClient>,
     /// The business numbers of the file.
     pub numbers: Vec<ApiNumber>,
     /// The phones of the file.
     pub phones: Vec<PhoneName>,
+    /// What is made of call records.
+    pub records: RecordsConfig,
     /// Who may ask for what.
     pub tokens: Tokens,
     /// The files of voice messages.
     pub mailbox: Option<Mailbox>,
+}
+
+impl ApiParts {
+    /// What a configuration says, and the ways to the rest of the gateway.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        tokens: Tokens,
+        store: Store,
+        questions: mpsc::UnboundedSender<Question>,
+        graph: Arc<GraphClient>,
+    ) -> Self {
+        let number = |number: &NumberConfig| ApiNumber {
+            config: number.clone(),
+            rules: super::app::rules(&number.policy(), &config.policy, config.calls.reservation_life),
+        };
+        Self {
+            store,
+            questions,
+            graph,
+            numbers: config.numbers.iter().map(number).collect(),
+            phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
+            records: config.records.clone(),
+            tokens,
+            mailbox: None,
+        }
+    }
 }
 
 /// What every request can reach.
@@ -133,6 +171,18 @@ impl Api {
         self.0.parts.mailbox.as_ref()
     }
 
+    fn graph(&self) -> &GraphClient {
+        &self.0.parts.graph
+    }
+
+    fn questions(&self) -> &mpsc::UnboundedSender<Question> {
+        &self.0.parts.questions
+    }
+
+    fn records(&self) -> &RecordsConfig {
+        &self.0.parts.records
+    }
+
     fn numbers(&self) -> &[ApiNumber] {
         &self.0.parts.numbers
     }
@@ -141,10 +191,16 @@ impl Api {
         &self.0.parts.phones
     }
 
+    /// The phone with this name.
+    fn phone(&self, name: &str) -> Result<&PhoneName, Problem> {
+        let found = self.phones().iter().find(|it| it.as_str() == name);
+        found.ok_or_else(|| Kind::NotFound.because("there is no [[phone]] of this name"))
+    }
+
     /// The business number with this label.
     fn number(&self, label: &str) -> Result<&ApiNumber, Problem> {
-        self.numbers().iter().find(|it| it.label.as_str() == label).ok_or_else(|| {
-            let known: Vec<&str> = self.numbers().iter().map(|it| it.label.as_str()).collect();
+        self.numbers().iter().find(|it| it.config.label.as_str() == label).ok_or_else(|| {
+            let known: Vec<&str> = self.numbers().iter().map(|it| it.config.label.as_str()).collect();
             Kind::NotFound
                 .because(format!("no business number has this label; there are: {}", known.join(", ")))
         })
@@ -153,13 +209,27 @@ impl Api {
     /// The label of a business number by either of its names.
     fn label(&self, name: &NumberLabel) -> String {
         let id = PhoneNumberId::from(name.as_str());
-        self.numbers().iter().find(|it| it.id == id).map_or(name, |it| &it.label).to_string()
+        let found = self.numbers().iter().find(|it| it.config.phone_number_id == id);
+        found.map_or(name, |it| &it.config.label).to_string()
+    }
+
+    /// Who asks users for permission in the name of a number.
+    fn asking(&self, number: &ApiNumber) -> Asking {
+        let config = &number.config;
+        Asking {
+            store: self.store().clone(),
+            graph: Arc::clone(&self.0.parts.graph),
+            number: config.phone_number_id.clone(),
+            token: config.access_token.clone(),
+            rules: number.rules.clone(),
+            words: config.ask.clone(),
+        }
     }
 
     /// Asks signalling and waits for its answer.
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Problem> {
         let (answer, told) = oneshot::channel();
-        let _ = self.0.parts.questions.send(question(answer));
+        let _ = self.questions().send(question(answer));
         match tokio::time::timeout(PATIENCE, told).await {
             Ok(Ok(answer)) => Ok(answer),
             _ => Err(Kind::Busy.because("signalling did not answer; it is overloaded or stopping")),
@@ -172,17 +242,22 @@ impl Api {
     info(
         title = "Cordboard",
         description = "Calls between WhatsApp users and the phones of a company: what they are, what rules hold, \
-                       what happened. Errors are problem documents (RFC 9457). A POST with an `Idempotency-Key` \
-                       is done once in 24 hours however often it is sent.",
+                       what happened, and new ones. Errors are problem documents (RFC 9457); where a rule, Meta or \
+                       a phone says no, the type is `/problems/` and a label of the verdict table. A request that \
+                       changes something and has an `Idempotency-Key` is done once in 24 hours however often it is \
+                       sent. Users' numbers, ids and names are covered without the scope `identities`.",
         license(name = "MIT OR Apache-2.0")
     ),
     security(("token" = [])),
     modifiers(&BearerTokens),
+    components(schemas(problem::Problem, events::EventView)),
     tags(
-        (name = "calls", description = "Calls, live and past."),
-        (name = "rules", description = "What WhatsApp's rules and the house's allow now."),
-        (name = "gateway", description = "Phones, trunks and bans."),
-        (name = "events", description = "What happened, in order.")
+        (name = "calls", description = "Calls, live and past, new ones, and missed ones. Scopes `calls:read`, `calls:write`."),
+        (name = "permissions", description = "What a user allows, and asking for it. Scopes `rules:read`, `rules:write`."),
+        (name = "rules", description = "What WhatsApp's rules and the house's allow now. Scopes `rules:read`, `rules:write`."),
+        (name = "settings", description = "What Meta holds of the numbers. Scopes `settings:read`, `settings:write`."),
+        (name = "gateway", description = "Phones, trunks and bans. Scopes `gateway:read`, `gateway:write`."),
+        (name = "events", description = "What happened, in order. Scope `calls:read`.")
     )
 )]
 struct Description;
@@ -197,16 +272,31 @@ impl Modify for BearerTokens {
 }
 
 /// The routes and their description.
-fn routes() -> (Router<Api>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Description::openapi())
-        .routes(routes!(calls::list))
+fn routes() -> (Router<Api>, Value) {
+    let (routes, description) = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(calls::list, originate::originate))
         .routes(routes!(calls::show))
         .routes(routes!(calls::hang_up))
+        .routes(routes!(notes::list, notes::add))
+        .routes(routes!(notes::outcomes))
+        .routes(routes!(records::export))
+        .routes(routes!(originate::missed))
+        .routes(routes!(originate::dismiss))
+        .routes(routes!(originate::call_back))
         .routes(routes!(rules::numbers))
         .routes(routes!(rules::limits))
-        .routes(routes!(rules::permission, rules::set_permission))
-        .routes(routes!(rules::permission_log))
+        .routes(routes!(rules::state))
+        .routes(routes!(rules::lift))
+        .routes(routes!(permissions::permission, permissions::set_permission))
+        .routes(routes!(permissions::permission_log))
+        .routes(routes!(permissions::request))
+        .routes(routes!(permissions::override_run))
+        .routes(routes!(settings::show))
+        .routes(routes!(settings::drift))
+        .routes(routes!(settings::apply))
         .routes(routes!(gateway::phones))
+        .routes(routes!(gateway::dnd_on, gateway::dnd_off))
+        .routes(routes!(gateway::resync))
         .routes(routes!(gateway::trunks))
         .routes(routes!(gateway::bans, gateway::lift))
         .routes(routes!(voicemails::list))
@@ -215,15 +305,14 @@ fn routes() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(voicemails::heard))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))
-        .split_for_parts()
+        .split_for_parts();
+    (routes, description::complete(&description))
 }
 
-/// The OpenAPI description as JSON.
-///
-/// # Errors
-/// Never for what is compiled in; serde's word for it otherwise.
-pub fn description() -> Result<String, serde_json::Error> {
-    routes().1.to_pretty_json()
+/// The OpenAPI description.
+#[must_use]
+pub fn description() -> Value {
+    routes().1
 }
 
 /// Everything under `/v1`.

@@ -32,9 +32,10 @@ pub(super) async fn once(State(api): State<Api>, request: Request, next: Next) -
 }
 
 async fn guarded(api: &Api, key: HeaderValue, request: Request, next: Next) -> Result<Response, Problem> {
-    let good = |it: &&str| (1..=200).contains(&it.len());
+    let good = |it: &&str| (1..=200).contains(&it.len()) && it.bytes().all(|b| b.is_ascii_graphic());
     let key = key.to_str().ok().filter(good).ok_or_else(|| {
-        Kind::BadRequest.because("an Idempotency-Key is 1 to 200 visible characters, best a UUID")
+        Kind::BadRequest
+            .because("an Idempotency-Key is 1 to 200 visible characters without blanks, best a UUID")
     })?;
     let caller = request.extensions().get::<Caller>().cloned();
     let caller = caller.ok_or_else(|| Kind::NoToken.because("no token was looked at"))?;

@@ -1,14 +1,21 @@
 //! What the API says when it does not do something: a problem document (RFC 9457).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::Json;
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{self, RefOr};
+use utoipa::{IntoResponses, ToSchema};
 
+use crate::call::HangupCause;
 use crate::config::ApiScope;
+use crate::io::calling_back::NotBegun;
 use crate::io::store::StoreError;
+use crate::policy::{DenialReason, Permission};
+use crate::time::Wall;
 
 /// A problem document, `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -22,6 +29,10 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong this time and what to do about it.
     pub detail: String,
+    /// From when on it may be tried again, where that is known, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub until: Option<String>,
 }
 
 /// The kinds of problems, each with its status and title.
@@ -49,12 +60,16 @@ pub enum Kind {
     Busy,
     /// Something of ours does not work.
     Broken,
+    /// Meta said no.
+    MetaRefused,
+    /// Meta did not answer.
+    MetaAway,
 }
 
 impl Kind {
     /// Every kind.
     #[cfg(test)]
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::BadRequest,
         Self::NoToken,
         Self::NoScope,
@@ -66,6 +81,8 @@ impl Kind {
         Self::Senseless,
         Self::Busy,
         Self::Broken,
+        Self::MetaRefused,
+        Self::MetaAway,
     ];
 
     const fn row(self) -> (&'static str, StatusCode, &'static str) {
@@ -83,7 +100,19 @@ impl Kind {
             Self::Senseless => ("senseless", StatusCode::UNPROCESSABLE_ENTITY, "The request makes no sense"),
             Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, "The gateway is busy or stopping"),
             Self::Broken => ("broken", StatusCode::INTERNAL_SERVER_ERROR, "Something of ours does not work"),
+            Self::MetaRefused => ("meta-refused", StatusCode::BAD_GATEWAY, "Meta refused"),
+            Self::MetaAway => ("meta-away", StatusCode::GATEWAY_TIMEOUT, "Meta cannot be reached"),
         }
+    }
+
+    /// The HTTP status.
+    pub(super) const fn status(self) -> u16 {
+        self.row().1.as_u16()
+    }
+
+    /// The kind in a few words.
+    pub(super) const fn title(self) -> &'static str {
+        self.row().2
     }
 
     /// A problem of this kind.
@@ -95,15 +124,70 @@ impl Kind {
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
+            until: None,
         }
     }
 }
 
 impl Problem {
+    /// What the verdict table says of a cause, and when it may be otherwise.
+    #[must_use]
+    pub fn of(cause: HangupCause, until: Option<Wall>) -> Self {
+        let told = cause.problem();
+        // An ordinary end of a call is none of a request that was to begin one.
+        let status = if told.status < 400 { StatusCode::CONFLICT.as_u16() } else { told.status };
+        Self {
+            kind: format!("/problems/{}", told.kind),
+            title: told.title.to_owned(),
+            status,
+            detail: told.detail.to_owned(),
+            until: until.map(|it| it.to_string()),
+        }
+    }
+
     /// The token lacks `scope`.
     #[must_use]
     pub fn lacks(scope: ApiScope) -> Self {
         Kind::NoScope.because(format!("the token needs the scope {:?}; see [[api.token]]", scope.as_str()))
+    }
+}
+
+/// The statuses of the verdict table, for what may be refused by a rule, by Meta or by a phone.
+pub(super) struct Verdicts;
+
+impl IntoResponses for Verdicts {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        let statuses: BTreeSet<u16> =
+            HangupCause::all().into_iter().map(|it| Problem::of(it, None).status).collect();
+        let problem = |status: u16| {
+            let schema = openapi::Ref::from_schema_name("Problem");
+            let content = openapi::ContentBuilder::new().schema(Some(schema)).build();
+            let text = "A rule, Meta or the gateway says no: a row of the verdict table";
+            let response = openapi::ResponseBuilder::new().description(text);
+            let response = response.content("application/problem+json", content).build();
+            (status.to_string(), response.into())
+        };
+        statuses.into_iter().map(problem).collect()
+    }
+}
+
+impl From<NotBegun> for Problem {
+    fn from(why: NotBegun) -> Self {
+        let kind = match why {
+            NotBegun::Refused(cause) => return Self::of(cause, None),
+            NotBegun::NotAllowed(permission) => {
+                let reason = match permission {
+                    Permission::Temporary { .. } => DenialReason::PermissionExpired,
+                    _ => DenialReason::NoPermission,
+                };
+                return Self::of(HangupCause::Denied(reason), None);
+            }
+            NotBegun::Store(error) => return error.into(),
+            NotBegun::NoPhone | NotBegun::NothingMissed => Kind::NotFound,
+            NotBegun::Claimed(_) | NotBegun::Settled => Kind::Conflict,
+            NotBegun::Stopping => Kind::Busy,
+        };
+        kind.because(why.to_string())
     }
 }
 
@@ -172,8 +256,6 @@ impl From<PathRejection> for Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]

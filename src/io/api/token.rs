@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 use super::Api;
 use super::problem::{Kind, Problem};
 use crate::config::{ApiScope, TokenConfig};
+use crate::user::UserId;
 
 /// Whose token came with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,18 @@ impl Cover {
         match self {
             Self::Masked => crate::masked::mask(text),
             Self::Open => text.to_owned(),
+        }
+    }
+}
+
+impl Cover {
+    /// A user in one text, covered or not.
+    #[must_use]
+    pub fn user(self, user: &UserId) -> String {
+        match (self, user.phone(), user.scoped()) {
+            (Self::Open, Some(phone), _) => phone.digits().to_owned(),
+            (Self::Open, None, Some(scoped)) => scoped.as_str().to_owned(),
+            _ => user.to_string(),
         }
     }
 }

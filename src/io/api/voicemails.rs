@@ -119,7 +119,8 @@ pub(super) async fn list(
 ) -> Result<Json<VoicemailPage>, Problem> {
     caller.needs(ApiScope::ReadCalls)?;
     let limit = page_length(wanted.limit)?;
-    let label = wanted.number.as_deref().map(|it| api.number(it).map(|it| it.label.clone())).transpose()?;
+    let label =
+        wanted.number.as_deref().map(|it| api.number(it).map(|it| it.config.label.clone())).transpose()?;
     let before = match wanted.cursor.as_deref() {
         Some(cursor) => Some(
             number(cursor).ok_or_else(|| Kind::BadRequest.because("cursor is not one that was given out"))?,

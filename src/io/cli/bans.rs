@@ -1,16 +1,15 @@
 //! `cordboard bans`: who gets no answers from a running gateway, and an end to it.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Exit, complain, say};
-use crate::config::AdminConfig;
+use super::{Exit, Form, gateway, say};
 use crate::io::bans::{BanRow, Lifted};
 use crate::sip::defence::Source;
+
+const PATH: &str = "/bans";
 
 /// Lists who is banned for scanning or guessing passwords, or lifts a ban; asks the running gateway.
 #[derive(Debug, Args)]
@@ -21,7 +20,7 @@ pub struct BansArgs {
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/cordboard/gateway.toml")]
     config: PathBuf,
     /// One JSON object a line.
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 
@@ -40,75 +39,46 @@ enum BansAction {
     },
 }
 
-/// How long the gateway may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 pub(super) fn bans(args: &BansArgs) -> Exit {
-    let Some(address) = admin_of(&args.config) else { return Exit::Usage };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(format_args!("cordboard cannot start its threads: {error}"));
-            return Exit::Internal;
-        }
-    };
-    let outcome = runtime.block_on(async {
-        match &args.action {
-            None | Some(BansAction::List) => list(address, args.json).await,
-            Some(BansAction::Lift { source, user }) => lift(address, *source, user.as_deref()).await,
-        }
-    });
-    match outcome {
-        Ok(text) => {
-            say(text.trim_end());
+    match &args.action {
+        None | Some(BansAction::List) => list(args),
+        Some(BansAction::Lift { source, user }) => lift(args, *source, user.as_deref()),
+    }
+}
+
+fn list(args: &BansArgs) -> Exit {
+    match gateway::ask(&args.config, PATH, async |gateway| gateway.list::<Vec<BanRow>>(PATH).await) {
+        Ok(bans) if args.json => {
+            // One a line: whoever counts them counts lines.
+            bans.iter().filter_map(|ban| serde_json::to_string(ban).ok()).for_each(say);
             Exit::Done
         }
-        Err(error) => {
-            complain(format_args!(
-                "http://{address}/bans (admin.listen): {error}; does the gateway run, with this configuration?"
-            ));
-            Exit::Unavailable
+        Ok(bans) => {
+            say(table(&bans).trim_end());
+            Exit::Done
         }
+        Err(exit) => exit,
     }
 }
 
-/// Where the gateway of a configuration answers its administrator.
-pub(super) fn admin_of(config: &Path) -> Option<SocketAddr> {
-    let mut address = AdminConfig::read(config).map_err(complain).ok()?.listen;
-    // A listener on every address answers on loopback too.
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    Some(address)
-}
-
-pub(super) fn client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()
-}
-
-async fn list(address: SocketAddr, json: bool) -> reqwest::Result<String> {
-    let answer = client()?.get(format!("http://{address}/bans")).send().await?.error_for_status()?;
-    let bans: Vec<BanRow> = answer.json().await?;
-    Ok(if json { lines(&bans) } else { table(&bans) })
-}
-
-async fn lift(address: SocketAddr, source: Source, user: Option<&str>) -> reqwest::Result<String> {
+fn lift(args: &BansArgs, source: Source, user: Option<&str>) -> Exit {
     let mut whose = vec![("source", source.to_string())];
     whose.extend(user.map(|user| ("user", user.to_owned())));
-    let request = client()?.delete(format!("http://{address}/bans")).query(&whose);
-    let Lifted { lifted } = request.send().await?.error_for_status()?.json().await?;
-    Ok(match lifted {
-        0 => format!("nothing to lift: {source} is not banned"),
-        1 => format!("one ban of {source} lifted"),
-        many => format!("{many} bans of {source} lifted"),
-    })
-}
-
-fn lines(bans: &[BanRow]) -> String {
-    bans.iter().filter_map(|ban| serde_json::to_string(ban).ok()).map(|line| line + "\n").collect()
+    let lifted = gateway::ask(&args.config, PATH, async |gateway| {
+        let request = gateway.request(reqwest::Method::DELETE, PATH).query(&whose);
+        request.send().await?.error_for_status()?.json::<Lifted>().await
+    });
+    match lifted {
+        Ok(lifted) => {
+            Form::of(args.json).print(&lifted, || match lifted.lifted {
+                0 => format!("nothing to lift: {source} is not banned"),
+                1 => format!("one ban of {source} lifted"),
+                many => format!("{many} bans of {source} lifted"),
+            });
+            Exit::Done
+        }
+        Err(exit) => exit,
+    }
 }
 
 fn table(bans: &[BanRow]) -> String {
@@ -153,6 +123,5 @@ mod tests {
         assert_eq!(rows[1], ["203.0.113.7", "(everybody)", "guessing", "5m01s", "2", "17"]);
         assert_eq!(rows[2][1], "10?[2J");
         assert_eq!(table(&[]), "nobody is banned");
-        assert_eq!(lines(&[ban(None)]).lines().count(), 1);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::Form;
 use super::call_actions::CallsAction;
 use super::quality::{align, heard};
 use crate::call::record::{CallRecord, RecordingLine};
@@ -89,12 +90,8 @@ impl Cover {
 /// What `cordboard calls` prints: a table, or one JSON array.
 #[must_use]
 pub fn present(records: &[CallRecord], json: bool, cover: Cover) -> String {
-    if json { array(records, cover) } else { table(records, cover) }
-}
-
-fn array(records: &[CallRecord], cover: Cover) -> String {
     let all: Vec<Value> = records.iter().map(|record| object(record, cover)).collect();
-    serde_json::to_string_pretty(&all).expect("values without maps of other keys than text")
+    Form::of(json).write(&all, || table(records, cover))
 }
 
 /// One record as JSON; times are RFC 3339 in UTC, spans are in seconds.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::Form;
 use super::calls::{Cover, clock};
 use super::quality::align;
 use crate::call::desk::DeskRecord;
@@ -12,10 +13,11 @@ const HEADINGS: [&str; 6] = ["CALL", "OPENED (UTC)", "CALLER", "CALLEE", "TALK",
 /// A table for people, or one JSON array.
 #[must_use]
 pub fn present(records: &[DeskRecord], json: bool, cover: Cover) -> String {
-    if json {
-        let all: Vec<Value> = records.iter().map(|record| object(record, cover)).collect();
-        return serde_json::to_string_pretty(&all).expect("values without maps of other keys than text");
-    }
+    let all: Vec<Value> = records.iter().map(|record| object(record, cover)).collect();
+    Form::of(json).write(&all, || table(records, cover))
+}
+
+fn table(records: &[DeskRecord], cover: Cover) -> String {
     if records.is_empty() {
         return "no calls between phones and trunks yet".to_owned();
     }

@@ -1,15 +1,16 @@
 //! `cordboard dnd`: phones that no ring plan rings.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use reqwest::{Method, StatusCode};
+use serde_json::json;
 
-use super::bans::{admin_of, client};
 use super::quality::align;
-use super::{Exit, complain, say};
+use super::{Exit, Form, gateway};
 use crate::io::desk::DisturbRow;
+
+const PATH: &str = "/dnd";
 
 /// Lists the phones that are not to be disturbed, or sets it for one; asks the running gateway.
 #[derive(Debug, Args)]
@@ -19,8 +20,8 @@ pub struct DndArgs {
     /// The configuration of the gateway.
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/cordboard/gateway.toml")]
     config: PathBuf,
-    /// One JSON array instead of a table.
-    #[arg(long)]
+    /// JSON instead of text.
+    #[arg(long, global = true)]
     json: bool,
 }
 
@@ -41,56 +42,49 @@ enum DndAction {
 }
 
 pub(super) fn dnd(args: &DndArgs) -> Exit {
-    let Some(address) = admin_of(&args.config) else { return Exit::Usage };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(format_args!("cordboard cannot start its threads: {error}"));
-            return Exit::Internal;
-        }
+    let (method, phone) = match &args.action {
+        None | Some(DndAction::List) => return list(args),
+        Some(DndAction::On { phone }) => (Method::PUT, phone),
+        Some(DndAction::Off { phone }) => (Method::DELETE, phone),
     };
-    let outcome = runtime.block_on(async {
-        match &args.action {
-            None | Some(DndAction::List) => list(address, args.json).await,
-            Some(DndAction::On { phone }) => set(address, Method::PUT, phone).await,
-            Some(DndAction::Off { phone }) => set(address, Method::DELETE, phone).await,
+    let on = method == Method::PUT;
+    let status = gateway::ask(&args.config, PATH, async |gateway| {
+        let answer = gateway.request(method, PATH).query(&[("phone", phone)]).send().await?;
+        let status = answer.status();
+        if status != StatusCode::NOT_FOUND {
+            answer.error_for_status()?;
         }
+        Ok(status)
     });
-    match outcome {
-        Ok(text) => {
-            say(text.trim_end());
+    let status = match status {
+        Ok(status) => status,
+        Err(exit) => return exit,
+    };
+    let set = status != StatusCode::NOT_FOUND;
+    let told = json!({ "phone": phone, "set": set, "do_not_disturb": set.then_some(on) });
+    Form::of(args.json).print(&told, || match (set, on) {
+        (false, _) => format!("nothing is set: there is no [[phone]] with name = {phone:?}"),
+        (true, true) => format!("{phone} is not disturbed any more"),
+        (true, false) => format!("{phone} may be rung again"),
+    });
+    Exit::Done
+}
+
+fn list(args: &DndArgs) -> Exit {
+    match gateway::ask(&args.config, PATH, async |gateway| gateway.list::<Vec<DisturbRow>>(PATH).await) {
+        Ok(rows) => {
+            Form::of(args.json).print(&rows, || table(&rows));
             Exit::Done
         }
-        Err(error) => {
-            complain(format_args!(
-                "http://{address}/dnd (admin.listen): {error}; does the gateway run, with this configuration?"
-            ));
-            Exit::Unavailable
-        }
+        Err(exit) => exit,
     }
 }
 
-async fn list(address: SocketAddr, json: bool) -> reqwest::Result<String> {
-    let answer = client()?.get(format!("http://{address}/dnd")).send().await?.error_for_status()?;
-    let rows: Vec<DisturbRow> = answer.json().await?;
-    if json {
-        return Ok(serde_json::to_string_pretty(&rows).unwrap_or_default());
-    }
+fn table(rows: &[DisturbRow]) -> String {
     if rows.is_empty() {
-        return Ok("every phone may be rung".to_owned());
+        return "every phone may be rung".to_owned();
     }
     let mut table = vec![["PHONE", "SINCE (UTC)"].map(str::to_owned)];
-    table.extend(rows.into_iter().map(|row| [row.phone, row.since]));
-    Ok(align(&table))
-}
-
-async fn set(address: SocketAddr, method: Method, phone: &str) -> reqwest::Result<String> {
-    let on = method == Method::PUT;
-    let request = client()?.request(method, format!("http://{address}/dnd")).query(&[("phone", phone)]);
-    let answer = request.send().await?;
-    if answer.status() == StatusCode::NOT_FOUND {
-        return Ok(format!("nothing is set: there is no [[phone]] with name = {phone:?}"));
-    }
-    answer.error_for_status()?;
-    Ok(if on { format!("{phone} is not disturbed any more") } else { format!("{phone} may be rung again") })
+    table.extend(rows.iter().map(|row| [row.phone.clone(), row.since.clone()]));
+    align(&table)
 }

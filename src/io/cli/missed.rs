@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::bans::{admin_of, client};
 use super::call_actions::call_id;
 use super::calls::{Cover, object};
 use super::quality::align;
-use super::{Exit, complain, say};
+use super::{Exit, Form, complain, gateway, say};
 use crate::call::MissedCall;
 use crate::id::CallId;
 use crate::io::desk::CallbackRow;
@@ -77,10 +76,11 @@ pub struct CallbackArgs {
 #[must_use]
 pub fn present(calls: &[MissedCall], args: &MissedArgs, now: Wall) -> String {
     let cover = if args.unmasked { Cover::Open } else { Cover::Masked };
-    if args.json {
-        let all: Vec<Value> = calls.iter().map(|it| as_json(it, cover, now)).collect();
-        return serde_json::to_string_pretty(&all).expect("values of text and numbers");
-    }
+    let all: Vec<Value> = calls.iter().map(|it| as_json(it, cover, now)).collect();
+    Form::of(args.json).write(&all, || table(calls, cover, now))
+}
+
+fn table(calls: &[MissedCall], cover: Cover, now: Wall) -> String {
     if calls.is_empty() {
         return "no missed calls".to_owned();
     }
@@ -140,27 +140,19 @@ fn as_json(missed: &MissedCall, cover: Cover, now: Wall) -> Value {
 }
 
 pub(super) fn callback(args: &CallbackArgs) -> Exit {
-    let Some(address) = admin_of(&args.config) else { return Exit::Usage };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(format_args!("cordboard cannot start its threads: {error}"));
-            return Exit::Internal;
-        }
-    };
-    let asked = runtime.block_on(async {
+    const PATH: &str = "/callbacks";
+    let asked = gateway::ask(&args.config, PATH, async |gateway| {
         let query = [("call", args.call.as_str()), ("from", args.from.as_str())];
-        let answer = client()?.put(format!("http://{address}/callbacks")).query(&query).send().await?;
-        let status = answer.status();
-        Ok::<_, reqwest::Error>((status, answer.text().await?))
+        let answer = gateway.request(reqwest::Method::PUT, PATH).query(&query).send().await?;
+        Ok((answer.status(), answer.text().await?))
     });
     match asked {
         Ok((status, text)) if status.is_success() => {
             match serde_json::from_str::<CallbackRow>(&text) {
-                Ok(row) if !args.json => {
-                    say(format_args!("call {}: {} rings, then the user {}", row.call, row.from, row.user));
-                }
-                _ => say(text.trim_end()),
+                Ok(row) => Form::of(args.json).print(&row, || {
+                    format!("call {}: {} rings, then the user {}", row.call, row.from, row.user)
+                }),
+                Err(_) => say(text.trim_end()),
             }
             Exit::Done
         }
@@ -168,11 +160,6 @@ pub(super) fn callback(args: &CallbackArgs) -> Exit {
             complain(format_args!("nobody is called: {}", text.trim_end()));
             Exit::Unavailable
         }
-        Err(error) => {
-            complain(format_args!(
-                "http://{address}/callbacks (admin.listen): {error}; does the gateway run, with this configuration?"
-            ));
-            Exit::Unavailable
-        }
+        Err(exit) => exit,
     }
 }

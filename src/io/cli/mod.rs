@@ -9,6 +9,7 @@ pub mod codec_chain;
 pub mod desk_calls;
 pub mod dnd;
 pub mod draw;
+mod gateway;
 pub mod missed;
 pub mod password;
 pub mod permission;
@@ -21,6 +22,7 @@ pub mod serve;
 pub mod settings;
 mod simulate;
 mod token;
+mod trunks;
 mod voicemail;
 
 use std::ffi::OsString;
@@ -51,6 +53,8 @@ enum Command {
     Link(policy::LinkArgs),
     Bans(bans::BansArgs),
     Phone(phone::PhoneArgs),
+    Phones(phone::PhonesArgs),
+    Trunks(trunks::TrunksArgs),
     Token(token::TokenArgs),
     Settings(settings::SettingsArgs),
     Dnd(dnd::DndArgs),
@@ -130,6 +134,8 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Link(args) => policy::link(&args),
         Command::Bans(args) => bans::bans(&args),
         Command::Phone(args) => phone::phone(&args),
+        Command::Phones(args) => phone::phones(&args),
+        Command::Trunks(args) => trunks::trunks(&args),
         Command::Token(args) => token::token(&args),
         Command::Dnd(args) => dnd::dnd(&args),
         Command::Missed(args) => records::missed(&args),
@@ -147,6 +153,35 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
 /// Prints a line of a report; a reader that has gone away is not a failure.
 pub(super) fn say(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// In which form a command reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+impl Form {
+    /// The form that `--json` chooses.
+    pub(super) const fn of(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+
+    /// Prints a report: the one place where it is decided what people read and what machines read.
+    pub(super) fn print(self, value: &impl serde::Serialize, text: impl FnOnce() -> String) {
+        say(self.write(value, text));
+    }
+
+    /// What [`Form::print`] prints.
+    pub(super) fn write(self, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> String {
+        match self {
+            Self::Text => text().trim_end().to_owned(),
+            Self::Json => serde_json::to_string_pretty(value).expect("keys are text"),
+        }
+    }
 }
 
 /// Prints a line for the person at the keyboard, or the journal.

@@ -80,6 +80,9 @@ pub struct PermissionOf {
     /// The user's number with its country code, or business-scoped id.
     #[arg(long, value_parser = user)]
     pub user: UserId,
+    /// JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A state that can be set.

@@ -5,26 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::check::load;
 use super::permission::{PermissionOf, RequestArgs, find_number, line};
 use super::records::{Trouble, run, with_store};
-use super::{Exit, complain, say};
+use super::{Exit, Form, complain, say};
 use crate::call::HangupCause;
 use crate::config::{Config, NumberConfig, NumberPolicy, Records};
 use crate::id::{CallId, PhoneNumberId};
 use crate::io::app::{graph_settings, rules as rules_of};
 use crate::io::asking::{AskFailure, Asking, Question};
 use crate::io::graph::GraphClient;
+use crate::io::rules_state::{PickUpState, RulesState, Use};
 use crate::io::signalling::now;
-use crate::io::store::Store;
+use crate::io::store::{RequestLine, Store};
 use crate::masked::Secret;
-use crate::policy::{Ask, Attempt, Decision, Denial, Rules, Stands, Trend, decide_request};
+use crate::policy::{
+    Ask, AskDenial, Attempt, Decision, Denial, Facts, RequestKind, Rules, Stands, decide_request,
+};
 use crate::time::Wall;
 use crate::whatsapp::{Message, MessageKind, call_link};
-
-/// The span of rates and counts.
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// Shows how much of each of Meta's limits a business number has used, what Meta restricts, and how many of the
 /// users' calls are picked up.
@@ -121,26 +122,59 @@ pub(super) fn show(of: &PermissionOf) -> Exit {
         let (at, user, rules) = (now(), &of.user, rules_in(records, number));
         let attempt = Attempt { number: id.clone(), user: user.clone(), call: CallId(0) };
         let (facts, decision) = store.judge(&rules, &attempt, at).await?;
-        say(line(user, facts.permission.as_str(), facts.permission.until(), at.wall));
-        say(format_args!("  call now: {}", verdict(&decision)));
         let ask = Ask { number: id.clone(), user: user.clone(), template: number.ask.template.is_some() };
-        let asked = store.ask_facts(id, user, at.wall).await?;
-        say(match decide_request(&rules, &asked, &ask, at.wall) {
-            Ok(kind) => format!("  ask now: yes, {}", kind.as_str()),
-            Err(denial) => {
-                let text = HangupCause::AskDenied(denial.reason).verdict().advice;
-                format!("  ask now: no, {}: {text}{}", denial.reason.label(), until(denial.until))
-            }
+        let asked = decide_request(&rules, &store.ask_facts(id, user, at.wall).await?, &ask, at.wall);
+        let requests = store.requests(id, user, at.wall).await?;
+        let told = pair_as_json(&facts, &decision, &asked, &requests);
+        Form::of(of.json).print(&told, || {
+            let first = line(user, facts.permission.as_str(), facts.permission.until(), at.wall);
+            format!("{first}\n{}", pair(&facts, &decision, &asked, &requests))
         });
-        if let Some(request) = store.requests(id, user, at.wall).await?.first() {
-            let sent = request.request.sent;
-            say(format_args!("  last request: {} at {sent}, {}", request.kind, request.state.as_str()));
-        }
-        if facts.unanswered > 0 {
-            let decided = if facts.overridden { ", and somebody decided to go on" } else { "" };
-            say(format_args!("  unanswered in a row: {}{decided}", facts.unanswered));
-        }
         Ok(())
+    })
+}
+
+type Asked = Result<RequestKind, AskDenial>;
+
+fn pair(facts: &Facts, decision: &Decision, asked: &Asked, requests: &[RequestLine]) -> String {
+    let mut out = format!("  call now: {}\n", verdict(decision));
+    out += &match asked {
+        Ok(kind) => format!("  ask now: yes, {}\n", kind.as_str()),
+        Err(denial) => {
+            let text = HangupCause::AskDenied(denial.reason).verdict().advice;
+            format!("  ask now: no, {}: {text}{}\n", denial.reason.label(), until(denial.until))
+        }
+    };
+    if let Some(request) = requests.first() {
+        let sent = request.request.sent;
+        out += &format!("  last request: {} at {sent}, {}\n", request.kind, request.state.as_str());
+    }
+    if facts.unanswered > 0 {
+        let decided = if facts.overridden { ", and somebody decided to go on" } else { "" };
+        out += &format!("  unanswered in a row: {}{decided}\n", facts.unanswered);
+    }
+    out
+}
+
+fn pair_as_json(facts: &Facts, decision: &Decision, asked: &Asked, requests: &[RequestLine]) -> Value {
+    let no = |rule: &str, until: Option<Wall>| json!({ "now": false, "rule": rule, "from": until.map(|it| it.to_string()) });
+    let call = match decision {
+        Decision::Allow(_) => json!({ "now": true }),
+        Decision::Deny(denial) => no(denial.reason.label(), denial.until),
+    };
+    let ask = match asked {
+        Ok(kind) => json!({ "now": true, "form": kind.as_str() }),
+        Err(denial) => no(denial.reason.label(), denial.until),
+    };
+    let request = |it: &RequestLine| json!({ "form": it.kind, "state": it.state.as_str(), "sent_at": it.request.sent.to_string() });
+    json!({
+        "state": facts.permission.as_str(),
+        "until": facts.permission.until().map(|it| it.to_string()),
+        "call": call,
+        "ask": ask,
+        "unanswered": facts.unanswered,
+        "overridden": facts.overridden,
+        "requests": requests.iter().map(request).collect::<Vec<_>>(),
     })
 }
 
@@ -183,7 +217,9 @@ pub(super) fn request(args: &RequestArgs) -> Exit {
         };
         match asking(config, number, store)?.ask(&question, now().wall).await {
             Ok(asked) => {
-                say(format_args!("asked ({}): {}", asked.kind.as_str(), asked.message));
+                let told = json!({ "form": asked.kind.as_str(), "message": asked.message });
+                let text = || format!("asked ({}): {}", asked.kind.as_str(), asked.message);
+                Form::of(args.of.json).print(&told, text);
                 Ok(())
             }
             Err(failure) => Err(refused(&failure)),
@@ -208,7 +244,7 @@ pub(super) fn button(args: &ButtonArgs) -> Exit {
         let asking = asking(config, number, store)?;
         match asking.graph.message(&asking.number, &asking.token, &message).await {
             Ok(id) => {
-                say(format_args!("sent: {id}"));
+                Form::of(args.of.json).print(&json!({ "message": id }), || format!("sent: {id}"));
                 Ok(())
             }
             Err((failure, _)) => Err(refused(&AskFailure::Graph(failure))),
@@ -243,91 +279,58 @@ pub(super) fn rules(args: &RulesArgs) -> Exit {
         for (label, id) in records.numbers.iter().filter(|(label, _)| wanted(label.as_str())) {
             if args.lift {
                 let lifted = store.lift_restrictions(id, now().wall).await?;
-                say(format_args!("{label}: {lifted} lifted"));
+                if !args.json {
+                    say(format_args!("{label}: {lifted} lifted"));
+                }
             }
             let (id, number) = policy_of(records, Some(label.as_str()))?;
-            lines.push(state(records, label.as_str(), id, number, store).await?);
+            let rules = rules_in(records, number);
+            let (named, known) = ((label.as_str(), id), (number, &rules));
+            lines.push(RulesState::read(store, named, known, ToString::to_string, now()).await?);
         }
         if lines.is_empty() {
             return Err(Trouble("no such business number".to_owned()));
         }
         for told in lines {
-            say(if args.json { told.to_string() } else { readable(&told) });
+            Form::of(args.json).print(&told, || readable(&told));
         }
         Ok(())
     })
 }
 
-/// Everything about one number's rules, as one JSON object.
-async fn state(
-    records: &Records,
-    label: &str,
-    id: &PhoneNumberId,
-    number: &NumberPolicy,
-    store: &Store,
-) -> Result<serde_json::Value, Trouble> {
-    let (at, rules) = (now(), rules_in(records, number));
-    let used = store.cap_use(id, number.cap_per_number.window, at).await?;
-    let day = store.pick_up(id, at.wall - DAY, at.wall).await?;
-    let week = store.pick_up(id, at.wall - DAY * 8, at.wall - DAY).await?;
-    let restrictions: Vec<_> = store
-        .restrictions(id, at.wall)
-        .await?
-        .into_iter()
-        .map(|it| {
-            let until = it.until.map(|it| it.to_string());
-            serde_json::json!({ "kind": it.kind, "at": it.at.to_string(), "until": until, "reason": it.reason })
-        })
-        .collect();
-    let blocked = rules.country.at(at.wall).is_some();
-    Ok(serde_json::json!({
-        "number": label,
-        "connected": { "used": used.connected, "max": rules.per_number.map(|it| it.max) },
-        "reserved": used.reserved,
-        "started": { "used": used.started, "max": number.max_initiations },
-        "concurrent_max": number.max_concurrent,
-        "country_blocked": blocked,
-        "pickup": { "calls": day.calls, "answered": day.answered, "percent": day.percent(),
-            "before_percent": week.percent(), "trend": Trend::of(day, week).as_str(),
-            "alarm": number.guards.pickup.is_due(day) },
-        "restrictions": restrictions,
-    }))
-}
-
-fn readable(told: &serde_json::Value) -> String {
-    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let of = |value: &serde_json::Value| match &value["max"] {
-        serde_json::Value::Null => format!("{}, no cap", value["used"]),
-        max => format!("{} of {max}", value["used"]),
+fn readable(told: &RulesState) -> String {
+    let of = |it: Use| match it.max {
+        None => format!("{}, no cap", it.used),
+        Some(max) => format!("{} of {max}", it.used),
     };
-    let mut out = format!("{}\n", text(&told["number"]));
+    let mut out = format!("{}\n", told.number);
     let rows = [
-        ("connected calls in the window", of(&told["connected"])),
-        ("places held by calls not answered yet", told["reserved"].to_string()),
-        ("calls started in 24 h", of(&told["started"])),
-        ("users' calls picked up in 24 h", pickup(&told["pickup"])),
+        ("connected calls in the window", of(told.connected)),
+        ("places held by calls not answered yet", told.reserved.to_string()),
+        ("calls started in 24 h", of(told.started)),
+        ("users' calls picked up in 24 h", pickup(&told.pickup)),
     ];
     for (name, value) in rows {
         out.push_str(&format!("  {name}: {value}\n"));
     }
-    if told["country_blocked"] == true {
+    if told.country_blocked {
         out.push_str("  Meta offers no calls to users for numbers of this country\n");
     }
-    for line in told["restrictions"].as_array().into_iter().flatten() {
-        let end = line["until"].as_str().map_or(String::new(), |it| format!(" until {it}"));
-        out.push_str(&format!("  Meta: {}{end}, told {}\n", text(&line["kind"]), text(&line["at"])));
+    for run in &told.unanswered {
+        let decided = if run.overridden { ", one more call is allowed" } else { "" };
+        out.push_str(&format!("  {}: {} unanswered in a row{decided}\n", run.user, run.unanswered));
+    }
+    for line in &told.restrictions {
+        let end = line.until.as_ref().map_or(String::new(), |it| format!(" until {it}"));
+        out.push_str(&format!("  Meta: {}{end}, told {}\n", line.kind, line.at));
     }
     out.trim_end().to_owned()
 }
 
-fn pickup(told: &serde_json::Value) -> String {
-    let alarm =
-        if told["alarm"] == true { ", too few: Meta hides the call button of such numbers" } else { "" };
-    match told["percent"].as_u64() {
+fn pickup(told: &PickUpState) -> String {
+    let alarm = if told.alarm { ", too few: Meta hides the call button of such numbers" } else { "" };
+    match told.percent {
         None => "no calls".to_owned(),
-        Some(percent) => {
-            let (calls, trend) = (&told["calls"], told["trend"].as_str().unwrap_or_default());
-            format!("{percent} % of {calls}, {trend}{alarm}")
-        }
+        Some(percent) => format!("{percent} % of {}, {}{alarm}", told.calls, told.trend),
     }
 }

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::call_actions::{self, CallsAction, CostsArgs, ExportArgs, outcome as known_outcome, tally};
 use super::calls::{CallsArgs, Cover, present};
 use super::check::load_records;
 use super::missed::{self, MissedAction, MissedArgs};
 use super::permission::{PermissionAction, PermissionArgs, PermissionOf, State, find_number, line};
-use super::{Exit, complain, desk_calls, quality, say};
+use super::{Exit, Form, complain, desk_calls, gateway, quality, say};
 use crate::billing::{Month, Statement};
 use crate::call::CallNote;
 use crate::config::Records;
@@ -118,7 +120,8 @@ pub(super) fn missed(args: &MissedArgs) -> Exit {
             return settled.then_some(()).ok_or_else(|| Trouble(format!("{call} is not on the list")));
         }
         let number = args.number.as_deref().map(|label| find_number(records, Some(label))).transpose();
-        let filter = MissedFilter { number: number.map_err(Trouble)?.cloned(), settled: args.all };
+        let filter =
+            MissedFilter { number: number.map_err(Trouble)?.cloned(), settled: args.all, after: None };
         let calls = store.missed(args.limit, &filter).await?;
         say(missed::present(&calls, args, now().wall));
         Ok(())
@@ -131,20 +134,17 @@ pub(super) fn permission(args: &PermissionArgs) -> Exit {
         PermissionAction::Show(of) => super::policy::show(of),
         PermissionAction::Log(of) => with_store(&of.config, async |records, store| {
             let number = number(records, of)?;
-            for PermissionLine { at, permission, source, context } in
-                store.permission_log(number, &of.user).await?
-            {
-                let until = permission.until().map_or(String::new(), |it| format!(" until {it}"));
-                let context = context.unwrap_or_default();
-                say(format_args!("{at}  {}{until}  {}  {context}", permission.as_str(), source.as_str()));
-            }
+            let lines = store.permission_log(number, &of.user).await?;
+            let told: Vec<_> = lines.iter().map(entry).collect();
+            Form::of(of.json).print(&told, || lines.iter().map(written).collect());
             Ok(())
         }),
         PermissionAction::Request(request) => super::policy::request(request),
         PermissionAction::Override { of, reason } => with_store(&of.config, async |records, store| {
             let number = number(records, of)?;
             store.override_run(number, &of.user, reason, now().wall).await?;
-            say("noted: one more call may be made");
+            let told = json!({ "overridden": true, "reason": reason });
+            Form::of(of.json).print(&told, || "noted: one more call may be made".to_owned());
             Ok(())
         }),
         PermissionAction::Set { of, state, lasts } => with_store(&of.config, async |records, store| {
@@ -158,10 +158,30 @@ pub(super) fn permission(args: &PermissionArgs) -> Exit {
             };
             store.set_permission(number, &of.user, permission, LedgerSource::Operator, at).await?;
             let permission = store.permission(number, &of.user).await?;
-            say(line(&of.user, permission.as_str(), permission.until(), now().wall));
+            let until = permission.until();
+            let told = json!({ "permission": permission.as_str(), "until": until.map(|it| it.to_string()) });
+            Form::of(of.json).print(&told, || line(&of.user, permission.as_str(), until, now().wall));
             Ok(())
         }),
     }
+}
+
+/// A line of the ledger for machines.
+fn entry(line: &PermissionLine) -> Value {
+    let PermissionLine { at, permission, source, context } = line;
+    let until = permission.until().map(|it| it.to_string());
+    json!({
+        "at": at.to_string(), "state": permission.as_str(), "until": until,
+        "source": source.as_str(), "context": context,
+    })
+}
+
+/// The same for people.
+fn written(line: &PermissionLine) -> String {
+    let PermissionLine { at, permission, source, context } = line;
+    let until = permission.until().map_or(String::new(), |it| format!(" until {it}"));
+    let context = context.as_deref().unwrap_or_default();
+    format!("{at}  {}{until}  {}  {context}\n", permission.as_str(), source.as_str())
 }
 
 fn number<'r>(records: &'r Records, of: &PermissionOf) -> Result<&'r PhoneNumberId, Trouble> {
@@ -179,12 +199,9 @@ pub(super) fn with_store(
 
 /// Opens the store at `path` and runs `act` on it.
 pub(super) fn run(path: &Path, act: impl AsyncFnOnce(&Store) -> Result<(), Trouble>) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match gateway::runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            complain(format_args!("cordboard cannot start its threads: {error}"));
-            return Exit::Internal;
-        }
+        Err(exit) => return exit,
     };
     let outcome = runtime.block_on(async {
         let store = Store::open(path, StoreSettings::default()).await?;

@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::check::load;
-use super::{Exit, complain, say};
+use super::{Exit, Form, complain, gateway, say};
 use crate::config::NumberConfig;
 use crate::io::app::graph_settings;
 use crate::io::graph::GraphClient;
+use crate::io::number_settings::{self, SettingsTrouble};
 use crate::io::signalling::now;
-use crate::time::Wall;
-use crate::whatsapp::settings::{Drift, Wanted};
+use crate::whatsapp::settings::Drift;
 
 /// Shows the calling settings of business numbers at Meta, and writes those of the file there.
 #[derive(Debug, Args)]
@@ -60,12 +60,9 @@ pub(super) fn settings(args: &SettingsArgs) -> Exit {
             return Exit::Internal;
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match gateway::runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            complain(format_args!("cordboard cannot start its threads: {error}"));
-            return Exit::Internal;
-        }
+        Err(exit) => return exit,
     };
     let mut worst = Exit::Done;
     for number in numbers {
@@ -81,59 +78,37 @@ pub(super) fn settings(args: &SettingsArgs) -> Exit {
     worst
 }
 
-async fn one(args: &SettingsArgs, graph: &GraphClient, number: &NumberConfig) -> Result<Exit, String> {
-    let (id, token) = (&number.phone_number_id, &number.access_token);
-    let calling = graph.settings(id, token).await.map_err(|it| it.to_string())?;
-    if args.action == SettingsAction::Show {
-        say(format_args!("{:#}", json!({ "number": number.label.as_str(), "calling": calling })));
-        return Ok(Exit::Done);
+async fn one(
+    args: &SettingsArgs,
+    graph: &GraphClient,
+    number: &NumberConfig,
+) -> Result<Exit, SettingsTrouble> {
+    match args.action {
+        SettingsAction::Show => {
+            let calling = number_settings::show(graph, number).await?;
+            say(format_args!("{:#}", json!({ "number": number.label.as_str(), "calling": calling })));
+        }
+        SettingsAction::Diff => {
+            let drift = number_settings::diff(graph, number, now().wall).await?;
+            Form::of(args.json).print(&as_json(number, &drift), || told(number, &drift));
+            return Ok(if drift.is_empty() { Exit::Done } else { Exit::Different });
+        }
+        SettingsAction::Apply => {
+            let drift = number_settings::apply(graph, number, now().wall).await?;
+            Form::of(args.json).print(&as_json(number, &drift), || {
+                let written = format!("{}: written ({} at Meta differed)", number.label, drift.len());
+                let told = told(number, &drift);
+                if drift.is_empty() { told } else { format!("{told}\n{written}") }
+            });
+        }
     }
-    let wanted = wanted(number, now().wall)?;
-    let drift = wanted.drift(&calling);
-    say(if args.json { as_json(number, &drift) } else { told(number, &drift) });
-    if args.action == SettingsAction::Diff {
-        return Ok(if drift.is_empty() { Exit::Done } else { Exit::Different });
-    }
-    for body in wanted.bodies(&drift) {
-        graph.change_settings(id, token, &body).await.map_err(|it| it.to_string())?;
-    }
-    if drift.is_empty() {
-        return Ok(Exit::Done);
-    }
-    // What Meta says it holds now is the proof.
-    let left = wanted.drift(&graph.settings(id, token).await.map_err(|it| it.to_string())?);
-    if left.is_empty() {
-        say(format_args!("{}: written ({} at Meta differed)", number.label, drift.len()));
-        return Ok(Exit::Done);
-    }
-    let paths: Vec<&str> = left.iter().map(|it| it.path).collect();
-    Err(format!("Meta took the settings and still has others: {}", paths.join(", ")))
+    Ok(Exit::Done)
 }
 
-/// What the file wants Meta to hold of a number.
-///
-/// # Errors
-/// Hours that do not fit Meta's form.
-pub fn wanted(number: &NumberConfig, now: Wall) -> Result<Wanted, String> {
-    let settings = &number.settings;
-    let hours = match &number.hours {
-        _ if !settings.hours => None,
-        None => Some(None),
-        Some(hours) => Some(Some(hours.hours.for_meta(now).map_err(|it| format!("hours: {it}"))?)),
-    };
-    Ok(Wanted {
-        calls: settings.calls,
-        icon: settings.call_icon,
-        countries: settings.countries.clone(),
-        callback_permission: settings.callback_permission,
-        hours,
-    })
-}
-
-fn as_json(number: &NumberConfig, drift: &[Drift]) -> String {
+fn as_json(number: &NumberConfig, drift: &[Drift]) -> Value {
     let all: Vec<_> =
         drift.iter().map(|it| json!({ "path": it.path, "file": it.wanted, "meta": it.found })).collect();
-    json!({ "number": number.label.as_str(), "drift": all }).to_string()
+    json!({ "number": number.label.as_str(), "drift": all })
 }
 
 fn told(number: &NumberConfig, drift: &[Drift]) -> String {

@@ -1,15 +1,16 @@
 //! `cordboard voicemail`: what users have said to nobody.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
+use serde_json::json;
 
-use super::bans::{admin_of, client};
 use super::quality::align;
-use super::{Exit, complain, say};
+use super::{Exit, Form, complain, gateway};
 use crate::io::voicemail::MessageRow;
+
+const PATH: &str = "/voicemails";
 
 /// Lists voice messages, newest first, or does something with one; asks the running gateway.
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ pub struct VoicemailArgs {
     /// Only those that nobody has heard.
     #[arg(long)]
     unheard: bool,
-    /// One JSON array instead of a table.
+    /// JSON instead of text.
     #[arg(long, global = true)]
     json: bool,
 }
@@ -54,74 +55,75 @@ enum VoicemailAction {
 }
 
 pub(super) fn voicemail(args: &VoicemailArgs) -> Exit {
-    let Some(address) = admin_of(&args.config) else { return Exit::Usage };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(format_args!("cordboard cannot start its threads: {error}"));
-            return Exit::Internal;
+    match &args.action {
+        None | Some(VoicemailAction::List) => list(args),
+        Some(VoicemailAction::Heard { id, by }) => {
+            let which = [("id", id.to_string()), ("by", by.clone())];
+            let heard = ask(args, &Method::PUT, "/voicemails/heard", &which);
+            done(args, heard, *id, "heard")
         }
+        Some(VoicemailAction::Delete { id }) => {
+            let deleted = ask(args, &Method::DELETE, PATH, &[("id", id.to_string())]);
+            done(args, deleted, *id, "deleted")
+        }
+        Some(VoicemailAction::Save { id, file }) => save(args, *id, file),
+    }
+}
+
+fn list(args: &VoicemailArgs) -> Exit {
+    let unheard = [("unheard", args.unheard.to_string())];
+    let bytes = match ask(args, &Method::GET, PATH, &unheard) {
+        Ok(bytes) => bytes,
+        Err(exit) => return exit,
     };
-    match runtime.block_on(act(address, args)) {
-        Ok(text) => {
-            say(text);
+    match serde_json::from_slice::<Vec<MessageRow>>(&bytes) {
+        Ok(rows) => {
+            Form::of(args.json).print(&rows, || table(&rows));
             Exit::Done
         }
-        Err(problem) => {
-            complain(problem);
+        Err(error) => {
+            complain(format_args!("{PATH} (admin.listen): {error}; is the gateway of the same version?"));
             Exit::Unavailable
         }
     }
 }
 
-async fn act(address: SocketAddr, args: &VoicemailArgs) -> Result<String, String> {
-    match &args.action {
-        None | Some(VoicemailAction::List) => {
-            let unheard = [("unheard", if args.unheard { "true" } else { "false" }.to_owned())];
-            let bytes = ask(address, Method::GET, "voicemails", &unheard).await?;
-            let rows: Vec<MessageRow> = serde_json::from_slice(&bytes).map_err(|it| it.to_string())?;
-            Ok(present(&rows, args.json))
-        }
-        Some(VoicemailAction::Heard { id, by }) => {
-            let which = [("id", id.to_string()), ("by", by.clone())];
-            ask(address, Method::PUT, "voicemails/heard", &which).await?;
-            Ok(format!("message {id} is heard"))
-        }
-        Some(VoicemailAction::Delete { id }) => {
-            ask(address, Method::DELETE, "voicemails", &[("id", id.to_string())]).await?;
-            Ok(format!("message {id} is deleted"))
-        }
-        Some(VoicemailAction::Save { id, file }) => {
-            let bytes = ask(address, Method::GET, "voicemails/audio", &[("id", id.to_string())]).await?;
-            std::fs::write(file, &bytes).map_err(|it| format!("{}: {it}", file.display()))?;
-            Ok(format!("{}: {} bytes", file.display(), bytes.len()))
-        }
+fn done(args: &VoicemailArgs, outcome: Result<Vec<u8>, Exit>, id: u64, what: &str) -> Exit {
+    if let Err(exit) = outcome {
+        return exit;
     }
+    Form::of(args.json).print(&json!({ "id": id, "state": what }), || format!("message {id} is {what}"));
+    Exit::Done
 }
 
-async fn ask(
-    address: SocketAddr,
-    method: Method,
-    path: &str,
-    query: &[(&str, String)],
-) -> Result<Vec<u8>, String> {
-    let url = format!("http://{address}/{path}");
-    let down = |error: reqwest::Error| {
-        format!("{url} (admin.listen): {error}; does the gateway run, with this configuration?")
+fn save(args: &VoicemailArgs, id: u64, file: &Path) -> Exit {
+    let bytes = match ask(args, &Method::GET, "/voicemails/audio", &[("id", id.to_string())]) {
+        Ok(bytes) => bytes,
+        Err(exit) => return exit,
     };
-    let answer = client().map_err(down)?.request(method, &url).query(query).send().await.map_err(down)?;
-    let status = answer.status();
-    let bytes = answer.bytes().await.map_err(down)?.to_vec();
-    match status {
-        StatusCode::OK | StatusCode::NO_CONTENT => Ok(bytes),
-        _ => Err(String::from_utf8_lossy(&bytes).trim().to_owned()),
+    if let Err(error) = std::fs::write(file, &bytes) {
+        complain(format_args!("{}: {error}", file.display()));
+        return Exit::Unavailable;
     }
+    let told = json!({ "id": id, "file": file, "bytes": bytes.len() });
+    Form::of(args.json).print(&told, || format!("{}: {} bytes", file.display(), bytes.len()));
+    Exit::Done
 }
 
-fn present(rows: &[MessageRow], json: bool) -> String {
-    if json {
-        return serde_json::to_string_pretty(rows).expect("values of text and numbers");
+/// What the gateway answers; its refusals are said in its own words.
+fn ask(args: &VoicemailArgs, method: &Method, path: &str, query: &[(&str, String)]) -> Result<Vec<u8>, Exit> {
+    let (status, bytes) = gateway::ask(&args.config, path, async |gateway| {
+        let answer = gateway.request(method.clone(), path).query(query).send().await?;
+        Ok((answer.status(), answer.bytes().await?.to_vec()))
+    })?;
+    if status.is_success() {
+        return Ok(bytes);
     }
+    complain(String::from_utf8_lossy(&bytes).trim());
+    Err(Exit::Unavailable)
+}
+
+fn table(rows: &[MessageRow]) -> String {
     if rows.is_empty() {
         return "no voice messages".to_owned();
     }

@@ -25,6 +25,8 @@ pub struct FeatureRules {
     pub park_timeout: std::time::Duration,
     /// Who gets those that nobody fetches.
     pub park_overflow: Option<Endpoint>,
+    /// What may become of a call; phones dial the places.
+    pub outcomes: Vec<String>,
 }
 
 impl Switchboard {
@@ -39,6 +41,7 @@ impl Switchboard {
             Feature::DisturbAgain => return self.disturb_by_code(now, &dial, Disturb::Welcome),
             Feature::CallBackNext => return self.call_back_next(now, dial),
             Feature::Messages => return self.play_messages(dial),
+            Feature::Outcome => return self.note_outcome(now, dial, argument),
         };
         match found {
             Ok(id) => self.join(now, id, dial, wish.feature),

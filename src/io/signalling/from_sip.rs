@@ -58,7 +58,8 @@ impl Switchboard {
             }
             Event::Registered { phone } => tracing::info!(%phone, "registered"),
             Event::Trunk { trunk, change } => {
-                tell_of_trunk(&trunk, change);
+                log_trunk(&trunk, change);
+                self.tell_of_trunk(now, &trunk);
                 if change == TrunkChange::Moved {
                     self.moved.push(trunk);
                 }
@@ -193,7 +194,7 @@ impl Switchboard {
 }
 
 /// One line for an operator: what must be acted on is an error, what passes by itself a warning.
-fn tell_of_trunk(trunk: &TrunkName, change: TrunkChange) {
+fn log_trunk(trunk: &TrunkName, change: TrunkChange) {
     match change {
         TrunkChange::Moved => tracing::info!(%trunk, "DNS says where a trunk's servers are"),
         TrunkChange::ServerUp(server) => tracing::info!(%trunk, %server, "a trunk's server answers again"),

@@ -28,14 +28,19 @@ pub enum WhenClosed {
     Answer(Answering),
 }
 
+/// Whether calls to users wait for these hours; `None`: they wait for none.
+#[must_use]
+pub fn hold(open: Option<&OpeningHours>, now: Wall) -> policy::Hours {
+    match open.map(|it| it.at(now)) {
+        Some(Opening::Closed { until }) => policy::Hours::Held { opens: until },
+        _ => policy::Hours::Unheld,
+    }
+}
+
 impl BusinessNumber {
     /// Whether calls to users wait at this hour.
     pub(super) fn hold_at(&self, now: Wall) -> policy::Hours {
-        let open = self.hours.as_ref().filter(|_| self.hold_outside_hours);
-        match open.map(|it| it.open.at(now)) {
-            Some(Opening::Closed { until }) => policy::Hours::Held { opens: until },
-            _ => policy::Hours::Unheld,
-        }
+        hold(self.hours.as_ref().map(|it| &it.open).filter(|_| self.hold_outside_hours), now)
     }
 
     /// Who rings at this hour; `None`: nobody, the number is closed.

@@ -17,8 +17,10 @@ mod graveyard;
 mod hearing;
 mod hours;
 mod lane;
+mod news;
 mod notices;
 mod numbers;
+mod outcomes;
 mod outputs;
 mod permits;
 mod protection;
@@ -42,7 +44,7 @@ pub use callbacks::{Originated, Origination};
 pub use codec_choices::CodecChoices;
 pub use counting::Figures;
 pub use features::FeatureRules;
-pub use hours::{Hours, WhenClosed};
+pub use hours::{Hours, WhenClosed, hold};
 pub use numbers::BusinessNumber;
 pub use protection::{Browsers, ways};
 pub use quality::MetricPeers;
@@ -84,6 +86,8 @@ pub(super) enum Reply {
     Hearing(Box<hearing::Hearing>),
     /// How many messages there are.
     Messages(Vec<MessageCount>),
+    /// What a phone said of its last call is written, or not.
+    Noted(outcomes::DialledOutcome),
     /// A user has granted what a phone waits for.
     Awaited(asks::Awaited),
     /// A Graph request ended; how long it took.

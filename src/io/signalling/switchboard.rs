@@ -14,6 +14,7 @@ use super::counting::Figures;
 use super::desks::LiveDesk;
 use super::graveyard::{Graveyard, Tomb};
 use super::lane::{self, Lane, Write};
+use super::news::{self, News};
 use super::notices::LiveNotice;
 use super::numbers::AcceptTimes;
 use super::quality::MetricPeers;
@@ -131,6 +132,7 @@ pub struct Switchboard {
     pub(super) leaving: Option<Instant>,
     pub(super) draining: Option<oneshot::Sender<()>>,
     pub(super) keeper: Option<Keeper>,
+    pub(super) news: Option<News>,
     /// Trunks whose servers DNS has moved.
     pub(super) moved: Vec<TrunkName>,
     pub(super) undisturbed: Undisturbed,
@@ -153,6 +155,8 @@ impl Switchboard {
         let mut lanes = tokio::task::JoinSet::new();
         let (keeper, work) = registrations::make(parts.store.clone(), parts.agent.sockets());
         lanes.spawn(work);
+        let (news, work) = news::make(parts.store.clone());
+        lanes.spawn(work);
         Self {
             parts,
             calls: BTreeMap::new(),
@@ -171,6 +175,7 @@ impl Switchboard {
             leaving: None,
             draining: None,
             keeper: Some(keeper),
+            news: Some(news),
             moved: Vec::new(),
             undisturbed: Undisturbed::new(),
             lanes,
@@ -246,6 +251,7 @@ impl Switchboard {
             self.parts.dns.begin(lookup);
         }
         self.keep_registrations(now);
+        self.tell_of_bans(now);
     }
 
     pub(super) fn handle_located(&mut self, now: Now, (id, answer): LookupAnswer) {
@@ -428,6 +434,7 @@ impl Switchboard {
             Reply::Messages(counts) => return self.messages_counted(now, &counts),
             Reply::Hearing(hearing) => return self.messages_found(now, *hearing),
             Reply::Claimed(claimed) => return self.claimed(now, *claimed),
+            Reply::Noted(said) => return self.noted(now, &said),
             Reply::Awaited(awaited) => return self.ring_desk(now, awaited),
             Reply::Input(input) => input,
             Reply::Graph(kind, took, input) => {
@@ -540,6 +547,7 @@ impl Switchboard {
         self.calls.clear();
         self.desks.clear();
         self.keeper = None;
+        self.news = None;
         let written = async { while self.lanes.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_TIME, written).await.is_err() {
             tracing::error!("some records could not be closed: the next start closes them");

@@ -18,39 +18,68 @@ use crate::user::UserId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EventId(pub u64);
 
-/// What kind of event it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EventKind {
-    /// A call began: its record was opened.
-    CallStarted,
-    /// The called side rings.
-    CallRinging,
-    /// Somebody answered.
-    CallAnswered,
-    /// The call is over; its record is closed.
-    CallEnded,
-    /// What a user allows has changed.
-    PermissionChanged,
-    /// A user has left a voice message, and it can be heard.
-    VoicemailLeft,
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $name:ident = $word:literal;)*) => {
+        /// What kind of event it is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum EventKind {
+            $($(#[doc = $doc])+ $name,)*
+        }
+
+        impl EventKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The word in the store and on the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            /// What it tells, for the description of the API.
+            #[must_use]
+            pub fn explained(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim(),)* }
+            }
+        }
+    };
 }
 
-impl EventKind {
-    /// Every kind with its word.
-    pub const ALL: [(Self, &'static str); 6] = [
-        (Self::CallStarted, "call.started"),
-        (Self::CallRinging, "call.ringing"),
-        (Self::CallAnswered, "call.answered"),
-        (Self::CallEnded, "call.ended"),
-        (Self::PermissionChanged, "permission.changed"),
-        (Self::VoicemailLeft, "voicemail.left"),
-    ];
-
-    /// The word in the store and on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(it, _)| *it == self).map_or("", |(_, word)| word)
-    }
+kinds! {
+    /// A call began: its record was opened.
+    CallStarted = "call.started";
+    /// The called side rings.
+    CallRinging = "call.ringing";
+    /// Somebody answered.
+    CallAnswered = "call.answered";
+    /// The call is over; its record is closed.
+    CallEnded = "call.ended";
+    /// A user's call is over and nobody took it: it is on the list of missed calls.
+    CallMissed = "call.missed";
+    /// Somebody said what became of a call. `detail`: `outcome` (null for a mere note), `author`.
+    CallNoted = "call.noted";
+    /// Meta took a permission request for the user. `detail`: `form` (`free_form` or `template`).
+    PermissionRequested = "permission.requested";
+    /// The user answered a permission request. `detail`: `state` and `until`, what the answer says.
+    PermissionAnswered = "permission.answered";
+    /// What a user allows has changed. `detail`: `state`, `until`, `source`.
+    PermissionChanged = "permission.changed";
+    /// A cap is nearly used up. `detail`: `cap` (`number`, `pair` or `concurrent`), `used`, `max`.
+    CapWarning = "cap.warning";
+    /// Meta restricts the calling of a number, or of all if `number` is null. `detail`: `kind` in Meta's words, `until`, `reason`.
+    NumberRestricted = "number.restricted";
+    /// Meta warns of a number's quality, or of all if `number` is null. `detail`: `kind` in Meta's words, `until`, `reason`.
+    NumberWarned = "number.warned";
+    /// Somebody noted that Meta has lifted its restrictions of a number. `detail`: `lifted`, how many.
+    NumberFreed = "number.freed";
+    /// A trunk can be called again. `detail`: `trunk`, `state` in words.
+    TrunkUp = "trunk.up";
+    /// A trunk can be called no more. `detail`: `trunk`, `state` in words.
+    TrunkDown = "trunk.down";
+    /// Somebody who guesses a phone's password is no longer heard. `detail`: `phone`, `source`, `ground`, `seconds`. At most one is told a second, `untold` says how many were not.
+    PhoneBanned = "phone.banned";
+    /// A user has left a voice message, and it can be heard.
+    VoicemailLeft = "voicemail.left";
 }
 
 /// One event as it was written.
@@ -99,6 +128,24 @@ pub(super) async fn tell(db: &mut SqliteConnection, event: NewEvent<'_>) -> Resu
     .map(drop)
 }
 
+/// What happened outside of the store: telling it is all the writing there is.
+struct Happened {
+    at: Wall,
+    kind: EventKind,
+    detail: String,
+}
+
+impl Write for Happened {
+    type Output = ();
+    // Trunks and bans are as they are again after a loss of power.
+    const OUTLIVES: Outlives = Outlives::Process;
+
+    async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let (kind, detail) = (self.kind, Some(self.detail.clone()));
+        tell(db, NewEvent { at: self.at, kind, number: None, call: None, ids: Ids::default(), detail }).await
+    }
+}
+
 /// How far a call's record had got before it is written anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
@@ -142,7 +189,7 @@ impl Progress {
         for (at, kind) in steps {
             let Some(at) = at else { continue };
             let number = Some(record.number.as_str());
-            let ids = Ids { phone: None, bsuid: None };
+            let ids = Ids::default();
             tell(db, NewEvent { at, kind, number, call: Some(record.id), ids, detail: None }).await?;
         }
         Ok(())
@@ -150,6 +197,14 @@ impl Progress {
 }
 
 impl Store {
+    /// Tells of something that the store itself has no part in: a trunk, a ban. `detail` is a JSON object.
+    ///
+    /// # Errors
+    /// As every write.
+    pub async fn tell(&self, kind: EventKind, detail: String, at: Wall) -> Result<(), StoreError> {
+        self.0.writer.submit(Happened { at, kind, detail }).await
+    }
+
     /// Up to `limit` events after a place, oldest first.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::events::{EventKind, NewEvent, tell};
 use super::users::{self, Ids};
 use super::writer::Write;
 use super::{Store, StoreError};
@@ -123,6 +124,40 @@ impl Store {
     /// As every write.
     pub async fn lift_restrictions(&self, number: &PhoneNumberId, at: Wall) -> Result<u64, StoreError> {
         self.0.writer.submit(Lift { number: number.clone(), at }).await
+    }
+
+    /// Users who did not take the last two calls or more, those called last first, with their runs.
+    ///
+    /// # Errors
+    /// As every read.
+    pub async fn runs(
+        &self,
+        number: &PhoneNumberId,
+        since: Wall,
+        limit: u32,
+    ) -> Result<Vec<(UserId, Run)>, StoreError> {
+        let mut db = self.readers().acquire().await?;
+        let rows = sqlx::query(
+            "SELECT phone, bsuid, MAX(reserved) AS last FROM reservation
+             WHERE number = ?1 AND reserved > ?2 AND rang IS NOT NULL AND connected IS NULL AND ended = 1
+             GROUP BY phone, bsuid HAVING COUNT(*) >= 2 ORDER BY last DESC LIMIT ?3",
+        )
+        .bind(number.as_str())
+        .bind(since.millis())
+        .bind(limit)
+        .fetch_all(&mut *db)
+        .await?;
+        let mut found = Vec::new();
+        for row in &rows {
+            let ids = Ids { phone: row.try_get("phone")?, bsuid: row.try_get("bsuid")? };
+            let Some(user) = ids.user() else { continue };
+            let held = super::permissions::held(&mut db, number, &ids).await?;
+            let run = run(&mut db, number, &ids, held.run_ended).await?;
+            if run.unanswered >= 2 {
+                found.push((user, run));
+            }
+        }
+        Ok(found)
     }
 
     /// What Meta restricts or warns of now, newest first.
@@ -464,9 +499,14 @@ impl Write for NewRestriction {
             .bind(line.reason.as_deref())
             .bind(line.at.millis())
             .bind(line.until.map(Wall::millis))
-            .execute(db)
-            .await
-            .map(drop)
+            .execute(&mut *db)
+            .await?;
+        let until = line.until.map(|it| it.to_string());
+        let told = serde_json::json!({ "kind": line.kind, "until": until, "reason": line.reason });
+        let (at, ids, detail) = (line.at, Ids::default(), Some(told.to_string()));
+        let restricts = line.kind.starts_with("RESTRICTED");
+        let kind = if restricts { EventKind::NumberRestricted } else { EventKind::NumberWarned };
+        tell(db, NewEvent { at, kind, number, call: None, ids, detail }).await
     }
 }
 
@@ -484,8 +524,14 @@ impl Write for Lift {
         )
         .bind(self.number.as_str())
         .bind(self.at.millis())
-        .execute(db)
-        .await?;
-        Ok(lifted.rows_affected())
+        .execute(&mut *db)
+        .await?
+        .rows_affected();
+        if lifted > 0 {
+            let detail = Some(serde_json::json!({ "lifted": lifted }).to_string());
+            let (at, kind, number) = (self.at, EventKind::NumberFreed, Some(self.number.as_str()));
+            tell(db, NewEvent { at, kind, number, call: None, ids: Ids::default(), detail }).await?;
+        }
+        Ok(lifted)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::events::{EventKind, NewEvent, tell};
 use super::users::{self, Ids};
 use super::writer::Write;
 use super::{Store, StoreError, permissions, records, voicemail};
@@ -23,6 +24,8 @@ pub struct MissedFilter {
     pub number: Option<PhoneNumberId>,
     /// Those that are settled, too.
     pub settled: bool,
+    /// Later than this one: where the page before ended.
+    pub after: Option<(Wall, CallId)>,
 }
 
 /// What became of the wish to call back.
@@ -51,11 +54,14 @@ impl Store {
             "SELECT call.*, recording.*, missed.claimed_by, missed.claimed_at, missed.settled, missed.settled_by
              FROM missed JOIN call ON call.id = missed.call LEFT JOIN recording ON recording.call = call.id
              WHERE (?1 IS NULL OR missed.number = ?1) AND (?2 OR missed.settled IS NULL)
-             ORDER BY missed.at LIMIT ?3",
+               AND (?4 IS NULL OR (missed.at, missed.call) > (?4, ?5))
+             ORDER BY missed.at, missed.call LIMIT ?3",
         )
         .bind(filter.number.as_ref().map(PhoneNumberId::as_str))
         .bind(filter.settled)
         .bind(limit)
+        .bind(filter.after.map(|(at, _)| at.millis()))
+        .bind(filter.after.map(|(_, call)| call.0.cast_signed()))
         .fetch_all(&mut *db)
         .await?;
         let mut found = Vec::with_capacity(rows.len());
@@ -111,8 +117,8 @@ pub(super) async fn follow(
     ids: &Ids,
 ) -> Result<(), sqlx::Error> {
     let number = record.phone_number_id.as_str();
-    if ended.is_some() && record.is_missed_once_over() {
-        sqlx::query(
+    if let (Some(at), true) = (ended, record.is_missed_once_over()) {
+        let listed = sqlx::query(
             "INSERT INTO missed (call, number, phone, bsuid, at) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO NOTHING",
         )
@@ -121,9 +127,13 @@ pub(super) async fn follow(
         .bind(ids.phone.as_deref())
         .bind(ids.bsuid.as_deref())
         .bind(record.opened.millis())
-        .execute(db)
-        .await
-        .map(drop)
+        .execute(&mut *db)
+        .await?;
+        if listed.rows_affected() == 0 {
+            return Ok(());
+        }
+        let (kind, number, call) = (EventKind::CallMissed, Some(record.number.as_str()), Some(record.id));
+        tell(db, NewEvent { at, kind, number, call, ids: Ids::default(), detail: None }).await
     } else if let Some(at) = record.talked_at() {
         sqlx::query(
             "UPDATE missed SET settled = ?4, settled_by = ?5

@@ -202,12 +202,26 @@ impl Write for AddReply {
         if reply.source == ReplySource::UserAction
             && let Some(message) = &reply.context
         {
-            requests::answered(db, message, reply.at).await?;
+            let asked = requests::answered(db, message, reply.at).await?;
+            if asked {
+                self.tell_of_answer(db, permission).await?;
+            }
         }
         if !permission.holds(reply.at) {
             return Ok(None);
         }
         let ids = users::ids(db, &reply.user).await?;
         requests::take_waiting(db, &reply.number, &ids).await
+    }
+}
+
+impl AddReply {
+    async fn tell_of_answer(&self, db: &mut SqliteConnection, answer: Permission) -> Result<(), sqlx::Error> {
+        let (at, number) = (self.0.at, Some(self.0.number.as_str()));
+        let ids = users::ids(db, &self.0.user).await?;
+        let until = answer.until().map(|it| it.to_string());
+        let told = serde_json::json!({ "state": answer.as_str(), "until": until });
+        let (kind, detail) = (EventKind::PermissionAnswered, Some(told.to_string()));
+        tell(db, NewEvent { at, kind, number, call: None, ids, detail }).await
     }
 }

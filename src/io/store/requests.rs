@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::events::{EventKind, NewEvent, tell};
 use super::users::{self, Ids};
 use super::writer::{Operation, Write};
 use super::{Store, StoreError, guards, permissions};
@@ -139,14 +140,19 @@ async fn facts(
     })
 }
 
-/// Marks the request that a message of this id was.
-pub(super) async fn answered(db: &mut SqliteConnection, message: &str, at: Wall) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE permission_request SET answered = ?2 WHERE message = ?1")
-        .bind(message)
-        .bind(at.millis())
-        .execute(db)
-        .await
-        .map(drop)
+/// Marks the request that a message of this id was; gives whether it was one, not answered so before.
+pub(super) async fn answered(
+    db: &mut SqliteConnection,
+    message: &str,
+    at: Wall,
+) -> Result<bool, sqlx::Error> {
+    let marked =
+        sqlx::query("UPDATE permission_request SET answered = ?2 WHERE message = ?1 AND answered IS NOT ?2")
+            .bind(message)
+            .bind(at.millis())
+            .execute(db)
+            .await?;
+    Ok(marked.rows_affected() > 0)
 }
 
 /// Who waits to be rung because the user has granted; nobody afterwards.
@@ -224,6 +230,18 @@ impl Write for Taken {
             }
             None => sqlx::query("UPDATE permission_request SET refused = 1 WHERE id = ?1").bind(self.id.0),
         };
-        query.execute(db).await.map(drop)
+        let known = query.execute(&mut *db).await?.rows_affected() > 0;
+        if self.message.is_none() || !known {
+            return Ok(());
+        }
+        let row = sqlx::query("SELECT number, phone, bsuid, kind FROM permission_request WHERE id = ?1")
+            .bind(self.id.0)
+            .fetch_one(&mut *db)
+            .await?;
+        let (number, form): (String, String) = (row.try_get("number")?, row.try_get("kind")?);
+        let ids = Ids { phone: row.try_get("phone")?, bsuid: row.try_get("bsuid")? };
+        let detail = Some(serde_json::json!({ "form": form }).to_string());
+        let (at, kind, number) = (self.at, EventKind::PermissionRequested, Some(number.as_str()));
+        tell(db, NewEvent { at, kind, number, call: None, ids, detail }).await
     }
 }

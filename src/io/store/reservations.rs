@@ -6,11 +6,12 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::events::{EventKind, NewEvent, tell};
 use super::users::{self, Ids};
 use super::writer::{Operation, Write};
 use super::{Store, StoreError, guards, permissions, records};
 use crate::id::{CallId, PhoneNumberId};
-use crate::policy::{Attempt, Cap, Decision, Facts, InFlight, Rules, decide, picture};
+use crate::policy::{Attempt, Cap, CapName, CapWarning, Decision, Facts, InFlight, Rules, decide, picture};
 use crate::time::{Now, Wall};
 
 /// Meta counts initiations in 24 hours (reference §8).
@@ -150,7 +151,8 @@ impl Write for Reserve {
         let facts = self.facts(db, &ids).await?;
         let decision = decide(&self.rules, &facts, &self.whom(&ids), self.now);
         records::note_dialling(db, self.attempt.call, &picture(&self.rules, &facts)).await?;
-        if let Decision::Allow(_) = decision {
+        if let Decision::Allow(grant) = &decision {
+            self.tell_warnings(db, &ids, &grant.warnings).await?;
             sqlx::query(
                 "INSERT INTO reservation (call, number, phone, bsuid, reserved) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (call) DO UPDATE SET reserved = excluded.reserved, ended = 0, placed = 1",
@@ -168,6 +170,24 @@ impl Write for Reserve {
 }
 
 impl Reserve {
+    /// What a cap warns of is told with the place that brings it there.
+    async fn tell_warnings(
+        &self,
+        db: &mut SqliteConnection,
+        ids: &Ids,
+        warnings: &[CapWarning],
+    ) -> Result<(), sqlx::Error> {
+        for CapWarning { cap, used, max } in warnings {
+            let told = serde_json::json!({ "cap": cap.label(), "used": used, "max": max });
+            let ids = if *cap == CapName::Pair { ids.clone() } else { Ids::default() };
+            let (at, kind, number) =
+                (self.now.wall, EventKind::CapWarning, Some(self.attempt.number.as_str()));
+            let (call, detail) = (Some(self.attempt.call), Some(told.to_string()));
+            tell(db, NewEvent { at, kind, number, call, ids, detail }).await?;
+        }
+        Ok(())
+    }
+
     /// The attempt with both ids of the user: a bar on the number holds for whoever dials the scoped id, too.
     fn whom(&self, ids: &Ids) -> Attempt {
         let user = ids.user().unwrap_or_else(|| self.attempt.user.clone());

@@ -57,6 +57,27 @@ pub struct Ban {
     pub dropped: u64,
 }
 
+/// A ban of a user that has just begun.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Who is not heard.
+    pub source: Source,
+    /// As whom: whatever was claimed.
+    pub user: String,
+    /// Why.
+    pub ground: Ground,
+    /// How long.
+    pub left: Duration,
+    /// Bans since the last one that was told, which are not.
+    pub untold: u64,
+}
+
+impl std::fmt::Debug for Placed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Placed({}, {})", self.source, self.ground.as_str())
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Term {
     ground: Ground,

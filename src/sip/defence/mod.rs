@@ -29,7 +29,7 @@ use crate::masked::Masked;
 
 use super::flow::Transport;
 
-pub use bans::{Ban, Ground};
+pub use bans::{Ban, Ground, Placed};
 pub use pace::Rate;
 pub use settings::{DefenceSettings, SCANNERS};
 pub use source::{Acl, Source};
@@ -61,6 +61,8 @@ const SCANNER: usize = 4;
 const NAME: usize = 64;
 /// Bans that are told in the log at once, and after that how often.
 const TOLD: Rate = Rate { per_second: 1, burst: 20 };
+/// So many bans of users wait to be told at most.
+const MOST_PLACED: usize = 64;
 
 /// What is done with a datagram before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +173,7 @@ pub struct Defence {
     strangers: Option<Pace>,
     requests: Option<Pace>,
     told: Option<(Pace, u64)>,
+    placed: Vec<Placed>,
     figures: DefenceFigures,
 }
 
@@ -190,6 +193,7 @@ impl Defence {
             strangers: None,
             requests: None,
             told: None,
+            placed: Vec::new(),
             figures: DefenceFigures::default(),
             settings,
         }
@@ -437,10 +441,19 @@ impl Defence {
             return;
         }
         let untold = std::mem::take(untold);
+        if let Some(user) = user.filter(|_| self.placed.len() < MOST_PLACED) {
+            let (user, left) = (user.to_owned(), length);
+            self.placed.push(Placed { source, user, ground, left, untold });
+        }
         let (user, seconds) = (user.map(|user| Masked::new(user.to_owned())), length.as_secs());
         let ground = ground.as_str();
         let user = user.as_ref().map(tracing::field::display);
         tracing::warn!(%source, user, ground, seconds, untold, "banned");
+    }
+
+    /// Bans of users that began, no more often than the log tells of bans.
+    pub fn take_placed(&mut self) -> Vec<Placed> {
+        std::mem::take(&mut self.placed)
     }
 
     /// The bans that hold.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::id::PhoneName;
 use crate::time::Now;
 
-use super::super::defence::{Admission, Ban, DefenceFigures, Source, Suspicion};
+use super::super::defence::{Admission, Ban, DefenceFigures, Placed, Source, Suspicion};
 use super::super::flow::Flow;
 use super::super::message::{Method, Name};
 use super::super::transaction::ServerKey;
@@ -18,6 +18,11 @@ impl UserAgent {
     #[must_use]
     pub fn bans(&self, now: Now) -> Vec<Ban> {
         self.defence.bans(now.mono)
+    }
+
+    /// Bans of users that began since this was last asked; told at a bounded pace.
+    pub fn take_placed_bans(&mut self) -> Vec<Placed> {
+        self.defence.take_placed()
     }
 
     /// Ends the bans of a source, or of one user there; says how many held.

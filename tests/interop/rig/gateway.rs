@@ -16,6 +16,8 @@ use super::simulator::{NUMBER, NUMBER_ID};
 pub(crate) const REALM: &str = "cordboard.test";
 /// The password of every phone here.
 pub(crate) const PASSWORD: &str = "right-horse-7";
+/// What opens the API.
+pub(crate) const API_TOKEN: &str = "let-me-in";
 /// Where the trunk lives: an address of its own, because a trunk is known by its address.
 pub(crate) const TRUNK_IP: &str = "127.0.0.2";
 /// Where its second server lives.
@@ -41,6 +43,8 @@ pub(crate) struct Setup {
     pub(crate) phone: &'static str,
     /// Lines of the `[recording]` section.
     pub(crate) recording: &'static str,
+    /// Whether programs may ask the API, by [`API_TOKEN`].
+    pub(crate) api: bool,
     /// Whether aiortc stands in for Meta, instead of the product's simulator.
     pub(crate) aiortc: bool,
 }
@@ -57,6 +61,7 @@ impl Default for Setup {
             number: "",
             recording: "",
             phone: "",
+            api: false,
             aiortc: false,
         }
     }
@@ -75,6 +80,8 @@ pub(crate) struct Layout {
     pub(crate) ws: String,
     /// WebSocket inside TLS.
     pub(crate) wss: String,
+    /// The API, if there is one.
+    pub(crate) api: String,
     pub(crate) trunk: String,
     /// Another server of the same trunk.
     pub(crate) second: String,
@@ -106,6 +113,7 @@ impl Layout {
             sips: format!("127.0.0.1:{}", ports.take(1)),
             ws: format!("127.0.0.1:{}", ports.take(1)),
             wss: format!("127.0.0.1:{}", ports.take(1)),
+            api: format!("127.0.0.1:{}", ports.take(1)),
             trunk: format!("{TRUNK_IP}:{}", ports.take(1)),
             second: format!("{SECOND_IP}:{}", ports.take(1)),
             outside: ports.range(16),
@@ -192,6 +200,7 @@ access_token = {{ file = "{folder}/access-token" }}
 ring = [{ring}]
 dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
 {number}
+{api}
 "#,
             phones = phones(&self.folder, setup.phone),
             admin = self.admin,
@@ -209,9 +218,29 @@ dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
             media = setup.media,
             calls = setup.calls,
             number = setup.number,
+            api = if setup.api { api(&self.api) } else { String::new() },
             recording = setup.recording,
         )
     }
+}
+
+/// The API for whoever has [`API_TOKEN`].
+fn api(at: &str) -> String {
+    let scopes = [
+        "calls:read",
+        "calls:write",
+        "rules:read",
+        "rules:write",
+        "gateway:read",
+        "gateway:write",
+        "settings:read",
+        "settings:write",
+    ];
+    // SHA-256 of the token.
+    let sha256 = "a3ee786b5707c27d42570785081ec17f5c7db9262a01366af362a1aa61a420b9";
+    format!(
+        "[api]\nlisten = \"{at}\"\n[[api.token]]\nname = \"crm\"\nsha256 = \"{sha256}\"\nscopes = {scopes:?}\n"
+    )
 }
 
 /// The sections of both phones.
