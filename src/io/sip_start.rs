@@ -14,7 +14,7 @@ use super::sip::{
 use super::tls::{ClientCertificates, client_config};
 use crate::config::{self, Config, ServerAt, StreamTransport, TrunkConfig, TrunkTransport};
 use crate::id::TrunkName;
-use crate::sip::{self, DigestAlgorithm, Listener, PhoneAccount, Transport};
+use crate::sip::{self, DigestAlgorithm, Listener, PhoneAccount, PhoneLamps, Transport};
 
 /// Takes every address of `[sip]`.
 pub(super) fn bind_sockets(config: &Config) -> Result<Sockets, AppError> {
@@ -161,7 +161,7 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
         },
         ha1: phone.ha1.clone(),
         srtp: phone.srtp,
-        lamps: phone.lamps.clone(),
+        lamps: PhoneLamps { takes_over: phone.take_over, ..phone.lamps.clone() },
         alerts: phone.alerts.clone(),
     };
     settings.phones = config.phones.iter().map(phone).collect();

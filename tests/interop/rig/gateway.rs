@@ -75,16 +75,20 @@ pub(crate) struct Layout {
     pub(crate) ws: String,
     /// WebSocket inside TLS.
     pub(crate) wss: String,
+    /// The address of the gateway that phones see.
+    office: String,
     pub(crate) trunk: String,
     /// Another server of the same trunk.
     pub(crate) second: String,
+    /// Where a name server is.
+    pub(crate) dns: String,
     outside: String,
     inside: String,
 }
 
 impl Layout {
     /// Chooses ports and writes the secrets.
-    pub(crate) fn new(folder: &Path, ports: &mut Ports) -> Self {
+    pub(crate) fn new(office: &str, folder: &Path, ports: &mut Ports) -> Self {
         for (name, value) in [
             ("app-secret", "s3cret-of-the-app"),
             ("access-token", "EAAtoken"),
@@ -102,12 +106,14 @@ impl Layout {
             folder: folder.to_owned(),
             webhook: format!("127.0.0.1:{}", ports.take(1)),
             admin: format!("127.0.0.1:{}", ports.take(1)),
-            sip: format!("127.0.0.1:{}", ports.take(1)),
-            sips: format!("127.0.0.1:{}", ports.take(1)),
-            ws: format!("127.0.0.1:{}", ports.take(1)),
-            wss: format!("127.0.0.1:{}", ports.take(1)),
+            sip: format!("{office}:{}", ports.take(1)),
+            sips: format!("{office}:{}", ports.take(1)),
+            ws: format!("{office}:{}", ports.take(1)),
+            wss: format!("{office}:{}", ports.take(1)),
+            office: office.to_owned(),
             trunk: format!("{TRUNK_IP}:{}", ports.take(1)),
             second: format!("{SECOND_IP}:{}", ports.take(1)),
+            dns: format!("127.0.0.1:{}", ports.take(1)),
             outside: ports.range(16),
             inside: ports.range(32),
         }
@@ -133,7 +139,7 @@ impl Layout {
     }
 
     fn config_text(&self, graph: &str, setup: &Setup) -> String {
-        let folder = self.folder.display();
+        let (folder, office) = (self.folder.display(), &self.office);
         format!(
             r#"
 [store]
@@ -156,7 +162,7 @@ ws = "{ws}"
 wss = "{wss}"
 certificate = "{folder}/sip-certificate.pem"
 key = "{folder}/sip-key.pem"
-domain = "127.0.0.1"
+domain = "{office}"
 realm = "{REALM}"
 [media]
 workers = 1
@@ -166,8 +172,8 @@ bind = "127.0.0.1"
 advertised = ["127.0.0.1"]
 ports = "{outside}"
 [media.inside]
-bind = "127.0.0.1"
-advertised = ["127.0.0.1"]
+bind = "{office}"
+advertised = ["{office}"]
 ports = "{inside}"
 [calls]
 {calls}
@@ -198,7 +204,7 @@ dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
             webhook = self.webhook,
             sip = self.sip,
             trunk = self.trunk,
-            of_trunk = setup.trunk.replace("SECOND", &self.second),
+            of_trunk = setup.trunk.replace("SECOND", &self.second).replace("NAMESERVER", &self.dns),
             probe = setup.probe,
             sips = self.sips,
             ws = self.ws,
