@@ -56,7 +56,7 @@ need_build_packages() {
 
 # The real programs of the tests and the demo: a phone, a caller, a PBX, speech, Prometheus, a namespace of its own.
 need_peer_packages() {
-    need_apt baresip-core sip-tester kamailio kamailio-tls-modules kamailio-websocket-modules espeak-ng sox opus-tools prometheus iproute2 openssl
+    need_apt baresip-core sip-tester kamailio kamailio-tls-modules kamailio-websocket-modules espeak-ng sox opus-tools prometheus iproute2 nftables dnsmasq-base python3-minimal openssl
 }
 
 # A Python with aiortc, pesq and numpy in `.tools/python`; afterwards `$PYTHON_TOOLS/bin/python` runs it.

@@ -50,6 +50,7 @@ pub(super) fn of_phone(section: &mut Section<'_, '_, '_>) -> Option<PhoneLamps> 
         shows_peer: shows_peer?,
         mailboxes: mailboxes?.into_iter().map(|it| it.0).collect(),
         messages_by: messages_by?,
+        takes_over: false,
     })
 }
 

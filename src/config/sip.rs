@@ -111,13 +111,16 @@ words!(TrunkTransport, "\"udp\", \"tcp\", \"tls\" or \"auto\"",
 /// How keys are told on a SIP leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyTelling {
-    /// As telephone events where the far end takes them, else as tones.
+    /// As telephone events where the far end takes them, else by INFO where it says that it takes those, else as tones.
     Auto,
     /// As tones only, whatever the far end says.
     Inband,
+    /// By SIP INFO (`application/dtmf-relay`), as tones if the far end refuses those.
+    Info,
 }
 
-words!(KeyTelling, "\"auto\" or \"inband\"", "auto" => KeyTelling::Auto, "inband" => KeyTelling::Inband);
+words!(KeyTelling, "\"auto\", \"inband\" or \"info\"",
+    "auto" => KeyTelling::Auto, "inband" => KeyTelling::Inband, "info" => KeyTelling::Info);
 
 /// The certificate of the secure listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,8 +15,8 @@ use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Kept, Recorder, RecorderSettings, Told, is_writable};
 use super::signalling::{
-    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, MessageBell, MetricPeers, Parts,
-    Question, Switchboard, Timings, TransferRules, Voice,
+    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, KeyChoices, MessageBell, MetricPeers,
+    Parts, Question, Switchboard, Timings, TransferRules, Voice,
 };
 use super::sip_start::{self, bind_sockets};
 use super::sounds::{SoundFault, Sounds};
@@ -128,6 +128,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         comfort_after: config.media.comfort_after,
         metric_peers: metric_peers(&config),
         timings: timings(&config),
+        keys: key_choices(&config),
         ways: ways(&config),
         codecs: codec_choices(&config),
         encoder: config.media.opus,
@@ -353,6 +354,13 @@ fn codec_choices(config: &Config) -> CodecChoices {
             .iter()
             .filter_map(|it| Some((it.name.clone(), own(&it.codecs, it.dtmf)?)))
             .collect(),
+    }
+}
+
+fn key_choices(config: &Config) -> KeyChoices {
+    KeyChoices {
+        phones: config.phones.iter().map(|it| (it.name.clone(), it.dtmf)).collect(),
+        trunks: config.trunks.iter().map(|it| (it.name.clone(), it.dtmf)).collect(),
     }
 }
 

@@ -127,7 +127,7 @@ const fn transport(kind: StreamTransport) -> Transport {
 
 /// Besides its own, a phone has the mailboxes of the numbers that ring it.
 fn lamps(config: &Config, phone: &config::PhoneConfig) -> PhoneLamps {
-    let mut lamps = phone.lamps.clone();
+    let mut lamps = PhoneLamps { takes_over: phone.take_over, ..phone.lamps.clone() };
     let own = Endpoint::Phone(phone.name.clone());
     let rung = |it: &&config::NumberConfig| it.ring.steps.iter().any(|step| step.targets.contains(&own));
     lamps.mailboxes.extend(config.numbers.iter().filter(rung).map(|it| mailbox_of(&it.label)));

@@ -278,11 +278,13 @@ impl Bridge {
             },
             Order::Digit { digit, duration } => {
                 if let Some(event) = Event::from_digit(digit) {
-                    let ticks = u16::try_from(duration.as_millis() * 8).unwrap_or(u16::MAX);
+                    let ticks = key_ticks(duration);
                     self.to_meta.press(now.mono, event, ticks, &mut self.frames);
                     self.send_to_meta();
                 }
             }
+            Order::SetKeyWay(way) => self.to_phone.set_key_way(way),
+            Order::DigitToPhone { digit, duration } => self.press_to_phone(now, digit, duration),
             Order::LookForCodes(codes) => self.to_meta.look_for_codes(codes),
             Order::OfferToNext => self.offer_to_next(),
             Order::TakeNext { sdp } => self.take_next(now, &sdp),
@@ -413,6 +415,9 @@ impl Bridge {
             self.reports.push_back(Report::UserSpoke);
         }
         self.reports.extend(self.to_meta.take_code().map(Report::CodePressed));
+        while let Some((digit, duration)) = self.to_phone.take_told() {
+            self.reports.push_back(Report::KeyPressed { digit, duration });
+        }
         self.tell_announced();
         if !self.told.audio_to_meta && self.to_meta.has_spoken() {
             self.told.audio_to_meta = true;
@@ -540,6 +545,11 @@ impl Bridge {
         }
         self.settle(now);
     }
+}
+
+/// The length of a key in ticks of 8 kHz.
+fn key_ticks(duration: Duration) -> u16 {
+    u16::try_from(duration.as_millis() * 8).unwrap_or(u16::MAX)
 }
 
 /// Bits a second that Meta's side wants, within reason.

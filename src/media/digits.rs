@@ -263,6 +263,17 @@ impl Digits {
         Some(Sounding::Release)
     }
 
+    /// A key that is over, for who tells it in another way; its length in ticks of 8 kHz.
+    pub fn tell(&mut self, now: Instant) -> Option<(Event, u16)> {
+        if self.ear.current.is_some_and(|(.., at)| now.saturating_duration_since(at) >= FORGOTTEN) {
+            self.release();
+        }
+        let key = *self.keys.front().filter(|key| key.released && self.is_active())?;
+        self.mouth = None;
+        self.keys.pop_front();
+        Some((key.event, key.duration.max(SHORTEST)))
+    }
+
     /// Keys heard so far.
     #[must_use]
     pub const fn heard(&self) -> u64 {

@@ -54,6 +54,8 @@ mod browser_stories;
 #[cfg(test)]
 mod codec_stories;
 #[cfg(test)]
+mod key_stories;
+#[cfg(test)]
 mod matrix_stories;
 #[cfg(test)]
 mod playout_stories;
@@ -74,7 +76,7 @@ pub use bridge::{Bridge, BridgeSettings};
 pub use capacity::{Capacity, CapacityLimits, CapacityState, WorkerLoad};
 pub use clip::{Clip, Repeat};
 pub use jitter::Timing;
-pub use order::{LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
+pub use order::{KeyWay, LegFailure, MetaSide, OpenRefusal, OpenSpec, Order, PhoneSide, Report, Side, Stage};
 pub use outbox::{BridgePort, Transmit};
 pub use quality::{Rating, StreamQuality};
 pub use relay::{Relay, RelayOrder, RelayPort, RelayReport, RelaySettings, RelaySpec, RelaySummary};

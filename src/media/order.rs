@@ -94,6 +94,18 @@ pub enum Stage {
     Open,
 }
 
+/// How keys of the user reach the phone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyWay {
+    /// With the sound: as telephone events where they were agreed on, else as tones.
+    #[default]
+    WithSound,
+    /// As telephone events where they were agreed on, else as [`Report::KeyPressed`].
+    EventsElseTold,
+    /// As [`Report::KeyPressed`], for who says them by signalling (SIP INFO).
+    Told,
+}
+
 /// An order to the media of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -127,6 +139,15 @@ pub enum Order {
     },
     /// A key of the phone that came by signalling (SIP INFO); said to Meta as a telephone event.
     Digit {
+        /// `0`-`9`, `*`, `#`, `A`-`D`; anything else is ignored.
+        digit: char,
+        /// How long it was pressed.
+        duration: Duration,
+    },
+    /// How the user's keys reach the phone from now on.
+    SetKeyWay(KeyWay),
+    /// A key of the user that the phone would not have by signalling: it goes with the sound.
+    DigitToPhone {
         /// `0`-`9`, `*`, `#`, `A`-`D`; anything else is ignored.
         digit: char,
         /// How long it was pressed.
@@ -246,6 +267,13 @@ pub enum Report {
     },
     /// The phone has pressed a code, which the user does not hear.
     CodePressed(String),
+    /// The user has pressed a key, and it is to be told by signalling ([`KeyWay`]).
+    KeyPressed {
+        /// `0`-`9`, `*`, `#`, `A`-`D`.
+        digit: char,
+        /// How long it was pressed.
+        duration: Duration,
+    },
     /// A clip of [`Order::Play`] has come to its end.
     Played {
         /// To whom.

@@ -9,7 +9,7 @@ use crate::codec::{AudioCodec, level_dbov};
 use crate::media::tone::Tone;
 use crate::rtp::Ssrc;
 
-const OTHER: &str = "10.0.0.8:5000";
+pub(super) const OTHER: &str = "10.0.0.8:5000";
 
 /// The other phone's description with one codec.
 pub(super) fn others(codec: AudioCodec, direction: &str) -> String {

@@ -4,6 +4,7 @@
 //! for the phone passes. Loss is repaired from the redundancy of the next packet or concealed, for as
 //! long as the phone can still play it; the phone's own jitter buffer does the rest.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::announcer::Announcer;
@@ -14,6 +15,7 @@ use super::format::{Passing, PhoneLine};
 use super::frames::Frames;
 use super::jitter::Timing;
 use super::line::SLOT;
+use super::order::KeyWay;
 use super::pacer::Spacing;
 use super::packetizer::Packetizer;
 use super::player::Played;
@@ -27,7 +29,7 @@ use crate::codec::{
     CodecError, EncoderSettings, MAX_FRAME_SAMPLES, MAX_OPUS_SAMPLES, OpusDecoder, SampleRate,
 };
 use crate::rtp::{
-    Arrival, NtpTime, PayloadType, Reception, RtpPacket, RtpTime, SenderFacts, Ssrc, TelephoneEvent,
+    Arrival, Event, NtpTime, PayloadType, Reception, RtpPacket, RtpTime, SenderFacts, Ssrc, TelephoneEvent,
 };
 
 mod inserted;
@@ -58,6 +60,9 @@ pub struct ToPhone {
     /// When the next frame is to be played from the buffer.
     due: Option<Instant>,
     key_tone: KeyTone,
+    key_way: KeyWay,
+    /// Keys to be told by signalling.
+    told: VecDeque<(Event, u16)>,
     /// The user has pressed a key: what leaks of the next ones is muted.
     has_keys: bool,
     detector: Detector,
@@ -106,6 +111,8 @@ impl ToPhone {
             playout: Playout::of_user(rate),
             due: None,
             key_tone: KeyTone::new(rate.hz()),
+            key_way: KeyWay::default(),
+            told: VecDeque::new(),
             has_keys: false,
             detector: Detector::new(rate.hz()),
             announcer: Announcer::default(),
@@ -460,6 +467,10 @@ impl ToPhone {
 
     fn say(&mut self, now: Instant, out: &mut Frames) {
         while let Some(due) = self.next_report.filter(|due| *due <= now) {
+            if self.tells_keys() {
+                self.next_report = self.tell_key(now).then_some(due + SLOT);
+                continue;
+            }
             if self.wants_tones() {
                 self.next_report = self.sound_key(now, out).then_some(due + SLOT);
                 continue;

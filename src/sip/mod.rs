@@ -32,7 +32,7 @@ pub use subscription::message_summary::Messages;
 pub use transaction::Timers;
 pub use trunk::{TrunkChange, TrunkPeer, TrunkStatus};
 pub use user_agent::{
-    Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Listener, Lookup,
-    LookupId, MessagesBy, PhoneAccount, PhoneLamps, Reason, Referral, ReferralId, Refusal, Replaces,
+    Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, KeysByInfo, LegFailure, Listener,
+    Lookup, LookupId, MessagesBy, PhoneAccount, PhoneLamps, Reason, Referral, ReferralId, Refusal, Replaces,
     Settings, SipFigures, Telling, UserAgent, WatchLimits, WatchedBy,
 };

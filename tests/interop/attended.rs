@@ -13,7 +13,7 @@ use crate::rig::{USER, World, assert_record, sipp};
 const TALK: u64 = 125;
 
 /// What a phone writes into Refer-To to name one of its calls: the dialogs in its trace, in their order.
-fn replaces(phone: &Phone, at: usize, ringing: bool) -> String {
+pub(crate) fn replaces(phone: &Phone, at: usize, ringing: bool) -> String {
     let (call_id, from, to) = wait_for("the phone's trace shows the call", PATIENCE, || {
         dialogs(&phone.output(), if ringing { "SIP/2.0 180" } else { "SIP/2.0 200" }).into_iter().nth(at)
     });

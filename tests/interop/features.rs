@@ -129,3 +129,20 @@ fn b15_a_phone_says_what_became_of_its_last_call_by_dialling_and_a_wrong_place_i
     assert_eq!(shown["notes"].as_array().map(Vec::len), Some(1), "a wrong place notes nothing: {shown:#}");
     world.assert_no_violations();
 }
+
+#[test]
+fn a_phone_hears_why_it_is_refused_before_it_is() {
+    let number = "[sounds.refusals]\nenabled = true\n";
+    let mut world = World::start(&Setup { number, ..Setup::default() });
+    let mut phone = world.phone(OnRing::Answer);
+    phone.order("dial", &world.uri_of("*99"));
+    let closed = phone.wait("CALL_CLOSED", 0);
+    assert!(closed.to_string().contains("No such code"), "{closed:#}");
+    assert!(phone.output().contains("SIP/2.0 183"), "early media: {}", phone.output());
+    // Three rising notes: 950, 1400 and 1800 Hz, a third of a second each.
+    for hz in [950.0, 1400.0, 1800.0] {
+        let (notes, loud) = tenths_of(&phone.heard(), hz);
+        assert!(notes >= 2, "{hz} Hz: {notes} of {loud} loud tenths of a second");
+    }
+    assert_eq!(world.meta.calls(), Vec::<serde_json::Value>::new());
+}

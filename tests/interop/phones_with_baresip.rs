@@ -259,6 +259,24 @@ fn digits_pressed_on_either_side_arrive_at_the_other() {
 }
 
 #[test]
+fn rule_18_a_phone_that_has_only_info_gets_the_users_keys_by_it() {
+    let mut world = World::start(&Setup { phone: "dtmf = \"info\"", ..Setup::default() });
+    let mut phone = world.phone(OnRing::Answer);
+    let call = world.meta.place_call(USER);
+    phone.wait("CALL_ESTABLISHED", 0);
+    call.talk(50);
+    call.act("digits", &json!({ "digits": "04*" }));
+    wait_until("the phone hears the digits", || phone.digits(0).len() >= 3);
+    assert_eq!(phone.digits(0), "04*");
+    assert!(phone.output().contains("Signal=*"), "{}", phone.output());
+    call.talk(50);
+    assert_unbroken(&call.told());
+    call.act("hangup", &json!({}));
+    phone.wait("CALL_CLOSED", 0);
+    world.assert_no_violations();
+}
+
+#[test]
 fn a_phone_that_declines_ends_the_call_at_meta() {
     let mut world = World::start(&Setup::default());
     let mut phone = world.phone(OnRing::Wait);

@@ -51,7 +51,7 @@ fn the_verification_handshake_wants_the_right_token() {
 /// Runs `cordboard check` and `serve` on a changed configuration; both must refuse with 64 and name the key.
 fn assert_refused(wrong: &str, instead_of: &str, names: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let layout = Layout::new(folder.path(), &mut Ports::lease());
+    let layout = Layout::new("127.0.0.1", folder.path(), &mut Ports::lease());
     layout.write_config("127.0.0.1:1", &Setup::default());
     let good = std::fs::read_to_string(layout.config()).expect("just written");
     assert!(good.contains(instead_of), "the configuration has {instead_of}");
@@ -74,7 +74,7 @@ fn verdict(arguments: &[&str], config: &Path) -> (Option<i32>, String) {
 #[test]
 fn a_good_configuration_is_good() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let layout = Layout::new(folder.path(), &mut Ports::lease());
+    let layout = Layout::new("127.0.0.1", folder.path(), &mut Ports::lease());
     layout.write_config("127.0.0.1:1", &Setup::default());
     let (status, said) = verdict(&["check"], &layout.config());
     assert_eq!(status, Some(0), "{said}");

@@ -60,11 +60,11 @@ pub(super) fn voicemail(args: &VoicemailArgs) -> Exit {
         Some(VoicemailAction::Heard { id, by }) => {
             let which = [("id", id.to_string()), ("by", by.clone())];
             let heard = ask(args, &Method::PUT, "/voicemails/heard", &which);
-            done(args, heard, *id, "heard")
+            done(args, &heard, *id, "heard")
         }
         Some(VoicemailAction::Delete { id }) => {
             let deleted = ask(args, &Method::DELETE, PATH, &[("id", id.to_string())]);
-            done(args, deleted, *id, "deleted")
+            done(args, &deleted, *id, "deleted")
         }
         Some(VoicemailAction::Save { id, file }) => save(args, *id, file),
     }
@@ -88,9 +88,9 @@ fn list(args: &VoicemailArgs) -> Exit {
     }
 }
 
-fn done(args: &VoicemailArgs, outcome: Result<Vec<u8>, Exit>, id: u64, what: &str) -> Exit {
+fn done(args: &VoicemailArgs, outcome: &Result<Vec<u8>, Exit>, id: u64, what: &str) -> Exit {
     if let Err(exit) = outcome {
-        return exit;
+        return *exit;
     }
     Form::of(args.json).print(&json!({ "id": id, "state": what }), || format!("message {id} is {what}"));
     Exit::Done

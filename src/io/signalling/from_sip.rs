@@ -56,6 +56,9 @@ impl Switchboard {
             Event::Digit { leg, digit, millis } => {
                 self.digit_told(leg, digit, Duration::from_millis(millis.into()));
             }
+            Event::DigitRefused { leg, digit, millis } => {
+                self.key_refused(leg, digit, Duration::from_millis(millis.into()));
+            }
             Event::Registered { phone } => tracing::info!(%phone, "registered"),
             Event::Trunk { trunk, change } => {
                 log_trunk(&trunk, change);

@@ -5,14 +5,28 @@ use std::time::Instant;
 use super::switchboard::Switchboard;
 use super::translate;
 use crate::call::voicemail::VoicemailId;
-use crate::call::{Fork, HangupCause, Notice, NoticeInput, NoticeKind, NoticeOutput, Offer, Verdict};
+use crate::call::{
+    Fork, HangupCause, MediaRefusal, Notice, NoticeInput, NoticeKind, NoticeOutput, Offer, Verdict,
+};
 use crate::id::{CallId, Endpoint, LegId};
-use crate::media::{Clip, Order, Repeat, Report, Side};
+use crate::media::{CapacityState, Clip, Order, Repeat, Report, Side};
 use crate::sip::{Event, Reason, Refusal};
 use crate::time::Now;
 
 /// More at once are refused without a sound: each holds ports for its few seconds.
 const MOST: usize = 16;
+
+/// Refusals for which nothing is opened: what they would be spoken with is what is wanting.
+const WANTS: [HangupCause; 4] = [
+    HangupCause::Overloaded,
+    HangupCause::Stopping,
+    HangupCause::MediaRefused(MediaRefusal::NoPorts),
+    HangupCause::MediaRefused(MediaRefusal::Unavailable),
+];
+
+fn is_for_want_of_room(verdict: Verdict) -> bool {
+    WANTS.iter().any(|cause| cause.verdict().label == verdict.label)
+}
 
 /// One notice with what belongs to it.
 pub(super) struct LiveNotice {
@@ -32,12 +46,18 @@ impl Switchboard {
         let sound = self.parts.sounds.refusal(verdict.label);
         let offer = sound.is_some().then(|| self.parts.agent.open_offer(leg)).flatten();
         match (sound, offer) {
-            (Some(clip), Some(offer)) if self.notices.len() < MOST && !self.is_closing() => {
+            (Some(clip), Some(offer)) if self.may_speak(verdict) => {
                 let _ =
                     self.give_notice(now, leg, NoticeKind::Refusal, (clip, offer), refusal, String::new());
             }
             _ => self.parts.agent.refuse(now, leg, refusal),
         }
+    }
+
+    /// Whether media may be opened for nothing but a sound.
+    fn may_speak(&self, verdict: Verdict) -> bool {
+        let room = self.notices.len() < MOST && self.parts.media.judge() != CapacityState::Refusing;
+        room && !is_for_want_of_room(verdict) && !self.is_closing()
     }
 
     /// The same for the leg of a call, which knows nothing of it from now on.
@@ -188,6 +208,21 @@ impl Switchboard {
                     self.notices.remove(&id);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_for_want_of_ports_or_capacity_is_not_spoken_and_others_are() {
+        let silent = HangupCause::all().into_iter().filter(|it| is_for_want_of_room(it.verdict()));
+        let labels: Vec<&str> = silent.map(|it| it.verdict().label).collect();
+        assert_eq!(labels.len(), WANTS.len(), "{labels:?}");
+        for cause in [HangupCause::NotDialable, HangupCause::AllCapped, HangupCause::PhoneMediaRefused] {
+            assert!(!is_for_want_of_room(cause.verdict()), "{cause:?}");
         }
     }
 }

@@ -213,6 +213,9 @@ impl Switchboard {
             let codes = self.codes_within(id);
             self.parts.media.order(id, Order::LookForCodes(codes));
         }
+        if opens || answered {
+            self.parts.media.order(id, Order::SetKeyWay(self.key_way(id)));
+        }
         if answered {
             self.parts.media.order(id, Order::SetTiming(self.timing(id)));
         }

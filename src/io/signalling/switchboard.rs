@@ -19,7 +19,7 @@ use super::notices::LiveNotice;
 use super::numbers::AcceptTimes;
 use super::quality::MetricPeers;
 use super::registrations::{self, Keeper};
-use super::{BusinessNumber, FeatureRules, Question, Reply, Timings, TransferRules, translate};
+use super::{BusinessNumber, FeatureRules, KeyChoices, Question, Reply, Timings, TransferRules, translate};
 use crate::call::{Call, CallTimes, Fork, HangupCause, Input, Order};
 use crate::codec::EncoderSettings;
 use crate::dialplan::DialPlan;
@@ -84,6 +84,8 @@ pub struct Parts {
     pub timings: Timings,
     /// What phones are offered, best first.
     pub codecs: CodecChoices,
+    /// How keys are told to them.
+    pub keys: KeyChoices,
     /// In which ways phones that are called are offered protection, the commonest first.
     pub ways: Vec<Protection>,
     /// How Opus is encoded.
@@ -421,6 +423,9 @@ impl Switchboard {
         self.keep_offers(id, &report);
         if let Report::CodePressed(code) = &report {
             return self.code_pressed(now, id, code);
+        }
+        if let Report::KeyPressed { digit, duration } = report {
+            return self.key_pressed(now, id, digit, duration);
         }
         let Some(input) = translate::from_media(report) else {
             return tracing::debug!(call = %id, "the peer closed DTLS");

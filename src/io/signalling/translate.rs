@@ -35,6 +35,8 @@ pub fn from_media(report: Report) -> Option<Input> {
         Report::Played { towards: Side::Meta } => Input::SoundPlayed,
         // Read by the dial plan first.
         Report::CodePressed(_) => return None,
+        // Said by SIP, which is nothing that changes the call.
+        Report::KeyPressed { .. } => return None,
         Report::Stalled => Input::MediaStalled,
         Report::MetaAnswerRefused(_) => Input::MetaAnswerRefused,
         Report::PhoneAnswerRefused(_) => Input::PhoneAnswerRefused,
@@ -70,6 +72,7 @@ pub fn from_sip(fork: Fork, event: Event) -> Option<Input> {
         Event::Invited { .. }
         | Event::Referred { .. }
         | Event::Digit { .. }
+        | Event::DigitRefused { .. }
         | Event::Registered { .. }
         | Event::Trunk { .. }
         | Event::Unregistered { .. } => return None,

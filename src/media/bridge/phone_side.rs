@@ -1,15 +1,15 @@
 //! The SIP leg's packets, in and out.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Bridge, Words, moment};
+use super::{Bridge, Words, key_ticks, moment};
 use crate::media::Report;
 use crate::media::order::Side;
 use crate::media::outbox::BridgePort;
 use crate::media::rtp_leg::Heard;
 use crate::media::webrtc_leg::LegEvent;
-use crate::rtp::read_rtcp;
+use crate::rtp::{Event, read_rtcp};
 use crate::time::Now;
 
 impl Bridge {
@@ -67,6 +67,14 @@ impl Bridge {
                     }
                 }
             }
+        }
+    }
+
+    /// A key of the user that goes with the sound after all.
+    pub(super) fn press_to_phone(&mut self, now: Now, digit: char, duration: Duration) {
+        if let Some(event) = Event::from_digit(digit) {
+            self.to_phone.press(now.mono, event, key_ticks(duration), &mut self.frames);
+            self.send_to_phone();
         }
     }
 

@@ -8,9 +8,10 @@ use crate::media::clip::{Clip, Repeat};
 use crate::media::digits::Sounding;
 use crate::media::frames::Frames;
 use crate::media::line::SLOT;
+use crate::media::order::KeyWay;
 use crate::media::pacer::Spacing;
 use crate::media::stream::Sound;
-use crate::rtp::PayloadType;
+use crate::rtp::{Event, PayloadType};
 
 /// RFC 3389 on its static payload type.
 const COMFORT_NOISE: PayloadType = PayloadType(13);
@@ -73,6 +74,47 @@ impl ToPhone {
             self.emit(now, now, frame, out);
             self.finish_announcing();
         }
+    }
+
+    /// How the user's keys reach the phone from now on.
+    pub const fn set_key_way(&mut self, way: KeyWay) {
+        self.key_way = way;
+    }
+
+    /// A key that did not reach the phone by signalling goes with the sound.
+    pub fn press(&mut self, now: Instant, event: Event, duration: u16, out: &mut Frames) {
+        let idle = !self.digits.is_active();
+        self.key_way = KeyWay::WithSound;
+        self.digits.press(now, event, duration);
+        if idle {
+            self.drop_speech();
+            self.catch_up(now);
+            self.next = None;
+            self.next_report = Some(now);
+            self.say(now, out);
+        }
+    }
+
+    /// True if keys are not for this pipe to send.
+    pub(super) fn tells_keys(&self) -> bool {
+        let agreed = || self.out.as_ref().is_some_and(|(line, _)| line.format.events().is_some());
+        match self.key_way {
+            KeyWay::WithSound => false,
+            KeyWay::EventsElseTold => !agreed(),
+            KeyWay::Told => true,
+        }
+    }
+
+    /// Hands a key over that is to be told by signalling; false when there is none any more.
+    pub(super) fn tell_key(&mut self, now: Instant) -> bool {
+        self.told.extend(self.digits.tell(now));
+        self.digits.is_active()
+    }
+
+    /// A key that is to be told by signalling, and how long it was pressed.
+    pub fn take_told(&mut self) -> Option<(char, Duration)> {
+        let (event, ticks) = self.told.pop_front()?;
+        Some((event.digit(), Duration::from_millis(u64::from(ticks) / 8)))
     }
 
     /// True if keys are heard by this phone as tones, because it takes no reports of them.

@@ -69,6 +69,24 @@ impl fmt::Debug for Peer {
     }
 }
 
+/// What a call is called between the watched phone and us: enough to take it over (RFC 3891).
+#[derive(Clone, PartialEq, Eq)]
+pub struct DialogName {
+    /// Its Call-ID.
+    pub call_id: String,
+    /// The tag of the watched phone.
+    pub local_tag: String,
+    /// Our tag.
+    pub remote_tag: String,
+}
+
+/// Shows no tags.
+impl fmt::Debug for DialogName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DialogName").field(&self.call_id).finish()
+    }
+}
+
 /// One call of a watched phone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedDialog {
@@ -80,11 +98,13 @@ pub struct WatchedDialog {
     pub state: DialogState,
     /// With whom.
     pub peer: Option<Peer>,
+    /// For a watcher that may take it over.
+    pub name: Option<DialogName>,
 }
 
 impl WatchedDialog {
     fn ended(&self) -> Self {
-        Self { state: DialogState::Terminated, peer: None, ..self.clone() }
+        Self { state: DialogState::Terminated, peer: None, name: None, ..self.clone() }
     }
 }
 
@@ -105,7 +125,8 @@ pub fn everything(told: &[WatchedDialog], now: &[WatchedDialog]) -> Vec<WatchedD
 
 /// The document number `version` about the calls of `phone@domain`.
 ///
-/// Neither Call-ID nor tags are told: who knows them can take a call over (RFC 3891 §6).
+/// Call-ID and tags (RFC 4235 §4.1.2) are told to who may take the call over only: to know them is all it takes
+/// (RFC 3891 §6).
 #[must_use]
 pub fn print(version: u32, scope: Scope, (phone, domain): (&str, &str), dialogs: &[WatchedDialog]) -> String {
     let state = match scope {
@@ -120,8 +141,9 @@ pub fn print(version: u32, scope: Scope, (phone, domain): (&str, &str), dialogs:
     for dialog in dialogs {
         let _ = write!(
             out,
-            "<dialog id=\"{}\" direction=\"{}\"><state>{}</state><local><identity>sip:{phone}@{domain}</identity></local>",
+            "<dialog id=\"{}\"{} direction=\"{}\"><state>{}</state><local><identity>sip:{phone}@{domain}</identity></local>",
             dialog.leg.0,
+            dialog.name.as_ref().map(name).unwrap_or_default(),
             dialog.direction.as_str(),
             dialog.state.as_str(),
         );
@@ -140,12 +162,19 @@ pub fn print(version: u32, scope: Scope, (phone, domain): (&str, &str), dialogs:
     out
 }
 
+/// The attributes by which an INVITE with Replaces names the call.
+fn name(name: &DialogName) -> String {
+    let DialogName { call_id, local_tag, remote_tag } = name;
+    let [call_id, local, remote] = [call_id, local_tag, remote_tag].map(|it| escape(it));
+    format!(" call-id=\"{call_id}\" local-tag=\"{local}\" remote-tag=\"{remote}\"")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn dialog(leg: u64, state: DialogState) -> WatchedDialog {
-        WatchedDialog { leg: LegId(leg), direction: Direction::Recipient, state, peer: None }
+        WatchedDialog { leg: LegId(leg), direction: Direction::Recipient, state, peer: None, name: None }
     }
 
     #[test]
@@ -164,6 +193,21 @@ mod tests {
              <target uri=\"sip:+5521955500123@gw.example.com\"/></remote></dialog>\r\n\
              </dialog-info>\r\n"
         );
+    }
+
+    #[test]
+    fn who_may_take_a_call_over_is_told_its_name_and_no_letter_of_it_breaks_the_document() {
+        let mut it = dialog(7, DialogState::Early);
+        let [call_id, local_tag, remote_tag] = ["a<b&c@host", "t\"1", "ours"].map(str::to_owned);
+        it.name = Some(DialogName { call_id, local_tag, remote_tag });
+        let text = print(3, Scope::Everything, ("1001", "gw.example.com"), std::slice::from_ref(&it));
+        assert!(
+            text.contains(
+                "<dialog id=\"7\" call-id=\"a&lt;b&amp;c@host\" local-tag=\"t&quot;1\" remote-tag=\"ours\" direction="
+            ),
+            "{text}"
+        );
+        assert_eq!((it.ended().name, format!("{it:?}").contains("ours")), (None, false));
     }
 
     #[test]

@@ -44,6 +44,7 @@ mod tests {
             direction: Direction::Initiator,
             state: DialogState::Early,
             peer: None,
+            name: None,
         };
         let talking = print(("1001", "h"), Reach::Open, &[call]);
         assert!(talking.contains("<basic>open</basic>") && talking.contains("on-the-phone"), "{talking}");

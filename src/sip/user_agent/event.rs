@@ -277,6 +277,15 @@ pub enum Event {
         /// How long it was pressed.
         millis: u32,
     },
+    /// The far end takes no keys by INFO: this one it has not had.
+    DigitRefused {
+        /// Which call.
+        leg: LegId,
+        /// `0`-`9`, `*`, `#`, `A`-`D`.
+        digit: char,
+        /// How long it was pressed.
+        millis: u32,
+    },
     /// A phone has a new binding.
     Registered {
         /// Which phone.
@@ -318,6 +327,7 @@ impl fmt::Debug for Event {
             Self::Referred { leg, referral } => write!(f, "Referred({leg}, {referral:?})"),
             Self::Expired { leg } => write!(f, "Expired({leg})"),
             Self::Digit { leg, .. } => write!(f, "Digit({leg})"),
+            Self::DigitRefused { leg, .. } => write!(f, "DigitRefused({leg})"),
             Self::Registered { phone } => write!(f, "Registered({phone})"),
             Self::Unregistered { phone } => write!(f, "Unregistered({phone})"),
             Self::Trunk { trunk, change } => write!(f, "Trunk({trunk}, {change:?})"),

@@ -2,7 +2,7 @@
 
 use crate::id::LegId;
 
-use super::super::subscription::dialog_info::{DialogState, Direction, Peer, WatchedDialog};
+use super::super::subscription::dialog_info::{DialogName, DialogState, Direction, Peer, WatchedDialog};
 use super::UserAgent;
 use super::change::CallIdOf;
 use super::leg::{Leg, Stage};
@@ -23,8 +23,16 @@ impl LampFacts {
     }
 }
 
+/// Whether a watcher is told what calls are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// It may take them over.
+    Told,
+    Hidden,
+}
+
 impl Leg {
-    pub(super) fn watched(&self, leg: LegId, shows_peer: bool) -> WatchedDialog {
+    pub(super) fn watched(&self, leg: LegId, shows_peer: bool, names: Names) -> WatchedDialog {
         let ringing = if self.lamp.rang { DialogState::Early } else { DialogState::Trying };
         let (direction, state) = match &self.stage {
             Stage::Calling(_) => (Direction::Recipient, ringing),
@@ -35,7 +43,23 @@ impl Leg {
             Stage::Up(_) => (Direction::Recipient, DialogState::Confirmed),
         };
         let peer = self.lamp.peer.clone().filter(|_| shows_peer);
-        WatchedDialog { leg, direction, state, peer }
+        let name = if names == Names::Told { self.name() } else { None };
+        WatchedDialog { leg, direction, state, peer, name }
+    }
+
+    /// By what others can take this call's place. Of a phone's own call that nobody has answered there is none
+    /// (RFC 3891 §3), nor of one that does not ring yet.
+    fn name(&self) -> Option<DialogName> {
+        let theirs = match &self.stage {
+            Stage::Calling(calling) => calling.tags.first()?,
+            Stage::Called(_) => return None,
+            Stage::Up(up) => &up.dialog.remote_tag,
+        };
+        Some(DialogName {
+            call_id: self.call_id.clone(),
+            local_tag: theirs.clone(),
+            remote_tag: self.local_tag.clone(),
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use super::super::flow::Flow;
 use super::super::message::{Headers, Name};
 use super::super::transaction::{ClientKey, Resend, ServerKey};
 use super::change::{CallIdOf, OurChange, SentAck, Updates};
+use super::digits::{Key, Keys};
 use super::event::{LegFailure, Reason};
 use super::failover::NextServer;
 use super::incoming::Incoming;
@@ -31,6 +32,8 @@ pub(super) enum Owner {
     Change { leg: LegId, ack: SentAck },
     /// An OPTIONS that keeps the way to a binding of that phone open.
     Pulse(PhoneName, u64),
+    /// A key by INFO.
+    Digit(LegId, Key),
     /// A NOTIFY of that subscription.
     Watch(WatchId),
     /// BYE, CANCEL, PRACK, NOTIFY of a transfer: nobody waits for the answer.
@@ -149,6 +152,8 @@ pub(super) struct Up {
     pub(super) heard: Option<String>,
     pub(super) call_id_of: CallIdOf,
     pub(super) updates: Updates,
+    /// Keys that are told by INFO.
+    pub(super) keys: Keys,
     /// Our own offers and refreshes.
     pub(super) change: OurChange,
     pub(super) session: Option<SessionTimer>,
@@ -170,6 +175,7 @@ impl Up {
             heard: None,
             call_id_of,
             updates: Updates::of(headers),
+            keys: Keys::of(headers),
             change: OurChange::default(),
             session: None,
             referrals: Vec::new(),

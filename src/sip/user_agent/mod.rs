@@ -2,6 +2,7 @@
 
 mod change;
 mod credentials;
+mod digits;
 mod event;
 mod failover;
 mod flows;
@@ -48,6 +49,7 @@ use super::registrar::{Binding, Registrar};
 use super::transaction::{Client, ClientKey, Schedule, Server, ServerKey, client, server};
 use super::trunk::{Probed, Tried};
 
+pub use digits::KeysByInfo;
 pub use event::{
     Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, LegFailure, Reason, Refusal,
     SipFigures,
@@ -378,6 +380,7 @@ impl UserAgent {
             Some(Owner::Register(at)) => self.hear_register(now, *at, response),
             Some(Owner::Probe(at)) => self.hear_probe(now, *at, to.remote, response),
             Some(Owner::Watch(id)) => self.hear_watcher(now, *id, response),
+            Some(Owner::Digit(leg, key)) => self.hear_digit(now, *leg, *key, response),
             Some(Owner::Pulse(phone, id)) => self.hear_pulse(now, phone.clone(), *id),
             Some(Owner::Nobody) | None => {}
         }
@@ -418,7 +421,8 @@ impl UserAgent {
             }
             Owner::Change { leg, .. } => self.change_lost(now, leg, key),
             Owner::Watch(id) => self.watcher_lost(id, flow, failure),
-            Owner::Pulse(..) | Owner::Nobody => {}
+            // A dialog that answers nothing ends by itself.
+            Owner::Digit(..) | Owner::Pulse(..) | Owner::Nobody => {}
         }
     }
 

@@ -9,6 +9,7 @@ use super::super::message::{Headers, Method, Name, Request, Response};
 use super::super::subscription::dialog_info::{self, MOST_DIALOGS, WatchedDialog};
 use super::super::subscription::presence::Reach;
 use super::super::subscription::{Due, Outcome, Package, Scope, Subscription, message_summary, presence};
+use super::lamps::Names;
 use super::leg::Owner;
 use super::settings::MessagesBy;
 use super::watching::WatchId;
@@ -67,7 +68,7 @@ impl UserAgent {
             }
             Package::Presence => {
                 let reach = if self.is_registered(&it.resource) { Reach::Open } else { Reach::Closed };
-                let dialogs = self.dialogs_of(&it.resource);
+                let dialogs = self.dialogs_of(&it.resource, Names::Hidden);
                 if scope == Scope::Changes && it.version > 0 && dialogs == it.told && it.reach == Some(reach)
                 {
                     return None;
@@ -78,7 +79,7 @@ impl UserAgent {
                 Some(body)
             }
             Package::Dialog => {
-                let dialogs = self.dialogs_of(&it.resource);
+                let dialogs = self.dialogs_of(&it.resource, self.names_for(&it.watcher, &it.resource));
                 let changes = dialog_info::changes(&it.told, &dialogs);
                 if scope == Scope::Changes && changes.is_empty() {
                     return None;
@@ -96,11 +97,17 @@ impl UserAgent {
         }
     }
 
+    /// The other devices of a phone may take its calls over, and phones that are trusted to.
+    fn names_for(&self, watcher: &PhoneName, watched: &PhoneName) -> Names {
+        let trusted = self.phone(watcher).is_some_and(|it| it.lamps.takes_over);
+        if trusted || watcher == watched { Names::Told } else { Names::Hidden }
+    }
+
     /// The calls of a phone as they are.
-    fn dialogs_of(&self, phone: &PhoneName) -> Vec<WatchedDialog> {
+    fn dialogs_of(&self, phone: &PhoneName, names: Names) -> Vec<WatchedDialog> {
         let shown = self.phone(phone).is_some_and(|it| it.lamps.shows_peer);
         let theirs = self.legs.iter().filter(|(_, leg)| leg.phone.as_ref() == Some(phone));
-        theirs.take(MOST_DIALOGS).map(|(id, leg)| leg.watched(*id, shown)).collect()
+        theirs.take(MOST_DIALOGS).map(|(id, leg)| leg.watched(*id, shown, names)).collect()
     }
 
     fn notify_within(&self, it: &mut Subscription, state: String, body: String) -> (Flow, Request) {

@@ -68,6 +68,8 @@ pub struct PhoneLamps {
     pub mailboxes: Vec<String>,
     /// How it is told of them.
     pub messages_by: MessagesBy,
+    /// Whether it may take calls of phones that it watches: it is told what they are called.
+    pub takes_over: bool,
 }
 
 /// What subscriptions are granted.

@@ -35,6 +35,8 @@ pub(crate) struct PhoneSettings<'a> {
     pub(crate) hz: f64,
     /// `srtp`, `srtp-mand`, or nothing.
     pub(crate) encryption: &'a str,
+    /// Another phone whose presence it watches, besides its own mailbox; or nothing.
+    pub(crate) watches: &'a str,
 }
 
 /// A running baresip.
@@ -46,45 +48,94 @@ pub(crate) struct Phone {
     folder: PathBuf,
 }
 
+/// What a baresip is told beside its account.
+struct Station<'a> {
+    name: &'a str,
+    /// Where it listens for SIP.
+    listen: String,
+    codec: &'a str,
+    hz: f64,
+    encryption: &'a str,
+    on_ring: OnRing,
+    /// Its contacts, if it watches one.
+    watched: String,
+}
+
 impl Phone {
     /// Starts a phone; it begins to register by itself.
     pub(crate) fn start(folder: &Path, ports: &mut Ports, settings: &PhoneSettings<'_>) -> Self {
-        let (sip, control, rtp) = (ports.take(2), ports.take(1), ports.range(8));
-        let folder = folder.join(format!("phone-{}-{sip}", settings.name));
+        Self::start_at("127.0.0.1", folder, ports, settings)
+    }
+
+    /// The same with another address of its own; its control stays on loopback.
+    pub(crate) fn start_at(ip: &str, folder: &Path, ports: &mut Ports, settings: &PhoneSettings<'_>) -> Self {
+        let &PhoneSettings { name, password, registrar, transport, on_ring, codec, hz, encryption, watches } =
+            settings;
+        let listen = format!("{ip}:{}", ports.take(2));
+        let account = format!(
+            "<sip:{name}@{registrar};transport={transport}>;auth_user={name};auth_pass={password};regint=60"
+        );
+        let watched = match watches {
+            "" => String::new(),
+            other => format!("\"Watched\" <sip:{other}@{registrar};transport={transport}>;presence=p2p\n"),
+        };
+        let station = Station { name, listen, codec, hz, encryption, on_ring, watched };
+        Self::launch(folder, ports, &station, &account)
+    }
+
+    /// Starts a PBX `200` behind the address `at`: it registers nowhere and answers who calls it.
+    pub(crate) fn trunk(
+        folder: &Path,
+        ports: &mut Ports,
+        at: &str,
+        on_ring: OnRing,
+        codec: &str,
+        encryption: &str,
+    ) -> Self {
+        let (name, listen) = ("200", at.to_owned());
+        let (hz, watched) = (sound::TRUNK_HZ, String::new());
+        let station = Station { name, listen, codec, hz, encryption, on_ring, watched };
+        Self::launch(folder, ports, &station, &format!("<sip:200@{at}>;regint=0"))
+    }
+
+    fn launch(folder: &Path, ports: &mut Ports, station: &Station<'_>, account: &str) -> Self {
+        let (control, rtp) = (ports.take(1), ports.range(8));
+        let (ip, sip) = station.listen.split_once(':').expect("an address with a port");
+        let folder = folder.join(format!("phone-{}-{sip}", station.name));
         std::fs::create_dir_all(&folder).expect("the test's folder can be written");
         let voice = folder.join("voice.wav");
         // baresip plays a file only with its codec's rate and channels.
-        let (account_codec, rate, module) = match settings.codec {
+        let (account_codec, rate, module) = match station.codec {
             "opus" => ("opus/48000/2".to_owned(), 48_000, "opus"),
             "G722" => ("G722/16000/1".to_owned(), 16_000, "g722"),
             law => (format!("{law}/8000/1"), 8000, "g711"),
         };
-        let channels = if settings.codec == "opus" { 2 } else { 1 };
-        sound::write_voice_with(&voice, channels, rate, settings.hz, 60);
+        let channels = if station.codec == "opus" { 2 } else { 1 };
+        sound::write_voice_with(&voice, channels, rate, station.hz, 60);
         let config = format!(
-            "poll_method epoll\nsip_listen 127.0.0.1:{sip}\nnet_interface 127.0.0.1\n\
+            "poll_method epoll\nsip_listen {listen}\nnet_interface {ip}\n\
              audio_source aufile,{voice}\naudio_player aubridge,null\naudio_alert aubridge,null\n\
              rtp_ports {rtp}\nmodule_path /usr/lib/baresip/modules\nmodule {module}.so\n{encryption}module aufile.so\n\
              module aubridge.so\nmodule sndfile.so\nmodule_tmp account.so\nmodule_app menu.so\n\
-             module_app ctrl_tcp.so\nmodule_app rtcpsummary.so\nctrl_tcp_listen 127.0.0.1:{control}\nsnd_path {folder}\n",
+             module_app ctrl_tcp.so\nmodule_app rtcpsummary.so\n{watching}ctrl_tcp_listen 127.0.0.1:{control}\nsnd_path {folder}\n",
+            listen = station.listen,
             voice = voice.display(),
-            encryption = if settings.encryption.is_empty() { "" } else { "module srtp.so\n" },
+            encryption = if station.encryption.is_empty() { "" } else { "module srtp.so\n" },
             folder = folder.display(),
-        );
-        let mode = if settings.on_ring == OnRing::Answer { "auto" } else { "manual" };
-        let account = format!(
-            "<sip:{name}@{registrar};transport={transport}>;auth_user={name};auth_pass={password};regint=60\
-             ;audio_codecs={account_codec};answermode={mode}{encryption}\n",
-            name = settings.name,
-            registrar = settings.registrar,
-            transport = settings.transport,
-            password = settings.password,
-            encryption = match settings.encryption {
-                "" => String::new(),
-                word => format!(";mediaenc={word}"),
+            watching = if station.watched.is_empty() {
+                ""
+            } else {
+                "module_app contact.so\nmodule_app mwi.so\nmodule_app presence.so\n"
             },
         );
+        let mode = if station.on_ring == OnRing::Answer { "auto" } else { "manual" };
+        let encryption = match station.encryption {
+            "" => String::new(),
+            word => format!(";mediaenc={word}"),
+        };
+        let account = format!("{account};audio_codecs={account_codec};answermode={mode}{encryption}\n");
         std::fs::write(folder.join("config"), config).expect("the test's folder can be written");
+        std::fs::write(folder.join("contacts"), &station.watched).expect("the test's folder can be written");
         std::fs::write(folder.join("accounts"), account).expect("the test's folder can be written");
         let mut command = Command::new("baresip");
         let program = Program::start("baresip", &folder, command.arg("-s").arg("-f").arg(&folder));

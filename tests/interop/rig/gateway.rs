@@ -82,16 +82,20 @@ pub(crate) struct Layout {
     pub(crate) wss: String,
     /// The API, if there is one.
     pub(crate) api: String,
+    /// The address of the gateway that phones see.
+    office: String,
     pub(crate) trunk: String,
     /// Another server of the same trunk.
     pub(crate) second: String,
+    /// Where a name server is.
+    pub(crate) dns: String,
     outside: String,
     inside: String,
 }
 
 impl Layout {
     /// Chooses ports and writes the secrets.
-    pub(crate) fn new(folder: &Path, ports: &mut Ports) -> Self {
+    pub(crate) fn new(office: &str, folder: &Path, ports: &mut Ports) -> Self {
         for (name, value) in [
             ("app-secret", "s3cret-of-the-app"),
             ("access-token", "EAAtoken"),
@@ -109,13 +113,15 @@ impl Layout {
             folder: folder.to_owned(),
             webhook: format!("127.0.0.1:{}", ports.take(1)),
             admin: format!("127.0.0.1:{}", ports.take(1)),
-            sip: format!("127.0.0.1:{}", ports.take(1)),
-            sips: format!("127.0.0.1:{}", ports.take(1)),
-            ws: format!("127.0.0.1:{}", ports.take(1)),
-            wss: format!("127.0.0.1:{}", ports.take(1)),
+            sip: format!("{office}:{}", ports.take(1)),
+            sips: format!("{office}:{}", ports.take(1)),
+            ws: format!("{office}:{}", ports.take(1)),
+            wss: format!("{office}:{}", ports.take(1)),
             api: format!("127.0.0.1:{}", ports.take(1)),
+            office: office.to_owned(),
             trunk: format!("{TRUNK_IP}:{}", ports.take(1)),
             second: format!("{SECOND_IP}:{}", ports.take(1)),
+            dns: format!("127.0.0.1:{}", ports.take(1)),
             outside: ports.range(16),
             inside: ports.range(32),
         }
@@ -141,7 +147,9 @@ impl Layout {
     }
 
     fn config_text(&self, graph: &str, setup: &Setup) -> String {
-        let folder = self.folder.display();
+        let (folder, office) = (self.folder.display(), &self.office);
+        let Self { admin, webhook, sip, sips, ws, wss, trunk, outside, inside, .. } = self;
+        let Setup { ring, media, calls, number, recording, probe, .. } = setup;
         format!(
             r#"
 [store]
@@ -164,7 +172,7 @@ ws = "{ws}"
 wss = "{wss}"
 certificate = "{folder}/sip-certificate.pem"
 key = "{folder}/sip-key.pem"
-domain = "127.0.0.1"
+domain = "{office}"
 realm = "{REALM}"
 [media]
 workers = 1
@@ -174,8 +182,8 @@ bind = "127.0.0.1"
 advertised = ["127.0.0.1"]
 ports = "{outside}"
 [media.inside]
-bind = "127.0.0.1"
-advertised = ["127.0.0.1"]
+bind = "{office}"
+advertised = ["{office}"]
 ports = "{inside}"
 [calls]
 {calls}
@@ -203,23 +211,8 @@ dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
 {api}
 "#,
             phones = phones(&self.folder, setup.phone),
-            admin = self.admin,
-            webhook = self.webhook,
-            sip = self.sip,
-            trunk = self.trunk,
-            of_trunk = setup.trunk.replace("SECOND", &self.second),
-            probe = setup.probe,
-            sips = self.sips,
-            ws = self.ws,
-            wss = self.wss,
-            outside = self.outside,
-            inside = self.inside,
-            ring = setup.ring,
-            media = setup.media,
-            calls = setup.calls,
-            number = setup.number,
+            of_trunk = setup.trunk.replace("SECOND", &self.second).replace("NAMESERVER", &self.dns),
             api = if setup.api { api(&self.api) } else { String::new() },
-            recording = setup.recording,
         )
     }
 }

@@ -111,6 +111,7 @@ impl Kamailio {
             codec: "PCMU",
             hz: sound::PHONE_HZ,
             encryption: "",
+            watches: "",
         };
         Phone::start(&folder, &mut world.ports, &settings).registered()
     }

@@ -5,6 +5,7 @@ pub(crate) mod browser;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod kamailio;
+pub(crate) mod office;
 pub(crate) mod ports;
 pub(crate) mod program;
 pub(crate) mod simulator;
@@ -38,10 +39,15 @@ pub(crate) struct World {
 impl World {
     /// Starts both.
     pub(crate) fn start(setup: &Setup) -> Self {
+        Self::start_at("127.0.0.1", setup)
+    }
+
+    /// The same with SIP, and the media of phones, at another address of this machine.
+    pub(crate) fn start_at(office: &str, setup: &Setup) -> Self {
         let folder =
             tempfile::Builder::new().prefix("cordboard-interop-").tempdir().expect("a temporary folder");
         let mut ports = Ports::lease();
-        let layout = Layout::new(folder.path(), &mut ports);
+        let layout = Layout::new(office, folder.path(), &mut ports);
         let start = if setup.aiortc { Simulator::start_aiortc } else { Simulator::start };
         let meta = start(folder.path(), &layout.webhook_url());
         layout.write_config(&meta.at, setup);
@@ -76,6 +82,24 @@ impl World {
             codec,
             hz,
             encryption: "",
+            watches: "",
+        };
+        Phone::start(self.folder.path(), &mut self.ports, &settings).registered()
+    }
+
+    /// A registered phone 1001 over that transport, which watches phone 1002 and its own mailbox.
+    pub(crate) fn watching_phone(&mut self, transport: &str) -> Phone {
+        let registrar = self.registrar(transport).to_owned();
+        let settings = PhoneSettings {
+            name: "1001",
+            password: PASSWORD,
+            registrar: &registrar,
+            transport,
+            on_ring: OnRing::Wait,
+            codec: "PCMU",
+            hz: sound::PHONE_HZ,
+            encryption: "",
+            watches: "1002",
         };
         Phone::start(self.folder.path(), &mut self.ports, &settings).registered()
     }
@@ -90,7 +114,7 @@ impl World {
         self.start_phone(on_ring, "PCMU", PASSWORD, transport, encryption).registered()
     }
 
-    fn start_phone(
+    pub(crate) fn start_phone(
         &mut self,
         on_ring: OnRing,
         codec: &str,
@@ -109,6 +133,7 @@ impl World {
             codec,
             hz,
             encryption,
+            watches: "",
         };
         Phone::start(self.folder.path(), &mut self.ports, &settings)
     }

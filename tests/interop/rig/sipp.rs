@@ -60,6 +60,24 @@ pub(crate) fn caller(
     Program::start("sipp-caller", folder, &mut command)
 }
 
+/// SIPp as phone 1001 that takes over the call which `replaces` names; its logs stand in a folder of their own.
+pub(crate) fn taker(
+    folder: &Path,
+    layout: &Layout,
+    ports: &mut Ports,
+    scenario: &str,
+    digits: &str,
+    replaces: &str,
+) -> Program {
+    let folder = folder.join("taker");
+    std::fs::create_dir_all(&folder).expect("the test's folder can be written");
+    let mut command = base(&folder, layout, ports, "127.0.0.1", scenario);
+    let (port, uri) = (ports.take(2).to_string(), format!("{digits}@{}", layout.sip));
+    command.args(["-p", &port, "-m", "1", "-s", digits, "-au", "1001", "-ap", PASSWORD, "-auth_uri", &uri]);
+    command.args(["-key", "replaces", replaces]).arg(&layout.sip);
+    Program::start("sipp-taker", &folder, &mut command)
+}
+
 /// SIPp as the trunk `pbx`, waiting for a call; `[replaces]` in its scenario is a call's name.
 pub(crate) fn trunk_with(
     folder: &Path,

@@ -10,6 +10,9 @@ pub(crate) const PHONE_HZ: f64 = 1000.0;
 /// The pitch of another phone's voice.
 pub(crate) const OTHER_HZ: f64 = 700.0;
 
+/// The pitch of a PBX's voice.
+pub(crate) const TRUNK_HZ: f64 = 1300.0;
+
 /// Writes a voice-like tone: it swells and fades three times a second, as syllables do.
 pub(crate) fn write_voice(path: &Path, rate: u32, hz: f64, seconds: u32) {
     write_voice_with(path, 1, rate, hz, seconds);

@@ -407,7 +407,10 @@ impl Gateway {
                 }
                 return;
             }
-            Event::Registered { .. } | Event::Unregistered { .. } | Event::Trunk { .. } => return,
+            Event::DigitRefused { .. }
+            | Event::Registered { .. }
+            | Event::Unregistered { .. }
+            | Event::Trunk { .. } => return,
             Event::Ringing { leg, .. }
             | Event::Answered { leg, .. }
             | Event::Failed { leg, .. }

@@ -5,6 +5,7 @@ mod calls_out;
 mod changing;
 mod defended;
 mod in_call;
+mod keys;
 mod lossy;
 mod protected;
 mod referring;

@@ -173,6 +173,7 @@ impl Peer {
                 | Event::Reanswered { leg, .. }
                 | Event::ReofferRefused { leg, .. }
                 | Event::Digit { leg, .. }
+                | Event::DigitRefused { leg, .. }
                 | Event::Referred { leg, .. } => leg,
                 _ => continue,
             };

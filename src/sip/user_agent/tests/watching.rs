@@ -122,6 +122,56 @@ fn a_lamp_follows_a_call_of_the_watched_phone_from_ringing_to_its_end() {
     assert!(rig.ua.figures().subscriptions == 1 && rig.ua.figures().lost_watchers == 0);
 }
 
+/// What a phone reads out of a lamp's document: the value of an attribute of its only call.
+fn attribute(document: &str, name: &str) -> Option<String> {
+    let dialog = document.split("<dialog ").nth(1)?.split('>').next()?;
+    Some(dialog.split(&format!(" {name}=\"")).nth(1)?.split('"').next()?.to_owned())
+}
+
+#[test]
+fn a_phone_that_may_take_calls_over_is_told_their_names_and_picks_one_up_by_what_its_lamp_says() {
+    for trusted in [true, false] {
+        let mut rig = Rig::with(lamp_settings(|phones| phones[0].lamps.takes_over = trusted));
+        rig.register("1002", OTHER);
+        watching(&mut rig);
+        rig.wait(5000);
+        let leg = rig.call(Endpoint::Phone("1002".into()));
+        let invite = rig.one();
+        rig.wait(0);
+        assert_eq!(attribute(&body(&told(&mut rig)), "call-id"), None, "nothing rings yet");
+        rig.send(OTHER, &invite.answer(180, "p2", "", ""));
+        rig.events();
+        rig.wait(1000);
+        let document = body(&told(&mut rig));
+        let name = ["call-id", "local-tag", "remote-tag"].map(|it| attribute(&document, it));
+        if !trusted {
+            assert_eq!(name, [None, None, None], "{document}");
+            continue;
+        }
+        let [Some(id), Some(theirs), Some(ours)] = name else { panic!("{document}") };
+        assert_eq!((id.as_str(), theirs.as_str()), (invite.header("Call-ID"), "p2"));
+        // Phones differ in whose tag they take for which.
+        for (number, (to, from)) in [(1, (&theirs, &ours)), (3, (&ours, &theirs))] {
+            let uri = "sip:1002@gw.example.com";
+            let lines = format!("Replaces: {id};to-tag={to};from-tag={from}\r\n{SDP_LINE}");
+            let text = rig.request("INVITE", uri, "1001", number, &lines, SDP);
+            let text = text.replace("Call-ID: c1001", &format!("Call-ID: pick{number}"));
+            rig.send(PHONE, &text);
+            let challenge =
+                rig.heard().into_iter().find(|it| it.what() == "401 INVITE").expect("a challenge");
+            let proof = Rig::credentials(&challenge, "1001", "s3cret", "INVITE", uri, 1);
+            let text = rig.request("INVITE", uri, "1001", number + 1, &format!("{proof}{lines}"), SDP);
+            rig.send(PHONE, &text.replace("Call-ID: c1001", &format!("Call-ID: pick{number}")));
+            let events = rig.events();
+            assert!(
+                matches!(events.as_slice(), [Event::Invited { replaces: Some(replaced), .. }] if *replaced == leg),
+                "{events:?}"
+            );
+            rig.heard();
+        }
+    }
+}
+
 #[test]
 fn a_call_that_the_watched_phone_makes_has_it_as_initiator_and_a_peer_is_shown_where_that_is_configured() {
     let mut rig = Rig::with(lamp_settings(|phones| {

@@ -1,0 +1,110 @@
+//! Lamps: baresip and SIPp watch other phones and their mailboxes, and pick up by what a lamp tells.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::rig::baresip::{OnRing, Phone};
+use crate::rig::gateway::{Setup, sample, scrape};
+use crate::rig::program::{PATIENCE, wait_for, wait_until};
+use crate::rig::simulator::assert_unbroken;
+use crate::rig::sound::{USER_HZ, tenths_of};
+use crate::rig::{USER, World, assert_record, sipp};
+
+/// Waits until the watcher has told that the other phone is in that state now, once more than `before` times.
+fn wait_for_state(watcher: &Phone, state: &str, before: usize) {
+    let line = format!(" to {state}");
+    let seen =
+        || watcher.output().lines().filter(|it| it.contains("changed status") && it.contains(&line)).count();
+    wait_until(&format!("the watcher sees {state}"), || seen() > before);
+}
+
+fn a_baresip_watches(transport: &str) {
+    let mut world = World::start(&Setup { ring: r#""phone:1002""#, ..Setup::default() });
+    let mut watcher = world.watching_phone(transport);
+    wait_for_state(&watcher, "Offline", 0);
+    let summary = watcher.wait("MWI_NOTIFY", 0);
+    assert!(summary["param"].as_str().is_some_and(|it| it.contains("Messages-Waiting: no")), "{summary}");
+    let mut watched = world.other_phone(OnRing::Answer, "PCMU");
+    wait_for_state(&watcher, "Online", 0);
+    let call = world.meta.place_call(USER);
+    watched.wait("CALL_ESTABLISHED", 0);
+    wait_for_state(&watcher, "Busy", 0);
+    call.act("hangup", &json!({}));
+    watched.wait("CALL_CLOSED", 0);
+    wait_for_state(&watcher, "Online", 1);
+    assert!(!watcher.output().contains(USER), "a watcher learns no user's number");
+    let text = scrape(&world.layout);
+    let subscriptions = text.lines().find(|line| line.starts_with("cordboard_sip_subscriptions "));
+    assert_eq!(subscriptions.and_then(sample), Some(2.0), "{text}");
+    world.assert_no_violations();
+}
+
+#[test]
+fn a_baresip_sees_another_phone_come_talk_and_go_and_hears_of_its_mailbox() {
+    a_baresip_watches("udp");
+}
+
+#[test]
+fn a_baresip_sees_the_same_inside_tls() {
+    a_baresip_watches("tls");
+}
+
+#[test]
+fn a_sipp_asks_for_its_mailbox_and_for_what_there_is_not() {
+    let mut world = World::start(&Setup::default());
+    let folder = world.folder().to_owned();
+    let mut asking = sipp::caller(&folder, &world.layout, &mut world.ports, "phone_asks_mailbox.xml", "1001");
+    assert!(asking.wait_exit().success(), "SIPp saw its whole scenario");
+    let trace = std::fs::read_to_string(folder.join("sipp-messages.log")).expect("SIPp's log");
+    assert!(trace.contains("Messages-Waiting: no"), "{trace}");
+}
+
+/// The calls of a lamp's last document, as Python's XML parser reads it.
+fn read_with_python(folder: &Path) -> Option<Value> {
+    let trace = std::fs::read_to_string(folder.join("sipp-messages.log")).ok()?;
+    let start = trace.rfind("<?xml")?;
+    let document = &trace[start..start + trace[start..].find("</dialog-info>")? + "</dialog-info>".len()];
+    let reads = "import sys,json,xml.etree.ElementTree as E\n\
+                 n='{urn:ietf:params:xml:ns:dialog-info}'\n\
+                 r=E.fromstring(sys.argv[1])\n\
+                 print(json.dumps([dict(d.attrib,state=d.find(n+'state').text) for d in r.findall(n+'dialog')]))";
+    let output = Command::new("python3").args(["-c", reads, document]).output().expect("python3");
+    assert!(output.status.success(), "{document}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).ok()
+}
+
+#[test]
+fn a_watcher_that_may_take_calls_over_picks_one_up_by_what_its_lamp_tells() {
+    let setup = Setup { ring: r#""phone:1002""#, phone: "take_over = true", ..Setup::default() };
+    let mut world = World::start(&setup);
+    let mut watched = world.other_phone(OnRing::Wait, "PCMU");
+    let folder = world.folder().to_owned();
+    let mut watcher = sipp::caller(&folder, &world.layout, &mut world.ports, "phone_watches.xml", "1002");
+    wait_until("the lamp is there", || read_with_python(&folder).is_some_and(|it| it == json!([])));
+    let call = world.meta.place_call(USER);
+    watched.wait("CALL_INCOMING", 0);
+    let dialog = wait_for("the lamp blinks", PATIENCE, || {
+        let dialogs = read_with_python(&folder)?;
+        let it = dialogs.as_array()?.first()?.clone();
+        (it["state"] == "early" && it["direction"] == "recipient").then_some(it)
+    });
+    let value = |name: &str| dialog[name].as_str().map(str::to_owned).expect("the call has a name");
+    let named =
+        format!("{};to-tag={};from-tag={}", value("call-id"), value("local-tag"), value("remote-tag"));
+    let layout = &world.layout;
+    let mut taking = sipp::taker(&folder, layout, &mut world.ports, "phone_picks_up.xml", "1002", &named);
+    watched.wait("CALL_CLOSED", 0);
+    call.talk(125);
+    assert!(taking.wait_exit().success(), "SIPp saw its whole scenario");
+    assert!(watcher.wait_exit().success(), "SIPp saw its whole scenario");
+    call.wait_over();
+    let (echo, loud) = tenths_of(&call.heard, USER_HZ);
+    assert!(echo >= 10, "the user hears the echo: {echo} of {loud}");
+    assert_unbroken(&call.told());
+    let record = world.closed_record(&call.id);
+    assert_record(&record, "user_initiated", true, "phone");
+    assert!(record["endpoint"].as_str().is_some_and(|it| it.contains("1001")), "{record:#}");
+    world.assert_no_violations();
+}
