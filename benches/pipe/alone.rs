@@ -19,8 +19,8 @@ use cordboard::rtp::{PayloadType, RtpHeader, RtpPacket, RtpTime, SeqNo, Ssrc};
 
 use crate::process;
 
-fn encoder() -> OpusEncoder {
-    OpusEncoder::new(SampleRate::Narrow, &EncoderSettings::default()).expect("memory")
+fn encoder(settings: &EncoderSettings) -> OpusEncoder {
+    OpusEncoder::new(SampleRate::Narrow, settings).expect("memory")
 }
 
 fn decoder() -> OpusDecoder {
@@ -41,11 +41,11 @@ struct Libopus<'a> {
 }
 
 impl<'a> Libopus<'a> {
-    fn new(sound: &'a Sound, calls: usize) -> Self {
+    fn new(sound: &'a Sound, settings: &EncoderSettings, calls: usize) -> Self {
         Self {
             sound,
             speech: decoded_speech(sound),
-            calls: (0..calls).map(|_| (encoder(), decoder())).collect(),
+            calls: (0..calls).map(|_| (encoder(settings), decoder())).collect(),
             packet: [0; MAX_OPUS_PACKET],
             samples: [0; MAX_OPUS_SAMPLES],
         }
@@ -71,8 +71,13 @@ fn decoded_speech(sound: &Sound) -> Vec<[i16; FRAME_SAMPLES]> {
 
 /// Processor time of libopus for `calls` calls of `seconds` each, one frame after the other without a
 /// pause, the calls in turn: its code and tables stay in the processor's caches.
-pub(crate) fn one_after_the_other(sound: &Sound, calls: usize, seconds: usize) -> Duration {
-    let mut libopus = Libopus::new(sound, calls);
+pub(crate) fn one_after_the_other(
+    sound: &Sound,
+    settings: &EncoderSettings,
+    calls: usize,
+    seconds: usize,
+) -> Duration {
+    let mut libopus = Libopus::new(sound, settings, calls);
     let start = process::thread_clock();
     for frame in 0..seconds * 50 {
         for call in 0..calls {
@@ -88,10 +93,15 @@ pub(crate) fn one_after_the_other(sound: &Sound, calls: usize, seconds: usize) -
 ///
 /// The thread's clock is read around the work of a wake-up, so that sleeping and waking are not
 /// counted: what is dearer than one after the other is libopus with cold caches.
-pub(crate) fn at_the_pace_of_calls(sound: &Sound, calls: usize, seconds: usize) -> Duration {
+pub(crate) fn at_the_pace_of_calls(
+    sound: &Sound,
+    settings: &EncoderSettings,
+    calls: usize,
+    seconds: usize,
+) -> Duration {
     let paced = move || {
         process::pin_here();
-        let mut libopus = Libopus::new(sound, calls);
+        let mut libopus = Libopus::new(sound, settings, calls);
         let start = Instant::now();
         let mut due: Vec<(Instant, usize)> = (0..calls).map(|call| (start + offset(call + 1), 0)).collect();
         let (mut spent, mut woken) = (Duration::ZERO, start);
@@ -128,11 +138,11 @@ fn micros(times: u32, mut work: impl FnMut(usize)) -> f64 {
 }
 
 /// Name and microseconds per 20 ms frame of every stage.
-pub(crate) fn stages(sound: &Sound) -> Vec<(&'static str, f64)> {
+pub(crate) fn stages(sound: &Sound, settings: &EncoderSettings) -> Vec<(&'static str, f64)> {
     const TIMES: u32 = 4000;
     let (mut samples, mut codes) = ([0; FRAME_SAMPLES], [0; FRAME_SAMPLES]);
     let (mut packet, mut decoded) = ([0; MAX_OPUS_PACKET], [0; MAX_OPUS_SAMPLES]);
-    let mut encoder = encoder();
+    let mut encoder = encoder(settings);
     let mut decoder = decoder();
     let mut all = vec![
         ("G.711 decode", micros(TIMES, |at| G711::MuLaw.decode(&sound.phone[at], black_box(&mut samples)))),
@@ -158,8 +168,8 @@ pub(crate) fn stages(sound: &Sound) -> Vec<(&'static str, f64)> {
             let _ = black_box(RtpPacket::parse(black_box(&whole)));
         }),
     ));
-    all.push(("pipe phone to user, all", to_meta(sound, TIMES)));
-    all.push(("pipe user to phone, all", to_phone(sound, TIMES)));
+    all.push(("pipe phone to user, all", to_meta(sound, settings, TIMES)));
+    all.push(("pipe user to phone, all", to_phone(sound, settings, TIMES)));
     all
 }
 
@@ -181,12 +191,12 @@ fn pcmu() -> PhoneFormat {
     PhoneFormat { codec: AudioCodec::Pcmu, payload_type: PayloadType(0), events: [None, None] }
 }
 
-fn to_meta(sound: &Sound, times: u32) -> f64 {
+fn to_meta(sound: &Sound, settings: &EncoderSettings, times: u32) -> f64 {
     let mut pipe = ToMeta::new(LineSettings {
         ssrc: Ssrc(1),
         opus: PayloadType(111),
         telephone_event: PayloadType(126),
-        encoder: EncoderSettings::default(),
+        encoder: *settings,
         comfort_after: Duration::from_millis(60),
         first_seq: SeqNo(0),
         first_timestamp: RtpTime(0),
@@ -207,14 +217,10 @@ fn to_meta(sound: &Sound, times: u32) -> f64 {
     })
 }
 
-fn to_phone(sound: &Sound, times: u32) -> f64 {
-    let mut pipe = ToPhone::new(
-        PayloadType(111),
-        None,
-        Stream::new(Ssrc(1), SeqNo(0), RtpTime(0)),
-        EncoderSettings::default(),
-    )
-    .expect("memory");
+fn to_phone(sound: &Sound, settings: &EncoderSettings, times: u32) -> f64 {
+    let mut pipe =
+        ToPhone::new(PayloadType(111), None, Stream::new(Ssrc(1), SeqNo(0), RtpTime(0)), *settings)
+            .expect("memory");
     let mut frames = Frames::default();
     let mut now = Instant::now();
     pipe.set_out(PhoneLine::new(pcmu(), Duration::from_millis(20)), true).expect("memory");

@@ -11,6 +11,7 @@ mod setups;
 
 use std::time::{Duration, Instant};
 
+use cordboard::codec::EncoderSettings;
 use cordboard::io::bench::far_ends::PhoneSpeech;
 use cordboard::io::bench::sound::Sound;
 use cordboard::io::bench::{Rig, cpu_of, far_ends, raise_file_limit, resident};
@@ -26,6 +27,10 @@ const BESIDE: &str = "--rtpengine";
 const SETUPS: &str = "--setups";
 const SILENT: &str = "--silent";
 
+/// The argument for a path that loses packets, as every call begins: without it nothing was lost for long enough
+/// and copies of the speech before rest.
+const REDUNDANCY: &str = "--redundancy";
+
 /// The argument that makes the phones speak Opus.
 const PASS_THROUGH: &str = "--pass-through";
 
@@ -39,29 +44,36 @@ fn main() {
             () => PhoneSpeech::Pcmu,
         });
     }
-    let number = |name: &str, default: usize| {
-        let at = arguments.iter().position(|it| it == name);
-        at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
-    };
+    let number = |name: &str, default: usize| number(&arguments, name, default);
     if arguments.iter().any(|it| it == SETUPS) {
         return setups::run(number(SETUPS, 500).max(1));
     }
     let (calls, seconds) = (number("--calls", 20).max(1), number("--seconds", 10).max(1));
-    let sound = Sound::new();
 
     if arguments.iter().any(|it| it == PASS_THROUGH) {
         let beside = arguments.iter().any(|it| it == BESIDE);
-        return pass_through::run(&sound, calls, seconds, number("--workers", 0), beside);
+        return pass_through::run(&Sound::new(), calls, seconds, number("--workers", 0), beside);
     }
 
+    let mut settings = EncoderSettings::default();
+    if !arguments.iter().any(|it| it == REDUNDANCY) {
+        settings.expected_loss = 0;
+    }
+    measure(&arguments, settings, calls, seconds);
+}
+
+/// Prints what `calls` calls of `seconds` cost, one stage after the other and together.
+fn measure(arguments: &[String], settings: EncoderSettings, calls: usize, seconds: usize) {
+    let (sound, workers) = (Sound::new(), number(arguments, "--workers", 0));
     println!("stages, microseconds per 20 ms frame");
-    for (name, micros) in alone::stages(&sound) {
+    for (name, micros) in alone::stages(&sound, &settings) {
         println!("  {name:<26}{micros:>9.2}");
     }
 
-    let before = Alone::measure(&sound, calls, seconds);
+    let before = Alone::measure(&sound, &settings, calls, seconds);
     raise_file_limit();
-    let mut rig = Rig::start(number("--workers", 0), &[PEERS]).expect("the engine and the far ends start");
+    let mut rig = Rig::start(workers, &[PEERS]).expect("the engine and the far ends start");
+    rig.encode_as(settings);
     // The first call pays for what all share: threads, tables, the certificate.
     rig.add_call().expect("a call");
     rig.run(Duration::from_secs(1));
@@ -78,9 +90,15 @@ fn main() {
     let packets = rig.figures().sent - figures.sent;
     let (summaries, failed) = rig.finish().expect("every call ends");
     assert!(failed.is_empty(), "{failed:?}");
-    let after = Alone::measure(&sound, calls, seconds);
+    let after = Alone::measure(&sound, &settings, calls, seconds);
 
-    println!("\n{calls} calls, Opus <-> PCMU, {seconds} s, real sockets on loopback");
+    println!(
+        "\n{calls} calls, Opus <-> PCMU, {seconds} s, real sockets on loopback, redundancy {}",
+        match settings {
+            EncoderSettings { expected_loss: 0, .. } => "rests: nothing was lost",
+            _ => "for what may be lost",
+        }
+    );
     let second = |cpu: Duration| cpu.as_secs_f64() / wall.as_secs_f64();
     println!("  engine                    {:>9.4} processor seconds a second", second(cpu));
     for (pace, before, after) in [
@@ -111,6 +129,12 @@ fn main() {
     tell(&summaries);
 }
 
+/// The number after `name`.
+fn number(arguments: &[String], name: &str, default: usize) -> usize {
+    let at = arguments.iter().position(|it| it == name);
+    at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
+}
+
 /// What libopus alone takes for the same frames.
 struct Alone {
     one_after_the_other: Duration,
@@ -118,10 +142,10 @@ struct Alone {
 }
 
 impl Alone {
-    fn measure(sound: &Sound, calls: usize, seconds: usize) -> Self {
+    fn measure(sound: &Sound, settings: &EncoderSettings, calls: usize, seconds: usize) -> Self {
         Self {
-            one_after_the_other: alone::one_after_the_other(sound, calls, seconds),
-            at_the_pace: alone::at_the_pace_of_calls(sound, calls, seconds),
+            one_after_the_other: alone::one_after_the_other(sound, settings, calls, seconds),
+            at_the_pace: alone::at_the_pace_of_calls(sound, settings, calls, seconds),
         }
     }
 }

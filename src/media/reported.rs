@@ -11,6 +11,11 @@ const UNREPORTED: u8 = 5;
 const MOST_EXPECTED: u8 = 30;
 /// The encoder is told of a change from so many points on: each step changes its rate for the speech.
 const NOTICEABLE: u8 = 2;
+/// Packets (10 s of 20 ms) that have to arrive whole before redundancy rests: in telephone band at 20 kbit/s it costs
+/// 0.1 to 0.16 of PESQ and a quarter of the encoder's time, which nobody has to pay on a path that loses nothing.
+const CLEAN: u64 = 500;
+/// Each loss after a rest makes the next rest come later, up to this.
+const CLEAN_AFTER_RELAPSES: u64 = CLEAN * 8;
 /// So many more packets than we had sent by then may be told of: reports and packets pass each other.
 const SLACK: i64 = 100;
 /// Late packets and duplicates take no more than this from a count of lost ones; a far end whose count
@@ -54,6 +59,10 @@ pub struct Reported {
     /// Smoothed loss in 256ths of a 256th.
     loss: u32,
     expected: u8,
+    /// How many packets we had sent when the first report without loss came since the last with loss.
+    clean_since: Option<u64>,
+    /// Packets without loss after which redundancy rests.
+    clean_enough: u64,
 }
 
 impl Default for Reported {
@@ -70,6 +79,8 @@ impl Default for Reported {
             metrics: None,
             loss: u32::from(UNREPORTED) * 65_536 / 100,
             expected: UNREPORTED,
+            clean_since: None,
+            clean_enough: CLEAN,
         }
     }
 }
@@ -85,6 +96,7 @@ impl Reported {
         self.last_jitter = Some(jitter);
         self.note_lost(block.total_lost.into(), sent);
         self.smooth(block.fraction_lost);
+        self.rest(block.fraction_lost, sent);
         self.reports += 1;
     }
 
@@ -114,10 +126,25 @@ impl Reported {
         let fresh = u32::from(fraction) * 256;
         self.loss = if fresh > self.loss { (self.loss + fresh * 3) / 4 } else { (self.loss * 7 + fresh) / 8 };
         let percent = u8::try_from((self.loss * 100).div_ceil(65_536)).unwrap_or(MOST_EXPECTED);
-        // Never below one: that would switch the redundancy off until it is too late.
+        // Zero would switch the redundancy off until it is too late: that takes a path that stays clean.
         let percent = percent.clamp(1, MOST_EXPECTED);
         if percent.abs_diff(self.expected) >= NOTICEABLE || [1, MOST_EXPECTED].contains(&percent) {
             self.expected = percent;
+        }
+    }
+
+    /// Expects nothing once a path has lost nothing for long enough; the first loss after that is expected to come back.
+    fn rest(&mut self, fraction: u8, sent: u64) {
+        let clean = self.clean_since.map_or(0, |since| sent.saturating_sub(since)) >= self.clean_enough;
+        if fraction > 0 {
+            self.clean_since = None;
+            if clean {
+                self.clean_enough = (self.clean_enough * 2).min(CLEAN_AFTER_RELAPSES);
+            }
+        } else if clean {
+            (self.loss, self.expected) = (0, 0);
+        } else {
+            self.clean_since.get_or_insert(sent);
         }
     }
 
@@ -210,6 +237,7 @@ mod tests {
         ReportBlock { fraction_lost, total_lost, ..ReportBlock::default() }
     }
 
+    /// After reports of a tenth of a second each.
     fn after(fractions: &[u8]) -> u8 {
         let mut reported = Reported::default();
         for fraction in fractions {
@@ -219,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_12_the_expected_loss_is_five_unreported_rises_at_once_falls_slowly_and_never_to_zero() {
+    fn rule_12_the_expected_loss_is_five_unreported_rises_at_once_and_falls_slowly() {
         assert_eq!(after(&[]), 5);
         assert_eq!(after(&[51]), 17, "three quarters of the way to 20");
         assert_eq!(after(&[51, 51]), 19);
@@ -227,6 +255,33 @@ mod tests {
         assert_eq!(after(&[51, 51, 0]), 17);
         assert_eq!(after(&[0; 40]), 1);
         assert_eq!(after(&[255; 9]), 30);
+    }
+
+    #[test]
+    fn redundancy_rests_on_a_path_that_loses_nothing_for_ten_seconds_and_less_readily_after_a_relapse() {
+        let mut reported = Reported::default();
+        let mut sent = 0;
+        let mut hear = |fraction: u8, seconds: u64| {
+            let mut rested = None;
+            for second in 0..seconds {
+                sent += 50;
+                reported.note(NtpTime::default(), &block(fraction, 0), 48_000, sent);
+                if reported.expected_loss() == 0 {
+                    rested.get_or_insert(second);
+                }
+            }
+            (reported.expected_loss(), rested)
+        };
+        assert_eq!(hear(0, 10).1, None, "the first report says nothing of what was before it");
+        assert_eq!(hear(0, 30), (0, Some(0)));
+        assert_eq!(hear(3, 1).0, 1, "one packet in a hundred: at once");
+        assert_eq!(hear(0, 20).1, None);
+        assert_eq!(hear(0, 1), (0, Some(0)), "twice as long as before");
+        for relapse in 0..6 {
+            assert_eq!(hear(3, 1).0, 1);
+            let longest = [40, 80, 80, 80, 80, 80][relapse];
+            assert_eq!(hear(0, 100).1, Some(longest));
+        }
     }
 
     #[test]

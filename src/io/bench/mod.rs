@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub use self::resources::{cpu_of, cpu_of_process, raise_file_limit, resident};
 use super::media::{MediaEngine, MediaFigures, MediaSettings, Realm};
+use crate::codec::EncoderSettings;
 use crate::id::CallId;
 use crate::media::{CapacityLimits, MetaSide, OpenSpec, Order, PhoneSide, Report, Stage, Summary};
 use crate::random::Random;
@@ -31,6 +32,7 @@ pub struct Rig {
     engine: MediaEngine,
     reports: UnboundedReceiver<(CallId, Report)>,
     arguments: Vec<String>,
+    encoder: EncoderSettings,
     far_ends: Vec<FarEnds>,
     calls: u64,
     /// Calls whose keys are there.
@@ -134,11 +136,17 @@ impl Rig {
             engine,
             reports,
             arguments,
+            encoder: EncoderSettings::default(),
             far_ends: Vec::new(),
             calls: 0,
             connected: 0,
             failed: Vec::new(),
         })
+    }
+
+    /// Encodes for the users like this from the next call on.
+    pub const fn encode_as(&mut self, encoder: EncoderSettings) {
+        self.encoder = encoder;
     }
 
     /// Sets up one more call in which both sides talk at once.
@@ -162,7 +170,8 @@ impl Rig {
         }
         self.calls += 1;
         let call = CallId(self.calls);
-        self.engine.open(call, OpenSpec::new(MetaSide::Offer, PhoneSide::Offer));
+        let spec = OpenSpec { encoder: self.encoder, ..OpenSpec::new(MetaSide::Offer, PhoneSide::Offer) };
+        self.engine.open(call, spec);
         let (meta, phone) = self.wait_opened(call)?;
         let Some(far_ends) = self.far_ends.last_mut() else { return Err(io::ErrorKind::NotFound.into()) };
         let (meta, phone) = far_ends.meet(&meta, &phone)?;
