@@ -22,7 +22,19 @@ pub const ARCHIVE_MAPPING: [u8; 2] = [0, 1];
 /// Each channel has a stream of its own in the packet (RFC 7845 §5.1.1.2). As a stereo pair, which libopus codes
 /// as sum and difference, one person was heard in the other's channel 18 dB down at 32 kbit/s while both
 /// spoke, and cost as much.
-pub struct ArchiveEncoder(opus::MSEncoder);
+pub struct ArchiveEncoder {
+    encoder: opus::MSEncoder,
+    channels: ArchiveChannels,
+}
+
+/// Who is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveChannels {
+    /// Both, left and right.
+    Two,
+    /// The left one alone.
+    Left,
+}
 
 impl std::fmt::Debug for ArchiveEncoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -31,26 +43,25 @@ impl std::fmt::Debug for ArchiveEncoder {
 }
 
 impl ArchiveEncoder {
-    /// For `bitrate` bits a second, both sides together. Nothing is left out of a pause: what libopus takes for
+    /// For `bitrate` bits a second, all channels together. Nothing is left out of a pause: what libopus takes for
     /// noise may be music on hold.
     ///
     /// # Errors
     /// [`CodecError::Memory`] if libopus cannot make its state.
-    pub fn new(bitrate: u32) -> Result<Self, CodecError> {
+    pub fn new(bitrate: u32, channels: ArchiveChannels) -> Result<Self, CodecError> {
+        let (streams, mapping): (u8, &[u8]) = match channels {
+            ArchiveChannels::Two => (ARCHIVE_STREAMS, &ARCHIVE_MAPPING),
+            ArchiveChannels::Left => (1, &[0]),
+        };
         let make = || -> opus::Result<opus::MSEncoder> {
-            let mut encoder = opus::MSEncoder::new(
-                ARCHIVE_RATE,
-                ARCHIVE_STREAMS,
-                0,
-                &ARCHIVE_MAPPING,
-                opus::Application::Voip,
-            )?;
+            let mut encoder =
+                opus::MSEncoder::new(ARCHIVE_RATE, streams, 0, mapping, opus::Application::Voip)?;
             encoder.set_complexity(COMPLEXITY)?;
             encoder.set_signal(opus::Signal::Voice)?;
             encoder.set_bitrate(opus::Bitrate::Bits(i32::try_from(bitrate).unwrap_or(i32::MAX)))?;
             Ok(encoder)
         };
-        make().map(Self).map_err(|_| CodecError::Memory)
+        make().map(|encoder| Self { encoder, channels }).map_err(|_| CodecError::Memory)
     }
 
     /// Encodes one frame of interleaved samples, left first, and tells its length in `out`.
@@ -62,13 +73,23 @@ impl ArchiveEncoder {
         frame: &[i16; 2 * ARCHIVE_FRAME],
         out: &mut [u8; MAX_ARCHIVE_PACKET],
     ) -> Result<usize, CodecError> {
-        self.0.encode(frame, out).map_err(|_| CodecError::Frame)
+        let encoded = match self.channels {
+            ArchiveChannels::Two => self.encoder.encode(frame, out),
+            ArchiveChannels::Left => {
+                let mut left = [0; ARCHIVE_FRAME];
+                for (sample, both) in left.iter_mut().zip(frame.chunks_exact(2)) {
+                    *sample = both[0];
+                }
+                self.encoder.encode(&left, out)
+            }
+        };
+        encoded.map_err(|_| CodecError::Frame)
     }
 
     /// Samples a channel by which the encoder lags.
     #[must_use]
     pub fn look_ahead(&mut self) -> usize {
-        self.0.get_lookahead().ok().and_then(|it| usize::try_from(it).ok()).unwrap_or(0)
+        self.encoder.get_lookahead().ok().and_then(|it| usize::try_from(it).ok()).unwrap_or(0)
     }
 }
 

@@ -11,8 +11,8 @@ mod rate;
 mod speech;
 
 pub use archive::{
-    ARCHIVE_FRAME, ARCHIVE_MAPPING, ARCHIVE_RATE, ARCHIVE_STREAMS, ArchiveDecoder, ArchiveEncoder,
-    MAX_ARCHIVE_PACKET,
+    ARCHIVE_FRAME, ARCHIVE_MAPPING, ARCHIVE_RATE, ARCHIVE_STREAMS, ArchiveChannels, ArchiveDecoder,
+    ArchiveEncoder, MAX_ARCHIVE_PACKET,
 };
 pub use g711::G711;
 pub use g722::{G722Decoder, G722Encoder};

@@ -15,15 +15,15 @@ use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Kept, Recorder, RecorderSettings, Told, is_writable};
 use super::signalling::{
-    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, KeyChoices, MessageBell, MetricPeers,
-    Parts, Question, Switchboard, Timings, TransferRules, Voice,
+    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, KeyChoices, MetricPeers, Parts,
+    Question, Switchboard, Timings, TransferRules, Voice,
 };
 use super::sip_start::{self, bind_sockets};
 use super::sounds::{SoundFault, Sounds};
 use super::store::{ASKED_KEPT, Store, StoreError, StoreSettings, Synchronous};
 use super::systemd;
 use super::tls::TlsSetupError;
-use super::voicemail::{self, Fetcher, Mailroom};
+use super::voicemail::{self, Mailroom};
 use crate::call::{self, CallTimes};
 use crate::codec::AudioCodec;
 use crate::config::{self, Config};
@@ -107,7 +107,6 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let recorder = start_recorder(&config, told_in)?;
     let kept = tokio::spawn(signalling::keep_recordings(store.clone(), told));
     let mailroom = Mailroom::open(&config)?;
-    let voices = voices(&config)?;
     let mut board = Switchboard::new(Parts {
         agent,
         media: media.clone(),
@@ -117,7 +116,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         store: store.clone(),
         dns: Dns::new(config.sip.dns.servers.clone(), located_in),
         graph: Arc::clone(&graph),
-        numbers: numbers(&config, voices),
+        numbers: numbers(&config, voices(&config)?),
         dialplan: dialplan(&config),
         feature_rules: feature_rules(&config),
         transfer_rules: transfer_rules(&config),
@@ -142,9 +141,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     board.end_orphans().await.map_err(unreadable)?;
     board.start_trunks();
     let bell = board.message_bell();
-    let mailroom = mailroom.work(&store, &bell, &metrics);
-    let (graph_of_sounds, bell_of_sounds) = (Arc::clone(&graph), bell.clone());
-    tokio::spawn(fetcher(&config, &store, &mailroom.cabinet, graph_of_sounds, bell_of_sounds).run());
+    let mailroom = mailroom.work(&config, &store, &bell, (&graph, &metrics));
 
     let webhook = super::listeners::webhook(&config, store.clone(), events_in).await?;
     let mailbox = Mailbox { cabinet: mailroom.cabinet.clone(), bell: bell.clone() };
@@ -167,10 +164,8 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let ears = Ears { sip: sockets, events, reports, located, questions };
     signalling::run(board, ears).await;
     media.stop();
-    if let Some(recorder) = recorder {
-        finish_recordings(recorder, kept).await;
-    }
-    if let Some((recorder, kept)) = mailroom.recorder.zip(mailroom.kept) {
+    let recorders = recorder.zip(Some(kept)).into_iter().chain(mailroom.recorder.zip(mailroom.kept));
+    for (recorder, kept) in recorders {
         finish_recordings(recorder, kept).await;
     }
     // The lanes' last writes are queued by now; closing waits for them.
@@ -224,21 +219,6 @@ fn start_recorder(config: &Config, told: mpsc::UnboundedSender<Told>) -> Result<
         tracing::error!(%failure, "recording.directory cannot be written: calls go on and are not recorded");
     }
     Ok(recorder)
-}
-
-/// Who fetches what users said to Meta's voicemail.
-fn fetcher(
-    config: &Config,
-    store: &Store,
-    cabinet: &voicemail::Cabinet,
-    graph: Arc<GraphClient>,
-    bell: MessageBell,
-) -> Fetcher {
-    let token = |it: &config::NumberConfig| {
-        (it.phone_number_id.clone(), Secret::new(it.access_token.expose().clone()))
-    };
-    let tokens = config.numbers.iter().map(token).collect();
-    Fetcher { store: store.clone(), cabinet: cabinet.clone(), graph, tokens, bell }
 }
 
 /// What each business number says by itself.

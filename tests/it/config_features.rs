@@ -100,14 +100,15 @@ fn emergency_numbers_come_by_country_and_are_refused() {
 
 #[test]
 fn emergency_calls_go_to_a_trunk_or_a_phone_that_is_there_with_the_houses_number() {
-    let caller = Endpoint::Phone("1001".into());
-    for (route, way) in [
-        ("trunk:pbx", Endpoint::Trunk("pbx".into(), "112".to_owned())),
-        ("phone:1002", Endpoint::Phone("1002".into())),
-    ] {
+    let phone = Endpoint::Phone("1001".into());
+    let trunk = Endpoint::Trunk("pbx".into(), "112".to_owned());
+    for (route, caller, way) in [("trunk:pbx", &phone, &trunk), ("phone:1001", &trunk, &phone)] {
         let route = format!("route = \"{route}\"\ncaller = \"493055500010\"");
         let plan = read(&[("#route = \"trunk:pbx\"", &route)]).expect("good").emergency;
-        assert_eq!((plan.way(&caller, "112"), plan.caller.as_deref()), (Some(way), Some("+493055500010")));
+        assert_eq!(
+            (plan.way(caller, "112").as_ref(), plan.caller.as_deref()),
+            (Some(way), Some("+493055500010"))
+        );
     }
     assert!(
         fault("#route = \"trunk:pbx\"", "route = \"trunk:pstn\"")

@@ -39,8 +39,7 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
         C::TransferFailed => "transfer_failed", Phone, 480, "Transfer failed", 19, "Nobody took a transferred call: check its target.";
         C::NotFetched => "not_fetched", Phone, 480, "Not fetched", 19,
             "Nobody fetched a parked call: see `[features.parking]`.";
-        C::Transferred => "transferred", Phone, 480, "Transferred", 16,
-            "Nothing: who was called talks on in another call.";
+        C::Transferred => "transferred", Phone, 480, "Transferred", 16, "Nothing: who was called talks on in another call.";
         C::Crossed => "crossed", User, 487, "User calls you", 16, "Nothing: the phone talks on the user's own call.";
         C::NotDialable => "not_dialable", Policy, 404, "Number unknown", 1,
             "Dial prefix and country code; see `dial` of the number.";
@@ -67,8 +66,7 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "The call was fetched, went back or ended; or it is another place.";
         C::NoParkingPlace => "no_parking_place", Policy, 486, "No parking place", 17,
             "The place is taken or does not exist: `slots` in `[features.parking]`.";
-        C::NobodyToCallBack => "nobody_to_call_back", Policy, 404, "Nobody to call", 1,
-            "No missed call is open, or no user of one allows calls now: `cordboard missed`.";
+        C::NobodyToCallBack => "nobody_to_call_back", Policy, 404, "Nobody to call", 1, "See `cordboard missed`: none is open and allowed.";
         C::NoMessages => "no_messages", Policy, 404, "No messages", 1, "Nothing: no user has left a message.";
         C::Voicemail => "voicemail", Policy, 480, "Voicemail", 16, "A user could leave a message: `cordboard voicemail`, then call back.";
         C::Announced => "announced", Policy, 480, "Announcement", 16, "A user heard the number's announcement: call back.";

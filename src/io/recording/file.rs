@@ -9,6 +9,7 @@ use super::End;
 use super::ogg_opus::OggOpus;
 use super::timeline::Frame;
 use super::wav::{self, Wav};
+use crate::codec::ArchiveChannels;
 use crate::id::CallId;
 use crate::time::Wall;
 
@@ -23,6 +24,11 @@ pub enum Format {
         /// Bits a second.
         bitrate: u32,
     },
+    /// Ogg/Opus of the user alone.
+    UserOpus {
+        /// Bits a second.
+        bitrate: u32,
+    },
     /// WAV, 16 bits: 230 MB an hour.
     Wav,
 }
@@ -30,7 +36,7 @@ pub enum Format {
 impl Format {
     pub(super) const fn extension(self) -> &'static str {
         match self {
-            Self::Opus { .. } => "opus",
+            Self::Opus { .. } | Self::UserOpus { .. } => "opus",
             Self::Wav => "wav",
         }
     }
@@ -111,7 +117,12 @@ impl RecordingFile {
         }
         let mut file = Self {
             form: match format {
-                Format::Opus { bitrate } => Form::Opus(Box::new(OggOpus::new(bitrate, call.0 as u32)?)),
+                Format::Opus { bitrate } => {
+                    Form::Opus(Box::new(OggOpus::new(bitrate, ArchiveChannels::Two, call.0 as u32)?))
+                }
+                Format::UserOpus { bitrate } => {
+                    Form::Opus(Box::new(OggOpus::new(bitrate, ArchiveChannels::Left, call.0 as u32)?))
+                }
                 Format::Wav => Form::Wav(Wav::default()),
             },
             disk: create(&part_of(&path))?,

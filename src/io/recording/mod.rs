@@ -57,7 +57,7 @@ pub struct RecorderSettings {
 pub enum Kept {
     /// The user left, the phone right.
     BothSides,
-    /// The user alone, in both channels: a message, which ends when the user is silent for so long.
+    /// The user alone: a message, which ends when the user is silent for so long.
     User {
         /// How long.
         silence: Duration,

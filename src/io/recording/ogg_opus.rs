@@ -6,8 +6,8 @@ use ogg::{PacketWriteEndInfo, PacketWriter};
 
 use super::timeline::Frame;
 use crate::codec::{
-    ARCHIVE_FRAME, ARCHIVE_MAPPING, ARCHIVE_RATE, ARCHIVE_STREAMS, ArchiveEncoder, CodecError,
-    MAX_ARCHIVE_PACKET,
+    ARCHIVE_FRAME, ARCHIVE_MAPPING, ARCHIVE_RATE, ARCHIVE_STREAMS, ArchiveChannels, ArchiveEncoder,
+    CodecError, MAX_ARCHIVE_PACKET,
 };
 
 /// Granule positions count at this rate, whatever the encoder's (RFC 7845 §4).
@@ -35,13 +35,13 @@ impl std::fmt::Debug for OggOpus {
 
 impl OggOpus {
     /// A stream whose headers are ready to be taken.
-    pub(super) fn new(bitrate: u32, serial: u32) -> io::Result<Self> {
-        let mut encoder = ArchiveEncoder::new(bitrate).map_err(no_memory)?;
+    pub(super) fn new(bitrate: u32, channels: ArchiveChannels, serial: u32) -> io::Result<Self> {
+        let mut encoder = ArchiveEncoder::new(bitrate, channels).map_err(no_memory)?;
         let pre_skip = encoder.look_ahead() as u64;
         let mut pages = PacketWriter::new(Vec::with_capacity(16 * 1024));
-        let head = head(u16::try_from(pre_skip * PER_SAMPLE).unwrap_or(0));
+        let head = head(channels, u16::try_from(pre_skip * PER_SAMPLE).unwrap_or(0));
         pages.write_packet(head, serial, PacketWriteEndInfo::EndPage, 0)?;
-        pages.write_packet(tags(), serial, PacketWriteEndInfo::EndPage, 0)?;
+        pages.write_packet(tags(channels), serial, PacketWriteEndInfo::EndPage, 0)?;
         Ok(Self { pages, encoder, serial, pre_skip, packets: 0, frames: 0 })
     }
 
@@ -79,20 +79,33 @@ fn no_memory(error: CodecError) -> io::Error {
     io::Error::other(format!("libopus refused: {error:?}"))
 }
 
-/// The identification header, two channels of a stream each (RFC 7845 §5.1).
-fn head(pre_skip: u16) -> Vec<u8> {
-    let mut head = b"OpusHead\x01\x02".to_vec();
+/// The identification header, one channel, or two of a stream each (RFC 7845 §5.1).
+fn head(channels: ArchiveChannels, pre_skip: u16) -> Vec<u8> {
+    let mut head = b"OpusHead\x01".to_vec();
+    head.push(match channels {
+        ArchiveChannels::Two => 2,
+        ArchiveChannels::Left => 1,
+    });
     head.extend(pre_skip.to_le_bytes());
     head.extend(ARCHIVE_RATE.to_le_bytes());
-    // No gain; channel mapping family 1, where two channels are left and right and no pair is coupled.
-    head.extend([0, 0, 1, ARCHIVE_STREAMS, 0]);
-    head.extend(ARCHIVE_MAPPING);
+    match channels {
+        // No gain; channel mapping family 1, where two channels are left and right and no pair is coupled.
+        ArchiveChannels::Two => {
+            head.extend([0, 0, 1, ARCHIVE_STREAMS, 0]);
+            head.extend(ARCHIVE_MAPPING);
+        }
+        // No gain; family 0, which every player knows.
+        ArchiveChannels::Left => head.extend([0, 0, 0]),
+    }
     head
 }
 
 /// The comment header (RFC 7845 §5.2).
-fn tags() -> Vec<u8> {
-    let comments = ["TITLE=left: WhatsApp user, right: phone"];
+fn tags(channels: ArchiveChannels) -> Vec<u8> {
+    let comments = [match channels {
+        ArchiveChannels::Two => "TITLE=left: WhatsApp user, right: phone",
+        ArchiveChannels::Left => "TITLE=WhatsApp user",
+    }];
     let vendor = concat!("Cordboard ", env!("CARGO_PKG_VERSION"));
     let mut tags = b"OpusTags".to_vec();
     let mut text = |text: &str| {

@@ -243,8 +243,8 @@ impl Recording {
         let over = self.outlet.is_over();
         let wrote = |bytes: u64| counters.bytes.fetch_add(bytes, Ordering::Relaxed);
         let (voice, kept) = (&mut self.voice, self.kept);
-        let mut push = |file: &mut RecordingFile, mut frame| {
-            let said_all = voice.hear(&mut frame, kept);
+        let mut push = |file: &mut RecordingFile, frame| {
+            let said_all = voice.hear(&frame, kept);
             wrote(file.push(&frame)?);
             if said_all { Err(End::Silence) } else { Ok(()) }
         };

@@ -71,13 +71,18 @@ impl Cabinet {
     }
 
     async fn forget(&self, store: &Store) -> Result<u32, crate::io::store::StoreError> {
-        let mut count = 0;
-        for message in store.voicemails_before(now().wall - self.keep, BATCH).await? {
-            if let Some(message) = store.delete_voicemail(message.id).await? {
-                self.remove(Path::new(message.file.as_deref().unwrap_or_default())).await;
+        let (mut count, until) = (0, now().wall - self.keep);
+        loop {
+            let old = store.voicemails_before(until, BATCH).await?;
+            if old.is_empty() {
+                return Ok(count);
+            }
+            for message in old {
+                if let Some(file) = store.delete_voicemail(message.id).await?.and_then(|it| it.file) {
+                    self.remove(Path::new(&file)).await;
+                }
                 count += 1;
             }
         }
-        Ok(count)
     }
 }

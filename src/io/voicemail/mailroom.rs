@@ -5,15 +5,17 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::Cabinet;
-use crate::config::{ClosedTarget, Config, LastTarget};
+use super::{Cabinet, Fetcher};
+use crate::config::{ClosedTarget, Config, LastTarget, NumberConfig};
+use crate::io::graph::GraphClient;
 use crate::io::recording::{Format, Kept, Recorder, RecorderSettings, Told, is_writable};
 use crate::io::signalling::{MessageBell, keep_messages};
 use crate::io::store::Store;
+use crate::masked::Secret;
 use crate::metrics::Registry;
 
-/// Bits a second of a message: two channels of the same voice.
-const BITRATE: u32 = 32_000;
+/// Bits a second of a message.
+const BITRATE: u32 = 24_000;
 
 /// The recorder before there are calls, and then the task that keeps what it tells.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl Mailroom {
         let recorder = Recorder::start(
             RecorderSettings {
                 directory: settings.directory.clone(),
-                format: Format::Opus { bitrate: BITRATE },
+                format: Format::UserOpus { bitrate: BITRATE },
                 min_free: settings.min_free,
                 kept: Kept::User { silence: settings.silence },
             },
@@ -66,14 +68,31 @@ impl Mailroom {
         Ok(Self { recorder: Some(recorder), cabinet, told: Some(told), kept: None })
     }
 
-    /// Begins to keep what is recorded, and to delete what is old; the phones are told how many messages there are.
+    /// Begins to keep what is recorded, to fetch what Meta has and to delete what is old; the phones are told how many
+    /// messages there are.
     #[must_use]
-    pub fn work(mut self, store: &Store, bell: &MessageBell, metrics: &Arc<Registry>) -> Self {
+    pub fn work(
+        mut self,
+        config: &Config,
+        store: &Store,
+        bell: &MessageBell,
+        (graph, metrics): (&Arc<GraphClient>, &Arc<Registry>),
+    ) -> Self {
         if let Some(told) = self.told.take() {
             let (cabinet, bell, metrics) = (self.cabinet.clone(), bell.clone(), Arc::clone(metrics));
             self.kept = Some(tokio::spawn(keep_messages(store.clone(), cabinet, bell, metrics, told)));
         }
         tokio::spawn(self.cabinet.clone().forget_old(store.clone(), bell.clone()));
+        let token =
+            |it: &NumberConfig| (it.phone_number_id.clone(), Secret::new(it.access_token.expose().clone()));
+        let fetcher = Fetcher {
+            store: store.clone(),
+            cabinet: self.cabinet.clone(),
+            graph: Arc::clone(graph),
+            tokens: config.numbers.iter().map(token).collect(),
+            bell: bell.clone(),
+        };
+        tokio::spawn(fetcher.run());
         let (store, bell) = (store.clone(), bell.clone());
         tokio::spawn(async move {
             if let Err(error) = bell.ring(&store).await {

@@ -14,5 +14,5 @@ mod mailroom;
 
 pub use cabinet::Cabinet;
 pub use desk::{MessageRow, router};
-pub use fetch::Fetcher;
+use fetch::Fetcher;
 pub use mailroom::Mailroom;
