@@ -136,10 +136,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         random,
     });
     let unreadable = |source| AppError::Store { path: config.store.path.clone(), source };
-    board.restore_registrations().await.map_err(unreadable)?;
-    board.restore_availability().await.map_err(unreadable)?;
-    board.end_orphans().await.map_err(unreadable)?;
-    board.start_trunks();
+    take_up(&mut board).await.map_err(unreadable)?;
     let bell = board.message_bell();
     let mailroom = mailroom.work(&config, &store, &bell, (&graph, &metrics));
 
@@ -171,6 +168,15 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     // The lanes' last writes are queued by now; closing waits for them.
     store.close().await;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Takes up what the last process left, and calls the trunks.
+async fn take_up(board: &mut Switchboard) -> Result<(), StoreError> {
+    board.restore_registrations().await?;
+    board.restore_availability().await?;
+    board.end_orphans().await?;
+    board.start_trunks();
     Ok(())
 }
 

@@ -41,7 +41,9 @@ fn schemathesis_finds_nothing_that_the_description_does_not_say() {
     let file = world.folder().join("schemathesis.toml");
     std::fs::write(&file, config()).expect("the test's folder can be written");
     let at = &world.layout.api;
+    // It keeps a memory of its own in the folder where it runs.
     let mut command = Command::new(schemathesis());
+    command.current_dir(world.folder());
     command.arg("--config-file").arg(file).args(["run", "--url"]).arg(format!("http://{at}"));
     command.args(["--header", &format!("Authorization: Bearer {API_TOKEN}")]);
     // A stream has no end; the tests of the library read it.

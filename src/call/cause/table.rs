@@ -41,8 +41,7 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "Nobody fetched a parked call: see `[features.parking]`.";
         C::Transferred => "transferred", Phone, 480, "Transferred", 16, "Nothing: who was called talks on in another call.";
         C::Crossed => "crossed", User, 487, "User calls you", 16, "Nothing: the phone talks on the user's own call.";
-        C::NotDialable => "not_dialable", Policy, 404, "Number unknown", 1,
-            "Dial prefix and country code; see `dial` of the number.";
+        C::NotDialable => "not_dialable", Policy, 404, "Number unknown", 1, "Dial prefix and country code; see `dial` of the number.";
         C::NotAllowed => "not_allowed", Policy, 403, "Not allowed here", 21,
             "Add the phone or trunk to `dial` of the business number.";
         C::PhoneCapped => "phone_capped", Policy, 403, "Too many calls", 21,
@@ -52,28 +51,23 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
         C::Emergency => "emergency", Policy, 403, "No emergency calls", 21,
             "WhatsApp reaches no emergency service: use another line.";
         C::UnknownCode => "unknown_code", Policy, 404, "No such code", 1, "The codes stand in `[features]`.";
-        C::NothingRings => "nothing_rings", Phone, 404, "Nothing rings", 1,
-            "The call was answered or given up before it was picked up.";
+        C::NothingRings => "nothing_rings", Phone, 404, "Nothing rings", 1, "The call was answered or given up before it was picked up.";
         C::NotYours => "not_yours", Policy, 403, "Not your group", 21,
             "Put both phones into one `[[group]]`, or see `pick_up_by` and `retrieve_by`.";
-        C::NothingToPark => "nothing_to_park", Phone, 404, "Nothing to park", 1,
-            "The phone has no call with a user on another line.";
+        C::NothingToPark => "nothing_to_park", Phone, 404, "Nothing to park", 1, "The phone has no call with a user on another line.";
         C::NoSuchOutcome => "no_such_outcome", Phone, 404, "No such outcome", 1,
             "Dial the code and a place in `records.outcomes`, from 1.";
         C::NothingToNote => "nothing_to_note", Phone, 404, "No call to note", 1,
             "The phone had no call with a user in the last 24 h.";
-        C::NothingParked => "nothing_parked", Phone, 404, "Nothing parked", 1,
-            "The call was fetched, went back or ended; or it is another place.";
+        C::NothingParked => "nothing_parked", Phone, 404, "Nothing parked", 1, "The call was fetched, went back or ended; or it is another place.";
         C::NoParkingPlace => "no_parking_place", Policy, 486, "No parking place", 17,
             "The place is taken or does not exist: `slots` in `[features.parking]`.";
         C::NobodyToCallBack => "nobody_to_call_back", Policy, 404, "Nobody to call", 1, "See `cordboard missed`: none is open and allowed.";
         C::NoMessages => "no_messages", Policy, 404, "No messages", 1, "Nothing: no user has left a message.";
         C::Voicemail => "voicemail", Policy, 480, "Voicemail", 16, "A user could leave a message: `cordboard voicemail`, then call back.";
         C::Announced => "announced", Policy, 480, "Announcement", 16, "A user heard the number's announcement: call back.";
-        C::MetaSilent => "meta_silent", Meta, 503, "WhatsApp no answer", 102,
-            "Check that webhooks of the field `calls` arrive.";
-        C::GraphTimedOut => "graph_timed_out", Meta, 503, "WhatsApp too slow", 102,
-            "Check the way out to Graph; Meta's status page.";
+        C::MetaSilent => "meta_silent", Meta, 503, "WhatsApp no answer", 102, "Check that webhooks of the field `calls` arrive.";
+        C::GraphTimedOut => "graph_timed_out", Meta, 503, "WhatsApp too slow", 102, "Check the way out to Graph; Meta's status page.";
         C::GraphUnreachable => "graph_unreachable", Meta, 503, "WhatsApp down", 38,
             "Check DNS, the firewall and the way out to Graph.";
         C::GraphUnreadable => "graph_unreadable", Meta, 503, "WhatsApp error", 38,

@@ -1,7 +1,6 @@
 //! The API against a real store, asked as a program would ask it.
 
 use std::path::Path;
-use std::time::Instant;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::{Body, to_bytes};
@@ -293,8 +292,8 @@ async fn a_call_tells_its_stages_once_each_and_a_permission_its_change() {
     desk.store.close_record(&call).await.expect("closed");
     desk.store.close_record(&call).await.expect("closed before");
     let path = "/v1/numbers/support/users/5521955500123/permission";
-    for _ in 0..2 {
-        desk.ask(putting(path, &json!({ "state": "permanent" }), &format!("{:?}", Instant::now()))).await;
+    for key in ["first", "second"] {
+        desk.ask(putting(path, &json!({ "state": "permanent" }), key)).await;
     }
     let page = desk.get(READER, "/v1/events").await.1;
     let events = page["events"].as_array().expect("a list");
