@@ -183,8 +183,9 @@ pub(super) async fn run(
 ) -> Result<Run, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT reserved, connected, ended FROM reservation
-         WHERE number = ?1 AND (phone = ?2 OR bsuid = ?3) AND (rang IS NOT NULL OR connected IS NOT NULL)
-           AND reserved > ?4
+         WHERE call IN (SELECT call FROM reservation WHERE number = ?1 AND phone = ?2 UNION ALL
+                        SELECT call FROM reservation WHERE number = ?1 AND bsuid = ?3)
+           AND (rang IS NOT NULL OR connected IS NOT NULL) AND reserved > ?4
          ORDER BY reserved DESC LIMIT ?5",
     )
     .bind(number.as_str())
