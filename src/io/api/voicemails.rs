@@ -106,11 +106,7 @@ fn number(text: &str) -> Option<VoicemailId> {
 /// Voice messages, newest first.
 #[utoipa::path(get, path = "/v1/voicemails", tag = "calls", params(Wanted), responses(
     (status = 200, description = "A page of messages", body = VoicemailPage),
-    (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
-    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such number", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(
     State(api): State<Api>,
@@ -123,7 +119,7 @@ pub(super) async fn list(
         wanted.number.as_deref().map(|it| api.number(it).map(|it| it.config.label.clone())).transpose()?;
     let before = match wanted.cursor.as_deref() {
         Some(cursor) => Some(
-            number(cursor).ok_or_else(|| Kind::BadRequest.because("cursor is not one that was given out"))?,
+            number(cursor).ok_or_else(|| Kind::Senseless.because("cursor is not one that was given out"))?,
         ),
         None => None,
     };
@@ -150,10 +146,7 @@ async fn find(api: &Api, id: &str) -> Result<VoiceMessage, Problem> {
     params(("id" = String, Path, description = "The message")),
     responses(
     (status = 200, description = "The sound", body = Vec<u8>, content_type = "audio/ogg"),
-    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "A scope is missing", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such message, or Meta has its sound still", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn audio(
     State(api): State<Api>,
@@ -176,15 +169,10 @@ pub(super) async fn audio(
 
 /// Marks a message as heard; the lamps of the phones follow.
 #[utoipa::path(post, path = "/v1/voicemails/{id}/heard", tag = "calls",
-    params(("id" = String, Path, description = "The message"),
-           ("Idempotency-Key" = Option<String>, Header, description = "Done once under this key")),
+    params(("id" = String, Path, description = "The message")),
     responses(
     (status = 200, description = "The message as it is now", body = VoicemailView),
-    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such message", body = Problem, content_type = "application/problem+json"),
-    (status = 422, description = "The key came with another request", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn heard(
     State(api): State<Api>,
@@ -203,10 +191,7 @@ pub(super) async fn heard(
     params(("id" = String, Path, description = "The message")),
     responses(
     (status = 204, description = "It is gone"),
-    (status = 401, description = "No good token", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The scope is missing", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such message", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Busy", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn delete(
     State(api): State<Api>,
