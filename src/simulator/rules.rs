@@ -82,6 +82,20 @@ pub(super) enum Refusal {
     Paused,
 }
 
+impl Refusal {
+    /// The number of the error.
+    const fn code(self) -> u32 {
+        match self {
+            Self::Concurrent => 138_002,
+            Self::PairBusy => 138_003,
+            Self::Initiations => 138_005,
+            Self::NoPermission => 138_006,
+            Self::PairLimit(_) => 138_012,
+            Self::Paused => 138_014,
+        }
+    }
+}
+
 /// What an unanswered call led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Consequence {
@@ -106,6 +120,7 @@ struct Pair {
     requests: VecDeque<Wall>,
     /// Until when the user may be written to without a template.
     window: Option<Wall>,
+    refused: u32,
 }
 
 #[derive(Debug, Default)]
@@ -136,6 +151,12 @@ pub(super) struct PairView {
     pub(super) requests_day: usize,
     /// Permission requests in the last 7 days.
     pub(super) requests_week: usize,
+    /// The code that a call would be refused with now.
+    pub(super) no_call: Option<u32>,
+    /// The code that a permission request would be refused with now.
+    pub(super) no_request: Option<u32>,
+    /// How many calls and requests these rules have refused so far.
+    pub(super) refused: u32,
 }
 
 /// The ledger of all pairs and numbers.
@@ -215,6 +236,20 @@ impl Ledger {
 
     /// A business-initiated attempt; if allowed it counts as an initiation and keeps the pair busy.
     pub(super) fn connect(&mut self, pair: &PairKey, now: Wall) -> Result<(), Refusal> {
+        let verdict = self.may_connect(pair, now);
+        let entry = self.pair(pair);
+        if verdict.is_err() {
+            entry.refused += 1;
+            return verdict;
+        }
+        entry.active += 1;
+        let number = self.numbers.entry(pair.0.clone()).or_default();
+        number.initiations.push_back(now);
+        number.active += 1;
+        Ok(())
+    }
+
+    fn may_connect(&mut self, pair: &PairKey, now: Wall) -> Result<(), Refusal> {
         let limits = self.limits;
         let permission = self.permission(pair, now);
         if self.is_paused(&pair.0, now) {
@@ -239,9 +274,6 @@ impl Ledger {
         if entry.connected.len() >= limits.pair_calls {
             return Err(Refusal::PairLimit(entry.connected.front().map_or(now, |oldest| *oldest + DAY)));
         }
-        number.initiations.push_back(now);
-        number.active += 1;
-        entry.active += 1;
         Ok(())
     }
 
@@ -309,6 +341,16 @@ impl Ledger {
 
     /// A permission request message; `Err` is the code that refuses it (138009, 138014, 138017).
     pub(super) fn request(&mut self, pair: &PairKey, now: Wall) -> Result<(), u32> {
+        let verdict = self.may_request(pair, now);
+        let pair = self.pair(pair);
+        match verdict {
+            Ok(()) => pair.requests.push_back(now),
+            Err(_) => pair.refused += 1,
+        }
+        verdict
+    }
+
+    fn may_request(&mut self, pair: &PairKey, now: Wall) -> Result<(), u32> {
         if self.is_paused(&pair.0, now) {
             return Err(138_014);
         }
@@ -321,7 +363,6 @@ impl Ledger {
         if today >= 1 || pair.requests.len() >= 2 {
             return Err(138_009);
         }
-        pair.requests.push_back(now);
         Ok(())
     }
 
@@ -329,6 +370,8 @@ impl Ledger {
     pub(super) fn view(&mut self, pair: &PairKey, now: Wall) -> PairView {
         let permission = self.permission(pair, now);
         let most = self.limits.pair_calls;
+        let no_call = self.may_connect(pair, now).err().map(Refusal::code);
+        let no_request = self.may_request(pair, now).err();
         let pair = self.pair(pair);
         forget(&mut pair.connected, now, DAY);
         forget(&mut pair.requests, now, WEEK);
@@ -346,6 +389,9 @@ impl Ledger {
             notices: pair.notices,
             requests_day: pair.requests.iter().filter(|at| now.since(**at) < DAY).count(),
             requests_week: pair.requests.len(),
+            no_call,
+            no_request,
+            refused: pair.refused,
         }
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::rig::baresip::{OnRing, Phone};
-use crate::rig::gateway::{Setup, cordboard, run};
+use crate::rig::gateway::{Setup, cordboard, records, run};
 use crate::rig::program::wait_until;
 use crate::rig::simulator::NUMBER_ID;
 use crate::rig::{USER, World, assert_record};
@@ -76,6 +76,10 @@ fn b9_the_third_miss_stops_and_the_fourth_costs_the_permission() {
         phone.order("hangup", "");
         wait_until("the call is over at Meta", || {
             world.meta.calls().iter().all(|call| call["state"] == "ended") && started(world) == before + 1
+        });
+        // Only then may the same user be called again.
+        wait_until("its record is closed", || {
+            records(&world.layout).iter().all(|record| !record["ended"].is_null())
         });
     };
     for _ in 0..3 {

@@ -21,6 +21,7 @@ mod recording;
 mod refusals;
 mod rig;
 mod ring_plans;
+mod rules_at_random;
 mod scanners_with_sipvicious;
 mod tls_with_openssl;
 mod torture;

@@ -197,7 +197,7 @@ impl Desk {
                 let line = RestrictionLine {
                     number: Some(self.number.clone()),
                     kind: "RESTRICTED_BUSINESS_INITIATED_CALLING".to_owned(),
-                    reason: Some("138014".to_owned()),
+                    reason: Some(RestrictionLine::GUESSED.to_owned()),
                     at,
                     until: Some(until.unwrap_or(at + UNNAMED_PAUSE)),
                 };

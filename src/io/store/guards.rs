@@ -50,6 +50,11 @@ pub struct RestrictionLine {
     pub until: Option<Wall>,
 }
 
+impl RestrictionLine {
+    /// The reason of what a refused call let us guess; any word of Meta's takes its place.
+    pub const GUESSED: &str = "138014";
+}
+
 /// An unanswered run, and what was decided about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Run {
@@ -178,8 +183,9 @@ pub(super) async fn run(
 ) -> Result<Run, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT reserved, connected, ended FROM reservation
-         WHERE number = ?1 AND (phone = ?2 OR bsuid = ?3) AND (rang IS NOT NULL OR connected IS NOT NULL)
-           AND reserved > ?4
+         WHERE call IN (SELECT call FROM reservation WHERE number = ?1 AND phone = ?2 UNION ALL
+                        SELECT call FROM reservation WHERE number = ?1 AND bsuid = ?3)
+           AND (rang IS NOT NULL OR connected IS NOT NULL) AND reserved > ?4
          ORDER BY reserved DESC LIMIT ?5",
     )
     .bind(number.as_str())
@@ -214,7 +220,8 @@ pub(super) async fn run(
     Ok(Run { unanswered, overridden: row.try_get(0)? })
 }
 
-/// When a call between the two was last picked up, in either direction.
+/// When a call between the two was last picked up, in either direction. Both accounts of our own calls are asked:
+/// Meta's start is a whole second, and a request of the same second would seem to be later than it.
 pub(super) async fn last_talk(
     db: &mut SqliteConnection,
     number: &PhoneNumberId,
@@ -222,9 +229,9 @@ pub(super) async fn last_talk(
 ) -> Result<Option<Wall>, sqlx::Error> {
     let row = sqlx::query(
         "SELECT MAX(IFNULL((SELECT MAX(answered) FROM call WHERE phone_number_id = ?1 AND phone = ?2
-                              AND answered IS NOT NULL AND direction = 'user_initiated'), 0),
+                              AND answered IS NOT NULL), 0),
                     IFNULL((SELECT MAX(answered) FROM call WHERE phone_number_id = ?1 AND bsuid = ?3
-                              AND answered IS NOT NULL AND direction = 'user_initiated'), 0),
+                              AND answered IS NOT NULL), 0),
                     IFNULL((SELECT MAX(connected) FROM reservation WHERE number = ?1 AND phone = ?2), 0),
                     IFNULL((SELECT MAX(connected) FROM reservation WHERE number = ?1 AND bsuid = ?3), 0))",
     )
@@ -426,23 +433,32 @@ impl Write for NewRestriction {
     async fn apply(&self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let line = &self.0;
         let number = line.number.as_ref().map(PhoneNumberId::as_str);
-        let known =
-            sqlx::query("SELECT 1 FROM restriction WHERE number IS ?1 AND kind = ?2 AND at >= ?3 LIMIT 1")
-                .bind(number)
-                .bind(&line.kind)
-                .bind(line.at.millis())
-                .fetch_optional(&mut *db)
-                .await?;
+        // What a refused call let us guess gives way to every word of Meta's own, whose stamp may be older.
+        let known = sqlx::query(
+            "SELECT 1 FROM restriction
+             WHERE number IS ?1 AND kind = ?2 AND at >= ?3 AND reason IS NOT ?4 LIMIT 1",
+        )
+        .bind(number)
+        .bind(&line.kind)
+        .bind(line.at.millis())
+        .bind(RestrictionLine::GUESSED)
+        .fetch_optional(&mut *db)
+        .await?;
         if known.is_some() {
             return Ok(());
         }
         // What Meta tells anew takes the place of what it told before.
-        sqlx::query("UPDATE restriction SET lifted = ?3 WHERE number IS ?1 AND kind = ?2 AND lifted IS NULL")
-            .bind(number)
-            .bind(&line.kind)
-            .bind(line.at.millis())
-            .execute(&mut *db)
-            .await?;
+        sqlx::query(
+            "UPDATE restriction SET lifted = ?3
+             WHERE lifted IS NULL AND (number IS ?1 AND kind = ?2
+                OR (number IS ?1 OR ?1 IS NULL) AND reason IS ?4 AND ?2 LIKE 'RESTRICTED_B%')",
+        )
+        .bind(number)
+        .bind(&line.kind)
+        .bind(line.at.millis())
+        .bind(RestrictionLine::GUESSED)
+        .execute(&mut *db)
+        .await?;
         sqlx::query("INSERT INTO restriction (number, kind, reason, at, until) VALUES (?1, ?2, ?3, ?4, ?5)")
             .bind(number)
             .bind(&line.kind)

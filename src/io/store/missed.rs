@@ -127,7 +127,9 @@ pub(super) async fn follow(
     } else if let Some(at) = record.talked_at() {
         sqlx::query(
             "UPDATE missed SET settled = ?4, settled_by = ?5
-             WHERE settled IS NULL AND number = ?1 AND (phone = ?2 OR bsuid = ?3) AND at <= ?6",
+             WHERE call IN (SELECT call FROM missed WHERE settled IS NULL AND number = ?1 AND phone = ?2 UNION ALL
+                            SELECT call FROM missed WHERE settled IS NULL AND number = ?1 AND bsuid = ?3)
+               AND at <= ?6",
         )
         .bind(number)
         .bind(ids.phone.as_deref())

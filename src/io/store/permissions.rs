@@ -108,9 +108,11 @@ async fn lines(
     number: &PhoneNumberId,
     ids: &Ids,
 ) -> Result<Vec<PermissionLine>, sqlx::Error> {
+    // With OR the planner walks over all that was ever said to the number.
     let rows = sqlx::query(
         "SELECT at, kind, until, source, context FROM permission_log
-         WHERE number = ?1 AND (phone = ?2 OR bsuid = ?3) ORDER BY id",
+         WHERE id IN (SELECT id FROM permission_log WHERE number = ?1 AND phone = ?2 UNION ALL
+                      SELECT id FROM permission_log WHERE number = ?1 AND bsuid = ?3) ORDER BY id",
     )
     .bind(number.as_str())
     .bind(ids.phone.as_deref())

@@ -111,7 +111,9 @@ async fn rows(
 ) -> Result<Vec<SqliteRow>, sqlx::Error> {
     sqlx::query(
         "SELECT kind, sent, taken, answered FROM permission_request
-         WHERE number = ?1 AND (phone = ?2 OR bsuid = ?3) AND refused = 0 ORDER BY sent DESC, id DESC LIMIT ?4",
+         WHERE id IN (SELECT id FROM permission_request WHERE number = ?1 AND phone = ?2 UNION ALL
+                      SELECT id FROM permission_request WHERE number = ?1 AND bsuid = ?3)
+           AND refused = 0 ORDER BY sent DESC, id DESC LIMIT ?4",
     )
     .bind(number.as_str())
     .bind(ids.phone.as_deref())
@@ -157,7 +159,9 @@ pub(super) async fn take_waiting(
 ) -> Result<Option<String>, sqlx::Error> {
     let rows = sqlx::query(
         "UPDATE permission_request SET rung = 1
-         WHERE number = ?1 AND (phone = ?2 OR bsuid = ?3) AND refused = 0 AND rung = 0 AND ring IS NOT NULL
+         WHERE id IN (SELECT id FROM permission_request WHERE number = ?1 AND phone = ?2 UNION ALL
+                      SELECT id FROM permission_request WHERE number = ?1 AND bsuid = ?3)
+           AND refused = 0 AND rung = 0 AND ring IS NOT NULL
          RETURNING sent, ring",
     )
     .bind(number.as_str())

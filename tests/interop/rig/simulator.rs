@@ -109,6 +109,11 @@ impl Simulator {
         list.as_array().cloned().unwrap_or_default()
     }
 
+    /// What Meta's rules hold for a user and the one business number.
+    pub(crate) fn rules(&self, user: &str) -> Value {
+        self.ask("GET", &format!("/sim/users/{user}"), &Value::Null)["numbers"][NUMBER_ID].clone()
+    }
+
     /// Anything else of the control API.
     pub(crate) fn order(&self, path: &str, body: &Value) {
         self.ask("POST", path, body);

@@ -1,6 +1,6 @@
 //! Places under the caps, taken by several processes, some of which die: none is given twice, none stays lost.
 //!
-//! `CORDBOARD_KILLS=100` kills a hundred times.
+//! `CORDBOARD_KILLS` kills more or less often than a hundred times.
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,9 @@ use crate::random::Random;
 
 const NUMBER: &str = "108911223344556";
 const USERS: u64 = 400;
-/// The places of the business number.
+/// The places of the business number: Meta's and the house's hundred where two race for the last ones, and few where
+/// processes die, so that all of them are taken again and again.
+const HUNDRED: u32 = 100;
 const PLACES: u32 = 12;
 /// How long a connected call counts, and how long a reservation that nobody speaks for.
 const WINDOW: i64 = 2500;
@@ -22,9 +24,9 @@ const LIFE: i64 = 900;
 /// Set for the child processes: the store's directory, what to do, the first call id, and the time.
 const CHILD: &str = "CORDBOARD_TEST_PLACES";
 
-fn rules() -> Rules {
+fn rules(places: u32) -> Rules {
     let millis = |it: i64| Duration::from_millis(it.unsigned_abs());
-    let per_number = Some(Cap { max: PLACES, window: millis(WINDOW) });
+    let per_number = Some(Cap { max: places, window: millis(WINDOW) });
     Rules {
         per_number,
         concurrent: None,
@@ -48,9 +50,9 @@ async fn permit_everybody(store: &Store) {
     }
 }
 
-async fn attempt(store: &Store, call: u64, ms: i64) -> Decision {
+async fn attempt(store: &Store, places: u32, call: u64, ms: i64) -> Decision {
     let attempt = Attempt { number: NUMBER.into(), user: phone(call % USERS), call: CallId(call) };
-    store.reserve(&rules(), &attempt, at(ms)).await.expect("decided")
+    store.reserve(&rules(places), &attempt, at(ms)).await.expect("decided")
 }
 
 fn tell(what: &str, call: u64) {
@@ -76,7 +78,7 @@ async fn takes_places_when_told_to() {
         for call in first..first + 100 {
             let store = store.clone();
             tasks.spawn(async move {
-                if let Decision::Allow(_) = attempt(&store, call, ms).await {
+                if let Decision::Allow(_) = attempt(&store, HUNDRED, call, ms).await {
                     store.connected(CallId(call), Wall(ms)).await.expect("connected");
                     tell("connected", call);
                 }
@@ -86,7 +88,7 @@ async fn takes_places_when_told_to() {
         return tell("done", 0);
     }
     for call in first.. {
-        if let Decision::Allow(_) = attempt(&store, call, ms).await {
+        if let Decision::Allow(_) = attempt(&store, PLACES, call, ms).await {
             if call % 3 == 0 {
                 store.connected(CallId(call), Wall(ms)).await.expect("connected");
                 tell("connected", call);
@@ -127,11 +129,11 @@ impl Taker {
 }
 
 #[tokio::test]
-async fn b8_of_200_attempts_from_two_processes_exactly_as_many_get_through_as_there_are_places() {
+async fn b8_of_200_attempts_at_the_hundredth_place_from_two_processes_one_gets_through() {
     let (directory, store) = fresh().await;
     permit_everybody(&store).await;
-    for call in 0..u64::from(PLACES) - 2 {
-        assert!(matches!(attempt(&store, 10_000 + call, 1000).await, Decision::Allow(_)));
+    for call in 0..u64::from(HUNDRED) - 1 {
+        assert!(matches!(attempt(&store, HUNDRED, 10_000 + call, 1000).await, Decision::Allow(_)));
         store.connected(CallId(10_000 + call), Wall(1000)).await.expect("connected");
     }
     let mut takers = [100, 300].map(|first| Taker::start(&directory, "race", first, 1000));
@@ -139,12 +141,12 @@ async fn b8_of_200_attempts_from_two_processes_exactly_as_many_get_through_as_th
         taker.child.stdin.take().expect("its input").write_all(b"x").expect("it listens");
     }
     let got: usize = takers.into_iter().map(|taker| taker.connected().len()).sum();
-    assert_eq!(got, 2, "two places were left");
+    assert_eq!(got, 1, "one place was left");
 }
 
 #[tokio::test]
 async fn no_place_is_given_twice_or_stays_lost_though_processes_are_killed() {
-    let kills: u64 = std::env::var("CORDBOARD_KILLS").ok().and_then(|it| it.parse().ok()).unwrap_or(6);
+    let kills: u64 = std::env::var("CORDBOARD_KILLS").ok().and_then(|it| it.parse().ok()).unwrap_or(100);
     let (directory, store) = fresh().await;
     permit_everybody(&store).await;
     let mut random = Random::from_number(8);
@@ -169,7 +171,7 @@ async fn no_place_is_given_twice_or_stays_lost_though_processes_are_killed() {
         let mut free = Vec::new();
         let denial = loop {
             let call = 900_000_000 + round * 1000 + free.len() as u64;
-            match attempt(&store, call, now).await {
+            match attempt(&store, PLACES, call, now).await {
                 Decision::Allow(_) => free.push(call),
                 Decision::Deny(denial) => break denial,
             }
