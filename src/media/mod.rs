@@ -58,6 +58,8 @@ mod key_stories;
 #[cfg(test)]
 mod matrix_stories;
 #[cfg(test)]
+mod nat_stories;
+#[cfg(test)]
 mod playout_stories;
 #[cfg(test)]
 mod quality_stories;

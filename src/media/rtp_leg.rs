@@ -78,6 +78,8 @@ pub struct RtpLeg {
     offered: Vec<(Protection, String)>,
     agreed: Option<Negotiated>,
     latch: Option<Latch>,
+    /// Where reports come from: a NAT need not map that port beside the one of the sound (RFC 4961).
+    reports_from: Option<SocketAddr>,
     /// Whose place it has taken.
     before: Option<SocketAddr>,
     keys: KeyMaker,
@@ -100,6 +102,7 @@ impl RtpLeg {
             offered: Vec::new(),
             agreed: None,
             latch: None,
+            reports_from: None,
             before: None,
             keys,
             shield: Shield::Clear,
@@ -243,7 +246,11 @@ impl RtpLeg {
             self.local.keying.dtls = None;
         }
         match &mut self.latch {
-            Some(latch) => latch.signal(agreed.remote_rtp),
+            Some(latch) => {
+                latch.signal(agreed.remote_rtp);
+                let before = self.agreed.as_ref().map(|it| it.remote_rtcp);
+                self.reports_from = self.reports_from.filter(|_| before == Some(agreed.remote_rtcp));
+            }
             None => self.latch = Some(Latch::shunning(agreed.remote_rtp, self.before)),
         }
         self.agreed = Some(agreed);
@@ -277,6 +284,7 @@ impl RtpLeg {
                 if source == Source::Foreign { Heard::Foreign } else { Heard::Rtp(packet) }
             }
             Behind::Rtcp(packet) if !matches!(self.shield, Shield::Clear) || self.trusts(from) => {
+                self.reports_from = Some(from).filter(|_| port == BridgePort::Rtcp);
                 Heard::Rtcp(packet)
             }
             Behind::Rtp(_) | Behind::Rtcp(_) | Behind::Nothing => Heard::Nothing,
@@ -368,13 +376,17 @@ impl RtpLeg {
         self.latch.as_ref().and_then(Latch::target)
     }
 
-    /// Where RTCP goes: beside the RTP that was learnt, as far as the signalled one differs from it.
+    /// Where RTCP goes: where the phone's own comes from; before any came, beside the RTP that was learnt, as far as
+    /// the signalled one differs from it.
     #[must_use]
     pub fn rtcp_target(&self) -> Option<SocketAddr> {
         let agreed = self.agreed.as_ref()?;
         let rtp = self.rtp_target()?;
         if agreed.rtcp_mux {
             return Some(rtp);
+        }
+        if let Some(from) = self.reports_from.filter(|it| it.ip() == rtp.ip()) {
+            return Some(from);
         }
         if rtp == agreed.remote_rtp {
             return Some(agreed.remote_rtcp).filter(|it| !it.ip().is_unspecified() && it.port() != 0);

@@ -113,6 +113,8 @@ pub(super) struct World {
     pub(super) phone_heard: Vec<Heard>,
     pub(super) user_rtcp: Vec<Vec<u8>>,
     pub(super) phone_rtcp: Vec<Vec<u8>>,
+    /// Where the last report to the phone went.
+    pub(super) phone_rtcp_to: Option<SocketAddr>,
     pub(super) reports: Vec<(Duration, Report)>,
     /// What the phone speaks, and the rate of everything that is said.
     pub(super) codec: AudioCodec,
@@ -244,6 +246,7 @@ impl World {
             phone_heard: Vec::new(),
             user_rtcp: Vec::new(),
             phone_rtcp: Vec::new(),
+            phone_rtcp_to: None,
             reports: Vec::new(),
             codec,
             phone_encoder: SpeechEncoder::new(codec, &EncoderSettings::default()).unwrap(),
@@ -433,7 +436,10 @@ impl World {
                         assert_eq!(packet_kind(&bytes), PacketKind::Rtp);
                         note(at, &bytes, &mut self.phone_heard);
                     }
-                    BridgePort::Rtcp => self.phone_rtcp.push(bytes),
+                    BridgePort::Rtcp => {
+                        self.phone_rtcp_to = Some(transmit.to);
+                        self.phone_rtcp.push(bytes);
+                    }
                 }
             }
             while let Some((to, bytes)) = self.user.poll_transmit() {

@@ -14,9 +14,11 @@ use crate::rig::{USER, World, assert_record, sipp};
 
 /// Waits until the watcher has told that the other phone is in that state now, once more than `before` times.
 fn wait_for_state(watcher: &Phone, state: &str, before: usize) {
-    let line = format!(" to {state}");
-    let seen =
-        || watcher.output().lines().filter(|it| it.contains("changed status") && it.contains(&line)).count();
+    // The state is written in colour.
+    let tells = |line: &&str| {
+        line.contains("changed status") && line.rsplit_once(" to ").is_some_and(|(_, to)| to.contains(state))
+    };
+    let seen = || watcher.output().lines().filter(tells).count();
     wait_until(&format!("the watcher sees {state}"), || seen() > before);
 }
 
