@@ -1,57 +1,16 @@
-//! Lamps: baresip and SIPp watch other phones and their mailboxes, and pick up by what a lamp tells.
+//! Lamps: SIPp asks for its mailbox, and a phone picks up by what another one's lamp tells.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::rig::baresip::{OnRing, Phone};
-use crate::rig::gateway::{Setup, sample, scrape};
+use crate::rig::baresip::OnRing;
+use crate::rig::gateway::Setup;
 use crate::rig::program::{PATIENCE, wait_for, wait_until};
 use crate::rig::simulator::assert_unbroken;
 use crate::rig::sound::{USER_HZ, tenths_of};
 use crate::rig::{USER, World, assert_record, sipp};
-
-/// Waits until the watcher has told that the other phone is in that state now, once more than `before` times.
-fn wait_for_state(watcher: &Phone, state: &str, before: usize) {
-    // The state is written in colour.
-    let tells = |line: &&str| {
-        line.contains("changed status") && line.rsplit_once(" to ").is_some_and(|(_, to)| to.contains(state))
-    };
-    let seen = || watcher.output().lines().filter(tells).count();
-    wait_until(&format!("the watcher sees {state}"), || seen() > before);
-}
-
-fn a_baresip_watches(transport: &str) {
-    let mut world = World::start(&Setup { ring: r#""phone:1002""#, ..Setup::default() });
-    let mut watcher = world.watching_phone(transport);
-    wait_for_state(&watcher, "Offline", 0);
-    let summary = watcher.wait("MWI_NOTIFY", 0);
-    assert!(summary["param"].as_str().is_some_and(|it| it.contains("Messages-Waiting: no")), "{summary}");
-    let mut watched = world.other_phone(OnRing::Answer, "PCMU");
-    wait_for_state(&watcher, "Online", 0);
-    let call = world.meta.place_call(USER);
-    watched.wait("CALL_ESTABLISHED", 0);
-    wait_for_state(&watcher, "Busy", 0);
-    call.act("hangup", &json!({}));
-    watched.wait("CALL_CLOSED", 0);
-    wait_for_state(&watcher, "Online", 1);
-    assert!(!watcher.output().contains(USER), "a watcher learns no user's number");
-    let text = scrape(&world.layout);
-    let subscriptions = text.lines().find(|line| line.starts_with("cordboard_sip_subscriptions "));
-    assert_eq!(subscriptions.and_then(sample), Some(2.0), "{text}");
-    world.assert_no_violations();
-}
-
-#[test]
-fn a_baresip_sees_another_phone_come_talk_and_go_and_hears_of_its_mailbox() {
-    a_baresip_watches("udp");
-}
-
-#[test]
-fn a_baresip_sees_the_same_inside_tls() {
-    a_baresip_watches("tls");
-}
 
 #[test]
 fn a_sipp_asks_for_its_mailbox_and_for_what_there_is_not() {

@@ -27,7 +27,6 @@ fn behind_nat(office: &Office, keep_alive: &'static str) -> (World, Phone) {
         codec: "PCMU",
         hz: PHONE_HZ,
         encryption: "",
-        watches: "",
     };
     let ports = &mut world.ports;
     let phone = office.at_phone(|| Phone::start_at(&PHONE_IP.to_string(), &folder, ports, &settings));

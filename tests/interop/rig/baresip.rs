@@ -35,8 +35,6 @@ pub(crate) struct PhoneSettings<'a> {
     pub(crate) hz: f64,
     /// `srtp`, `srtp-mand`, or nothing.
     pub(crate) encryption: &'a str,
-    /// Another phone whose presence it watches, besides its own mailbox; or nothing.
-    pub(crate) watches: &'a str,
 }
 
 /// A running baresip.
@@ -57,8 +55,6 @@ struct Station<'a> {
     hz: f64,
     encryption: &'a str,
     on_ring: OnRing,
-    /// Its contacts, if it watches one.
-    watched: String,
 }
 
 impl Phone {
@@ -69,17 +65,13 @@ impl Phone {
 
     /// The same with another address of its own; its control stays on loopback.
     pub(crate) fn start_at(ip: &str, folder: &Path, ports: &mut Ports, settings: &PhoneSettings<'_>) -> Self {
-        let &PhoneSettings { name, password, registrar, transport, on_ring, codec, hz, encryption, watches } =
+        let &PhoneSettings { name, password, registrar, transport, on_ring, codec, hz, encryption } =
             settings;
         let listen = format!("{ip}:{}", ports.take(2));
         let account = format!(
             "<sip:{name}@{registrar};transport={transport}>;auth_user={name};auth_pass={password};regint=60"
         );
-        let watched = match watches {
-            "" => String::new(),
-            other => format!("\"Watched\" <sip:{other}@{registrar};transport={transport}>;presence=p2p\n"),
-        };
-        let station = Station { name, listen, codec, hz, encryption, on_ring, watched };
+        let station = Station { name, listen, codec, hz, encryption, on_ring };
         Self::launch(folder, ports, &station, &account)
     }
 
@@ -93,8 +85,8 @@ impl Phone {
         encryption: &str,
     ) -> Self {
         let (name, listen) = ("200", at.to_owned());
-        let (hz, watched) = (sound::TRUNK_HZ, String::new());
-        let station = Station { name, listen, codec, hz, encryption, on_ring, watched };
+        let hz = sound::TRUNK_HZ;
+        let station = Station { name, listen, codec, hz, encryption, on_ring };
         Self::launch(folder, ports, &station, &format!("<sip:200@{at}>;regint=0"))
     }
 
@@ -117,16 +109,11 @@ impl Phone {
              audio_source aufile,{voice}\naudio_player aubridge,null\naudio_alert aubridge,null\n\
              rtp_ports {rtp}\nmodule_path /usr/lib/baresip/modules\nmodule {module}.so\n{encryption}module aufile.so\n\
              module aubridge.so\nmodule sndfile.so\nmodule_tmp account.so\nmodule_app menu.so\n\
-             module_app ctrl_tcp.so\nmodule_app rtcpsummary.so\n{watching}ctrl_tcp_listen 127.0.0.1:{control}\nsnd_path {folder}\n",
+             module_app ctrl_tcp.so\nmodule_app rtcpsummary.so\nctrl_tcp_listen 127.0.0.1:{control}\nsnd_path {folder}\n",
             listen = station.listen,
             voice = voice.display(),
             encryption = if station.encryption.is_empty() { "" } else { "module srtp.so\n" },
             folder = folder.display(),
-            watching = if station.watched.is_empty() {
-                ""
-            } else {
-                "module_app contact.so\nmodule_app mwi.so\nmodule_app presence.so\n"
-            },
         );
         let mode = if station.on_ring == OnRing::Answer { "auto" } else { "manual" };
         let encryption = match station.encryption {
@@ -135,7 +122,6 @@ impl Phone {
         };
         let account = format!("{account};audio_codecs={account_codec};answermode={mode}{encryption}\n");
         std::fs::write(folder.join("config"), config).expect("the test's folder can be written");
-        std::fs::write(folder.join("contacts"), &station.watched).expect("the test's folder can be written");
         std::fs::write(folder.join("accounts"), account).expect("the test's folder can be written");
         let mut command = Command::new("baresip");
         let program = Program::start("baresip", &folder, command.arg("-s").arg("-f").arg(&folder));

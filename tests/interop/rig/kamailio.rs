@@ -111,7 +111,6 @@ impl Kamailio {
             codec: "PCMU",
             hz: sound::PHONE_HZ,
             encryption: "",
-            watches: "",
         };
         Phone::start(&folder, &mut world.ports, &settings).registered()
     }

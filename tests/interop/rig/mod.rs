@@ -82,24 +82,6 @@ impl World {
             codec,
             hz,
             encryption: "",
-            watches: "",
-        };
-        Phone::start(self.folder.path(), &mut self.ports, &settings).registered()
-    }
-
-    /// A registered phone 1001 over that transport, which watches phone 1002 and its own mailbox.
-    pub(crate) fn watching_phone(&mut self, transport: &str) -> Phone {
-        let registrar = self.registrar(transport).to_owned();
-        let settings = PhoneSettings {
-            name: "1001",
-            password: PASSWORD,
-            registrar: &registrar,
-            transport,
-            on_ring: OnRing::Wait,
-            codec: "PCMU",
-            hz: sound::PHONE_HZ,
-            encryption: "",
-            watches: "1002",
         };
         Phone::start(self.folder.path(), &mut self.ports, &settings).registered()
     }
@@ -133,7 +115,6 @@ impl World {
             codec,
             hz,
             encryption,
-            watches: "",
         };
         Phone::start(self.folder.path(), &mut self.ports, &settings)
     }
