@@ -17,7 +17,7 @@ use super::control::{Answer, no_call, read};
 use super::delivery::Change;
 use super::graph_error::GraphError;
 use super::media::now;
-use super::meta::{Meta, Problem, padded};
+use super::meta::{Meta, Problem};
 
 /// The routes of both sides.
 pub(super) fn routes(meta: Meta) -> Router {
@@ -45,7 +45,8 @@ async fn leave(Shared(meta): Shared<Meta>, Path(id): Path<String>, body: Bytes) 
     let change = meta.with(|state| {
         let call = state.calls.get(&id).cloned().ok_or_else(no_call)?;
         let number = state.numbers.get(&call.number).cloned().ok_or_else(no_call)?;
-        let media = padded(&mut state.random, 12);
+        // Meta's media ids are digits.
+        let media = format!("{:015}", state.random.next_u64() % 1_000_000_000_000_000);
         state.sounds.insert(media.clone(), sound);
         let mut value = text_value(&number, &call.user, &id, at);
         let message = &mut value["messages"][0];
