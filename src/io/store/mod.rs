@@ -270,3 +270,5 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::migrate:
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub use self::tests::Stall;
