@@ -30,8 +30,9 @@ PHONES = 2000
 
 
 def _lay_out(programs: Programs, cordboard: Path, ports: PortBlock, asked: argparse.Namespace, phones: int) -> tuple:
-    room = siege_calls.ports_wanted(asked) // 2 if asked.kind == "calls" else asked.calls + 8
-    layout = gateway.lay_out(programs.folder, ports, calls=room, trunk=True)
+    layout = gateway.lay_out(programs.folder, ports, calls=asked.calls + 8, trunk=True)
+    if asked.kind == "calls":
+        layout.inside = ports.range(siege_calls.ports_wanted(asked))
     secrets = layout.secret("app-secret"), layout.secret("access-token")
     simulator = Simulator(programs, cordboard, layout.webhook_url, *secrets)
     media = 'workers = 1\nquarantine = "1s"' if asked.kind == "calls" else "workers = 1"
@@ -247,13 +248,13 @@ def main() -> int:
     parser.add_argument("--rate", type=int, help="registrations (1500), calls (300) or packets of garbage (20000) a second")
     parser.add_argument("--seconds", type=int, default=20, help="how long (twice for the flood)")
     parser.add_argument("--calls", type=int, default=20, help="calls that talk during the flood")
-    parser.add_argument("--hold-ms", type=int, default=500, help="how long each of the calls at a rate lasts")
+    parser.add_argument("--hold-ms", type=int, default=100, help="how long each of the calls at a rate lasts")
     parser.add_argument("--tries", type=int, default=2000, help="questions for each kind of name")
     parser.add_argument("--json", action="store_true", help="the report as JSON")
     asked = parser.parse_args()
     asked.rate = asked.rate or {"flood": 20000, "calls": 300}.get(asked.kind, 1500)
     folder = asked.out / f"{asked.kind}-{datetime.now():%Y%m%d-%H%M%S}"
-    wanted = siege_calls.ports_wanted(asked) * 2 if asked.kind == "calls" else asked.calls * 3
+    wanted = asked.calls * 3 + (siege_calls.ports_wanted(asked) if asked.kind == "calls" else 0)
     ports = PortBlock(chunks=(wanted + 96) // 256 + 1)
     try:
         with Programs(folder) as programs:

@@ -18,7 +18,7 @@ PHONES = 50
 MOST_AT_ONCE = "15000"
 # A pair of ports for each seat, of the calls that are up and of those whose ports rest for a second.
 PORTS_PER_CALL = 4
-REST_SECONDS, SPARE_SECONDS = 1, 2
+REST_SECONDS, SPARE_SECONDS = 1, 1
 
 
 def ports_wanted(asked: argparse.Namespace) -> int:

@@ -186,5 +186,10 @@ mod tests {
         assert_eq!((d, e), (Judgement::Lost, Judgement::Unchanged));
         assert!((0..9).all(|_| silent.beat(zero, &settings) == Judgement::Unchanged));
         assert_eq!(known.next, zero + Duration::from_secs(25));
+        // Whoever registers again begins anew: it takes three more tries in vain.
+        let mut again = known.heard(zero);
+        let judged: Vec<Judgement> = (0..4).map(|_| again.beat(zero, &settings)).collect();
+        assert_eq!(judged[..3], [Judgement::Unchanged; 3]);
+        assert_eq!(judged[3], Judgement::Lost);
     }
 }
