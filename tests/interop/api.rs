@@ -66,6 +66,17 @@ fn a_program_calls_a_user_hangs_up_and_says_what_became_of_it() {
 }
 
 #[test]
+fn s4_the_cap_of_a_phone_holds_for_calls_that_a_program_begins_for_it() {
+    let calls = "per_phone = { at_once = 10, per_minute = 1, per_day = 10 }";
+    let mut world = World::start(&Setup { api: true, calls, ..Setup::default() });
+    let _phone = world.phone(baresip::OnRing::Wait);
+    let body = json!({ "number": "support", "user": USER, "phone": "1001" });
+    done(&world, "POST", "/v1/calls", &body);
+    let (status, problem) = ask(&world, "POST", "/v1/calls", &body);
+    assert_eq!((status, &problem["type"]), (403, &json!("/problems/phone_capped")), "{problem:#}");
+}
+
+#[test]
 fn a_program_asks_for_the_permission_and_calls_back_who_called_in_vain() {
     let mut world = start("settings = { calls = true, call_icon = false }");
     let missed = world.meta.place_call(USER).id;
