@@ -181,6 +181,14 @@ impl Call {
         }
     }
 
+    /// A call that we began gives way to the same user's own call (rule 8): whom to ring first for that one.
+    pub fn give_way(&mut self, now: Now) -> Option<crate::id::Endpoint> {
+        match &self.flow {
+            Flow::Gateway(flow) => flow.give_way(&mut self.common, now),
+            Flow::User(_) | Flow::Phone(_) => None,
+        }
+    }
+
     /// What is known so far.
     #[must_use]
     pub fn record(&self) -> &CallRecord {

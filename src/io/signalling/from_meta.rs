@@ -1,5 +1,7 @@
 //! Webhook events: to the call they belong to, or into a new call.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 
 use super::Reply;
@@ -57,6 +59,9 @@ struct UserCall {
     /// When the webhook came: the user waits since then.
     arrived: Wall,
 }
+
+/// How long an agent who waits for a user rings alone for that user's own call: the phone was just put down.
+const AGENT_FIRST: Duration = Duration::from_secs(8);
 
 impl Switchboard {
     pub(super) fn handle_delivery(&mut self, now: Now, Delivery { inbox, event, arrived }: Delivery) {
@@ -248,7 +253,11 @@ impl Switchboard {
             return;
         }
         let nobody = crossed.is_some() || buried.is_some();
-        let plan = self.parts.numbers[number].plan_at(now.wall);
+        let agent = self.take_waiting_agent(now, number, &record.user.clone()).filter(|_| !nobody);
+        let mut plan = self.parts.numbers[number].plan_at(now.wall);
+        if let Some(agent) = agent {
+            plan = Some(plan.unwrap_or_default().after(agent, AGENT_FIRST));
+        }
         if plan.is_none() && !nobody {
             let call = Call::turned_away(now, record, self.parts.times, HangupCause::Closed);
             self.admit(call, number, Some(inbox));
@@ -311,13 +320,8 @@ impl Switchboard {
         }
     }
 
-    /// Rule 8: a phone that dials this user at this moment gets the user's own call.
-    fn take_crossing_phone(
-        &mut self,
-        now: Now,
-        number: usize,
-        user: &UserId,
-    ) -> Option<(CrossedLeg, crate::id::LegId)> {
+    /// A call to this user that is not up yet.
+    fn crossing_call(&self, number: usize, user: &UserId) -> Option<CallId> {
         let crossing = self.calls.iter().find(|(_, live)| {
             let record = live.call.record();
             live.number == number
@@ -326,7 +330,25 @@ impl Switchboard {
                 && live.call.is_live()
                 && !live.call.is_bridged()
         });
-        let id = *crossing?.0;
+        crossing.map(|(id, _)| *id)
+    }
+
+    /// Rule 8: an agent for whom we are calling this user at this moment is rung first for the user's own call.
+    fn take_waiting_agent(&mut self, now: Now, number: usize, user: &UserId) -> Option<Endpoint> {
+        let id = self.crossing_call(number, user)?;
+        let agent = self.calls.get_mut(&id)?.call.give_way(now)?;
+        self.touch(id);
+        Some(agent)
+    }
+
+    /// Rule 8: a phone that dials this user at this moment gets the user's own call.
+    fn take_crossing_phone(
+        &mut self,
+        now: Now,
+        number: usize,
+        user: &UserId,
+    ) -> Option<(CrossedLeg, crate::id::LegId)> {
+        let id = self.crossing_call(number, user)?;
         let live = self.calls.get_mut(&id)?;
         let crossed = live.call.hand_over(now)?;
         let leg = live.legs.remove(&Fork(0))?;
@@ -361,8 +383,6 @@ fn same_user(one: &UserId, other: &UserId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::io::signalling::lane;
     use crate::io::store::{Stall, StoreSettings, Synchronous};

@@ -260,6 +260,17 @@ impl Reserve {
 
     async fn initiation_at_cap(&self, db: &mut SqliteConnection) -> Result<Option<Wall>, sqlx::Error> {
         let Some(cap) = self.rules.initiations.filter(|it| it.max > 0) else { return Ok(None) };
+        // The day's calls are walked over only if its whole hours hold enough of them.
+        let row = sqlx::query(
+            "SELECT IFNULL(SUM(calls), 0) FROM started WHERE number = ?1 AND hour >= ?2 / 3600000",
+        )
+        .bind(self.attempt.number.as_str())
+        .bind(self.horizon(cap))
+        .fetch_one(&mut *db)
+        .await?;
+        if row.try_get::<i64, _>(0)? < i64::from(cap.max) {
+            return Ok(None);
+        }
         // What is out of the window need not be walked over.
         let row = sqlx::query(
             "SELECT reserved FROM reservation WHERE number = ?1 AND placed = 1 AND call <> ?2 AND reserved >= ?4
