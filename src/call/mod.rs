@@ -2,7 +2,7 @@
 //!
 //! The driver feeds [`Input`]s and the time, drains [`Output`]s, and sleeps until
 //! [`Call::poll_timeout`]. Nothing here can fail: a peer's misbehaviour ends the call with a
-//! [`HangupCause`]. Rule numbers in comments are those of the call-handling rules in the README.
+//! [`HangupCause`]. Rule numbers in comments are those of the project's call-handling rules; each has a test of that name.
 
 pub mod cause;
 mod common;

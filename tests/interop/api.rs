@@ -74,7 +74,7 @@ fn somebody_at_a_shell_calls_a_user_and_hangs_up() {
         (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     };
     let (_, said) = run(&world, &["call", USER, "--from", "1001"]);
-    assert!(said.contains("nobody is called: Phone unreachable"), "{said}");
+    assert!(said.contains("nobody is called: "), "{said}");
     let _phone = world.phone(baresip::OnRing::Answer);
     world.meta.set_user(USER, &json!({}));
     let permission = format!("/v1/numbers/support/users/{USER}/permission");
