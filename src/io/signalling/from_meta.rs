@@ -24,10 +24,10 @@ use crate::user::UserId;
 use crate::whatsapp::{CallEvent, CallEventKind, Event, PermissionReply, Termination};
 
 /// An event is over once what it brought is kept; until then the inbox has it for the next start.
-async fn finish(store: &Store, inbox: InboxId, kept: Result<(), StoreError>) {
-    let over = match kept {
-        Ok(()) => patiently("an event's end", async || store.handled(&[inbox]).await).await,
-        lost => lost,
+async fn finish(store: &Store, inbox: Option<InboxId>, kept: Result<(), StoreError>) {
+    let over = match (kept, inbox) {
+        (Ok(()), Some(inbox)) => patiently("an event's end", async || store.handled(&[inbox]).await).await,
+        (lost, _) => lost,
     };
     if let Err(error) = over {
         tracing::error!(%error, "an event of Meta's waits for the next start");
@@ -38,7 +38,7 @@ async fn finish(store: &Store, inbox: InboxId, kept: Result<(), StoreError>) {
 async fn keep_reply(
     store: Store,
     replies: mpsc::UnboundedSender<(CallId, Reply)>,
-    inbox: InboxId,
+    inbox: Option<InboxId>,
     reply: PermissionReply,
 ) {
     let kept = patiently("a permission reply", || store.note_reply(&reply)).await;
@@ -101,12 +101,12 @@ impl Switchboard {
         }
     }
 
-    fn mark_handled(&self, inbox: InboxId) {
+    fn mark_handled(&self, inbox: Option<InboxId>) {
         let store = self.parts.store.clone();
         tokio::spawn(async move { finish(&store, inbox, Ok(())).await });
     }
 
-    fn handle_call_event(&mut self, now: Now, inbox: InboxId, event: CallEvent, arrived: Wall) {
+    fn handle_call_event(&mut self, now: Now, inbox: Option<InboxId>, event: CallEvent, arrived: Wall) {
         let known = self.by_wa.get(&event.call).copied().or_else(|| self.by_opaque(&event));
         if let CallEventKind::UserCalled { offer, name, username, cta_payload, deeplink_payload } = event.kind
         {
@@ -141,8 +141,8 @@ impl Switchboard {
         self.feed(now, id, input);
         // Behind everything that the event made the call write; should the process die before, it is told again.
         self.drain_call(now, id);
-        match lane.map(|lane| lane.send(Write::Handled(inbox))) {
-            Some(Ok(())) => {}
+        match (lane, inbox) {
+            (Some(lane), Some(inbox)) if lane.send(Write::Handled(inbox)).is_ok() => {}
             _ => self.mark_handled(inbox),
         }
     }
@@ -155,7 +155,7 @@ impl Switchboard {
         (number.id == event.number).then_some(id)
     }
 
-    fn event_for_nobody(&mut self, inbox: InboxId, event: CallEvent) {
+    fn event_for_nobody(&mut self, inbox: Option<InboxId>, event: CallEvent) {
         let ours = event.opaque.as_deref().and_then(CallId::parse);
         match (event.kind, ours) {
             (CallEventKind::Terminated(termination), ours) => {
@@ -186,7 +186,7 @@ impl Switchboard {
     /// Meta's account of a call that is over here corrects its record and what the caps count.
     fn terminated_late(
         &mut self,
-        inbox: InboxId,
+        inbox: Option<InboxId>,
         call: WaCallId,
         ours: Option<CallId>,
         termination: Termination,
@@ -206,7 +206,7 @@ impl Switchboard {
     }
 
     /// Meta's late account of a call, until the store has it; should the process die before, it is told again.
-    fn correct<F>(&self, inbox: InboxId, write: impl Fn(Store) -> F + Send + Sync + 'static)
+    fn correct<F>(&self, inbox: Option<InboxId>, write: impl Fn(Store) -> F + Send + Sync + 'static)
     where
         F: Future<Output = Result<(), StoreError>> + Send + 'static,
     {
@@ -220,7 +220,7 @@ impl Switchboard {
     fn user_called(
         &mut self,
         now: Now,
-        inbox: InboxId,
+        inbox: Option<InboxId>,
         (number_id, wa_call, user): (PhoneNumberId, WaCallId, Option<UserId>),
         at: Wall,
         call: UserCall,
@@ -249,7 +249,7 @@ impl Switchboard {
         // A phone that dials this user has its place already.
         if crossed.is_none() && buried.is_none() && self.parts.media.judge() == CapacityState::Refusing {
             let call = Call::turned_away(now, record, self.parts.times, HangupCause::Overloaded);
-            self.admit(call, number, Some(inbox));
+            self.admit(call, number, inbox);
             return;
         }
         let nobody = crossed.is_some() || buried.is_some();
@@ -260,7 +260,7 @@ impl Switchboard {
         }
         if plan.is_none() && !nobody {
             let call = Call::turned_away(now, record, self.parts.times, HangupCause::Closed);
-            self.admit(call, number, Some(inbox));
+            self.admit(call, number, inbox);
             return;
         }
         let accept_by = accept_by - self.accept_times[number].reserve();
@@ -268,7 +268,7 @@ impl Switchboard {
         let leg = crossed.as_ref().map(|(_, leg)| *leg);
         let crossed = crossed.map(|(crossed, _)| crossed);
         let call = Call::from_user(now, record, self.parts.times, call.offer, reception, crossed);
-        let id = self.admit(call, number, Some(inbox));
+        let id = self.admit(call, number, inbox);
         if let (Some(leg), Some(live)) = (leg, self.calls.get_mut(&id)) {
             live.legs.insert(Fork(0), leg);
             self.by_leg.insert(leg, (id, Fork(0)));
@@ -441,7 +441,7 @@ mod tests {
             store.receive(&[Event::Permission(reply.clone())], Wall(1001)).await.expect("received");
         let stall = Stall::begin(&store).await;
         let (replies, _ears) = mpsc::unbounded_channel();
-        let keeping = tokio::spawn(keep_reply(store.clone(), replies, received[0].0, reply));
+        let keeping = tokio::spawn(keep_reply(store.clone(), replies, Some(received[0].0), reply));
         refused(&store).await;
         assert_eq!(store.unhandled().await.expect("read").len(), 1, "it is not over yet");
         stall.end();
@@ -507,5 +507,23 @@ mod tests {
         let used = store.cap_use(&number, Duration::from_hours(24), now).await.expect("read");
         assert_eq!(used.connected, 1, "{used:?}");
         assert!(store.unhandled().await.expect("read").is_empty());
+    }
+
+    #[tokio::test]
+    async fn r15_the_record_of_a_users_call_that_began_while_the_store_was_down_follows() {
+        let (_directory, store) = hasty().await;
+        let (number, direction) = (PhoneNumberId::from("108911223344556"), CallDirection::UserInitiated);
+        let record = CallRecord::new(CallId(8), "sales".into(), number, direction, ana());
+        let stall = Stall::begin(&store).await;
+        let (replies, mut ears) = mpsc::unbounded_channel();
+        let (lane, work) = lane::make(store.clone(), CallId(8), replies);
+        let work = tokio::spawn(work);
+        lane.send(Write::Open(Box::new(record.clone()), None)).expect("the lane listens");
+        let told = ears.recv().await.expect("the call hears of it at once");
+        assert!(matches!(told, (CallId(8), Reply::Input(Input::RecordRefused))), "{told:?}");
+        stall.end();
+        drop(lane);
+        work.await.expect("no panic");
+        assert_eq!(store.call(CallId(8)).await.expect("read").map(|it| it.id), Some(CallId(8)));
     }
 }

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 use super::Reply;
 use super::patience::patiently;
 use crate::call::desk::DeskRecord;
-use crate::call::{CallRecord, Input};
+use crate::call::{CallDirection, CallRecord, Input};
 use crate::id::{CallId, Seat, WaCallId};
 use crate::io::store::{InboxId, Store};
 use crate::time::Wall;
@@ -63,6 +63,13 @@ async fn write_one(
             };
             let input = if opened.is_ok() { Input::RecordOpened } else { Input::RecordRefused };
             let _ = replies.send((call, Reply::Input(input)));
+            // A user's call goes on without (R15); its record follows when the store is back, before its end does.
+            let opened = match opened {
+                Err(_) if record.direction == CallDirection::UserInitiated => {
+                    patiently("a record", || store.open_record(&record)).await
+                }
+                opened => opened,
+            };
             match (opened, inbox) {
                 (Ok(()), Some(inbox)) => store.handled(&[inbox]).await,
                 (opened, _) => opened,
