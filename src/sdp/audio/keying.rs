@@ -84,13 +84,10 @@ impl Theirs {
     /// What follows from the far end's answer: it takes one of our lines by its tag.
     pub(super) fn agreed(self, local: &LocalKeying) -> Result<Keying, AudioRefusal> {
         let Self::Sdes(lines) = self else { return self.answered(local) };
-        let by_tag =
-            |theirs: &Crypto| local.crypto.iter().find(|it| (it.tag, it.suite) == (theirs.tag, theirs.suite));
-        // Devices that number their answers anew mean the suite, of which we offer one line each.
-        let by_suite = |theirs: &Crypto| local.crypto.iter().find(|it| it.suite == theirs.suite);
-        let taken = lines.iter().find_map(|theirs| Some((by_tag(theirs)?, theirs)));
-        let taken = taken.or_else(|| lines.iter().find_map(|theirs| Some((by_suite(theirs)?, theirs))));
-        let both = taken.map(|(ours, theirs)| (ours.clone(), theirs.clone()));
+        let both = lines.into_iter().find_map(|theirs| {
+            let ours = local.crypto.iter().find(|it| (it.tag, it.suite) == (theirs.tag, theirs.suite))?;
+            Some((ours.clone(), theirs))
+        });
         let (ours, theirs) = both.ok_or(AudioRefusal::NoCrypto)?;
         Ok(Keying::Sdes { ours, theirs })
     }
