@@ -3,7 +3,7 @@
 //! Statuses follow rule 9: a denial is 403 or 603 with Q.850 cause 21, because PBXs fail over to the public
 //! network on 480 and 5xx; overload and Meta's outages stay 503. Meta's codes are those of the reference, §7.2.
 
-use super::{Fault, HangupCause, Verdict};
+use super::{CodeRefusal, Fault, HangupCause, Verdict};
 use crate::call::input::{MediaFailure, MediaRefusal};
 use crate::policy::{AskReason, DenialReason};
 use crate::whatsapp::Meaning;
@@ -50,20 +50,7 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "Look who dials (`cordboard calls`); if all is well, raise `calls.together`.";
         C::Emergency => "emergency", Policy, 403, "No emergency calls", 21,
             "WhatsApp reaches no emergency service: use another line.";
-        C::UnknownCode => "unknown_code", Policy, 404, "No such code", 1, "The codes stand in `[features]`.";
-        C::NothingRings => "nothing_rings", Phone, 404, "Nothing rings", 1, "The call was answered or given up before it was picked up.";
-        C::NotYours => "not_yours", Policy, 403, "Not your group", 21,
-            "Put both phones into one `[[group]]`, or see `pick_up_by` and `retrieve_by`.";
-        C::NothingToPark => "nothing_to_park", Phone, 404, "Nothing to park", 1, "The phone has no call with a user on another line.";
-        C::NoSuchOutcome => "no_such_outcome", Phone, 404, "No such outcome", 1,
-            "Dial the code and a place in `records.outcomes`, from 1.";
-        C::NothingToNote => "nothing_to_note", Phone, 404, "No call to note", 1,
-            "The phone had no call with a user in the last 24 h.";
-        C::NothingParked => "nothing_parked", Phone, 404, "Nothing parked", 1, "The call was fetched, went back or ended; or it is another place.";
-        C::NoParkingPlace => "no_parking_place", Policy, 486, "No parking place", 17,
-            "The place is taken or does not exist: `slots` in `[features.parking]`.";
-        C::NobodyToCallBack => "nobody_to_call_back", Policy, 404, "Nobody to call", 1, "See `cordboard missed`: none is open and allowed.";
-        C::NoMessages => "no_messages", Policy, 404, "No messages", 1, "Nothing: no user has left a message.";
+        C::Code(refusal) => (code(refusal));
         C::Voicemail => "voicemail", Policy, 480, "Voicemail", 16, "A user could leave a message: `cordboard voicemail`, then call back.";
         C::Announced => "announced", Policy, 480, "Announcement", 16, "A user heard the number's announcement: call back.";
         C::MetaSilent => "meta_silent", Meta, 503, "WhatsApp no answer", 102, "Check that webhooks of the field `calls` arrive.";
@@ -100,6 +87,26 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
         C::Meta(meaning) => (meta(meaning));
         C::MediaRefused(refusal) => (media_refused(refusal));
         C::MediaFailed(failure) => (media_failed(failure));
+    }
+}
+
+const fn code(refusal: CodeRefusal) -> Verdict {
+    use CodeRefusal as R;
+    table! { refusal;
+        R::Unknown => "unknown_code", Policy, 404, "No such code", 1, "The codes stand in `[features]`.";
+        R::NothingRings => "nothing_rings", Phone, 404, "Nothing rings", 1, "The call was answered or given up before it was picked up.";
+        R::NotYours => "not_yours", Policy, 403, "Not your group", 21,
+            "Put both phones into one `[[group]]`, or see `pick_up_by` and `retrieve_by`.";
+        R::NothingToPark => "nothing_to_park", Phone, 404, "Nothing to park", 1, "The phone has no call with a user on another line.";
+        R::NoSuchOutcome => "no_such_outcome", Phone, 404, "No such outcome", 1,
+            "Dial the code and a place in `records.outcomes`, from 1.";
+        R::NothingToNote => "nothing_to_note", Phone, 404, "No call to note", 1,
+            "The phone had no call with a user in the last 24 h.";
+        R::NothingParked => "nothing_parked", Phone, 404, "Nothing parked", 1, "The call was fetched, went back or ended; or it is another place.";
+        R::NoParkingPlace => "no_parking_place", Policy, 486, "No parking place", 17,
+            "The place is taken or does not exist: `slots` in `[features.parking]`.";
+        R::NobodyToCallBack => "nobody_to_call_back", Policy, 404, "Nobody to call", 1, "See `cordboard missed`: none is open and allowed.";
+        R::NoMessages => "no_messages", Policy, 404, "No messages", 1, "Nothing: no user has left a message.";
     }
 }
 
