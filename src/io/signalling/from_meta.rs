@@ -390,14 +390,18 @@ mod tests {
     use crate::user::Msisdn;
     use crate::whatsapp::{PermissionResponse, ReplySource};
 
-    /// A store that soon says it is busy, in a directory that goes when the test does.
-    async fn hasty() -> (tempfile::TempDir, Store) {
+    /// A store, another way to the same file that soon says it is busy, and the directory of both.
+    async fn calm_and_hasty() -> (tempfile::TempDir, Store, Store) {
         let directory = tempfile::tempdir().expect("a directory");
-        let deadline = Duration::from_millis(20);
-        let settings =
-            StoreSettings { synchronous: Synchronous::Normal, deadline, ..StoreSettings::default() };
-        let store = Store::open(&directory.path().join("t.db"), settings).await.expect("a store");
-        (directory, store)
+        let path = directory.path().join("t.db");
+        let calm = StoreSettings {
+            synchronous: Synchronous::Normal,
+            deadline: Duration::from_secs(30),
+            ..StoreSettings::default()
+        };
+        let hasty = StoreSettings { deadline: Duration::from_millis(300), ..calm.clone() };
+        let calm = Store::open(&path, calm).await.expect("a store");
+        (directory, calm, Store::open(&path, hasty).await.expect("a store"))
     }
 
     fn ana() -> UserId {
@@ -416,7 +420,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_permission_that_is_taken_back_while_the_store_is_busy_is_kept_before_its_event_is_over() {
-        let (_directory, store) = hasty().await;
+        let (_directory, calm, store) = calm_and_hasty().await;
         let number = PhoneNumberId::from("108911223344556");
         let reply = PermissionReply {
             id: "wamid.1".into(),
@@ -427,33 +431,31 @@ mod tests {
             source: ReplySource::UserAction,
             context: None,
         };
-        store
-            .set_permission(
-                &number,
-                &ana(),
-                Permission::Permanent,
-                crate::policy::LedgerSource::Operator,
-                Wall(0),
-            )
-            .await
-            .expect("set");
-        let received =
-            store.receive(&[Event::Permission(reply.clone())], Wall(1001)).await.expect("received");
+        calm.set_permission(
+            &number,
+            &ana(),
+            Permission::Permanent,
+            crate::policy::LedgerSource::Operator,
+            Wall(0),
+        )
+        .await
+        .expect("set");
+        let received = calm.receive(&[Event::Permission(reply.clone())], Wall(1001)).await.expect("received");
         let stall = Stall::begin(&store).await;
         let (replies, _ears) = mpsc::unbounded_channel();
         let keeping = tokio::spawn(keep_reply(store.clone(), replies, Some(received[0].0), reply));
         refused(&store).await;
-        assert_eq!(store.unhandled().await.expect("read").len(), 1, "it is not over yet");
+        assert_eq!(calm.unhandled().await.expect("read").len(), 1, "it is not over yet");
         stall.end();
         keeping.await.expect("no panic");
-        let held = store.permission(&number, &ana()).await.expect("read");
+        let held = calm.permission(&number, &ana()).await.expect("read");
         assert!(!held.holds(Wall(2000)), "the user took it back: {held:?}");
-        assert!(store.unhandled().await.expect("read").is_empty());
+        assert!(calm.unhandled().await.expect("read").is_empty());
     }
 
     #[tokio::test]
     async fn a_pick_up_during_a_stall_of_the_store_counts_against_the_cap() {
-        let (_directory, store) = hasty().await;
+        let (_directory, calm, store) = calm_and_hasty().await;
         let number = PhoneNumberId::from("108911223344556");
         let record = CallRecord::new(
             CallId(7),
@@ -462,23 +464,22 @@ mod tests {
             CallDirection::BusinessInitiated,
             ana(),
         );
-        store.open_record(&record).await.expect("opened");
+        calm.open_record(&record).await.expect("opened");
         let (attempt, rules) = (
             crate::policy::Attempt { number: number.clone(), user: ana(), call: CallId(7) },
             crate::policy::Rules::default(),
         );
-        store
-            .set_permission(
-                &number,
-                &ana(),
-                Permission::Permanent,
-                crate::policy::LedgerSource::Operator,
-                Wall(0),
-            )
-            .await
-            .expect("set");
+        calm.set_permission(
+            &number,
+            &ana(),
+            Permission::Permanent,
+            crate::policy::LedgerSource::Operator,
+            Wall(0),
+        )
+        .await
+        .expect("set");
         let now = Now { mono: std::time::Instant::now(), wall: Wall(1000) };
-        store.reserve(&rules, &attempt, now).await.expect("decided");
+        calm.reserve(&rules, &attempt, now).await.expect("decided");
         let accepted = CallEventKind::Accepted;
         let event = CallEvent {
             number: number.clone(),
@@ -488,7 +489,7 @@ mod tests {
             opaque: None,
             kind: accepted,
         };
-        let received = store.receive(&[Event::Call(event)], Wall(2001)).await.expect("received");
+        let received = calm.receive(&[Event::Call(event)], Wall(2001)).await.expect("received");
         let stall = Stall::begin(&store).await;
         let (replies, _ears) = mpsc::unbounded_channel();
         let (lane, work) = lane::make(store.clone(), CallId(7), replies);
@@ -504,14 +505,14 @@ mod tests {
         stall.end();
         work.await.expect("no panic");
         let now = Now { wall: Wall(9500), ..now };
-        let used = store.cap_use(&number, Duration::from_hours(24), now).await.expect("read");
+        let used = calm.cap_use(&number, Duration::from_hours(24), now).await.expect("read");
         assert_eq!(used.connected, 1, "{used:?}");
-        assert!(store.unhandled().await.expect("read").is_empty());
+        assert!(calm.unhandled().await.expect("read").is_empty());
     }
 
     #[tokio::test]
     async fn r15_the_record_of_a_users_call_that_began_while_the_store_was_down_follows() {
-        let (_directory, store) = hasty().await;
+        let (_directory, calm, store) = calm_and_hasty().await;
         let (number, direction) = (PhoneNumberId::from("108911223344556"), CallDirection::UserInitiated);
         let record = CallRecord::new(CallId(8), "sales".into(), number, direction, ana());
         let stall = Stall::begin(&store).await;
@@ -524,6 +525,6 @@ mod tests {
         stall.end();
         drop(lane);
         work.await.expect("no panic");
-        assert_eq!(store.call(CallId(8)).await.expect("read").map(|it| it.id), Some(CallId(8)));
+        assert_eq!(calm.call(CallId(8)).await.expect("read").map(|it| it.id), Some(CallId(8)));
     }
 }
