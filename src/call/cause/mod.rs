@@ -36,12 +36,16 @@ pub enum HangupCause {
     PhoneUnanswered,
     /// No phone is registered and no trunk answers.
     PhoneUnreachable,
+    /// The phone or PBX wants the call to go elsewhere (3xx), which is the dial plan's business.
+    PhoneForwards,
     /// The phone or PBX refused with another status.
     PhoneFailed,
     /// The phone offers no codec that we have.
     PhoneMediaRefused,
     /// The phone answered and then fell silent in signalling: no ACK.
     PhoneLost,
+    /// The phone was silent, was asked and did not answer, or knew nothing of the call any more.
+    PhoneVanished,
     /// The phone is no longer heard of: nobody refreshed the session (RFC 4028).
     SessionExpired,
     /// The phone handed the call over and hung up; nobody took it, and the phone did not come back.
@@ -193,9 +197,11 @@ impl HangupCause {
             Self::PhoneDeclined,
             Self::PhoneUnanswered,
             Self::PhoneUnreachable,
+            Self::PhoneForwards,
             Self::PhoneFailed,
             Self::PhoneMediaRefused,
             Self::PhoneLost,
+            Self::PhoneVanished,
             Self::SessionExpired,
             Self::TransferFailed,
             Self::NotFetched,
