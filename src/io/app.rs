@@ -124,6 +124,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         times: times(&config),
         accept_window: config.calls.accept_window,
         dead_after: config.media.dead_after,
+        ask_after: config.media.ask_after,
         comfort_after: config.media.comfort_after,
         metric_peers: metric_peers(&config),
         timings: timings(&config),
