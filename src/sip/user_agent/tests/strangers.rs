@@ -1,0 +1,74 @@
+//! What somebody gets who may not be who the datagram says: never more than was sent.
+
+use super::*;
+
+const STRANGER: &str = "203.0.113.99:5060";
+
+/// Sends the same datagram so often; what was sent and what came back in bytes, and the answers.
+fn exchange(rig: &mut Rig, text: &str, times: usize) -> (usize, usize, Vec<Heard>) {
+    let (mut sent, mut got, mut answers) = (0, 0, Vec::new());
+    for _ in 0..times {
+        rig.send(STRANGER, text);
+        sent += text.len();
+        let heard = rig.heard();
+        got += heard.iter().map(|it| it.text.len()).sum::<usize>();
+        assert!(got <= sent, "{got} bytes for {sent}: {text}");
+        answers.extend(heard);
+    }
+    (sent, got, answers)
+}
+
+/// The least that is a request: short names, short values, nothing that may be missing.
+fn least(method: &str) -> String {
+    format!(
+        "{method} sip:a@b SIP/2.0\r\nv:SIP/2.0/UDP h;branch=z9hG4bK1\r\nf:<sip:a@b>;tag=1\r\nt:<sip:a@b>\r\n\
+         i:1\r\nCSeq:1 {method}\r\nm:<sip:a@b>\r\n\r\n"
+    )
+}
+
+#[test]
+fn no_stranger_gets_more_bytes_than_it_sends_whatever_it_asks() {
+    for method in ["OPTIONS", "REGISTER", "INVITE", "SUBSCRIBE", "BYE", "REFER", "MESSAGE", "INFO", "NOTIFY"]
+    {
+        let mut rig = Rig::new();
+        let (_, got, answers) = exchange(&mut rig, &least(method), 20);
+        assert!(got > 0, "{method}: who repeats its question is answered");
+        assert!(answers.len() <= 20);
+    }
+    let mut rig = Rig::new();
+    let broken = least("OPTIONS").replace("CSeq:1", "CSeq:x");
+    let (_, got, _) = exchange(&mut rig, &broken, 20);
+    assert!(got > 0);
+    // Others who are named so by a forger pay for themselves only.
+    let figures = rig.ua.figures();
+    rig.send("203.0.113.98:5060", &least("REGISTER"));
+    assert_eq!((rig.whats(), rig.ua.figures().muted), (vec![], figures.muted + 1));
+}
+
+#[test]
+fn a_phone_whose_first_register_is_shorter_than_the_challenge_is_challenged_when_it_repeats_it() {
+    let mut rig = Rig::new();
+    let text = least("REGISTER");
+    let (_, _, answers) = exchange(&mut rig, &text, 2);
+    let whats: Vec<String> = answers.iter().map(Heard::what).collect();
+    assert_eq!(whats, ["401 REGISTER"]);
+    assert!(answers[0].header("WWW-Authenticate").contains("nonce="));
+}
+
+#[test]
+fn an_ordinary_options_of_a_stranger_is_answered_at_once_and_one_of_a_trunk_in_full() {
+    let mut rig = Rig::new();
+    let text = rig.request("OPTIONS", "sip:gw.example.com", "x", 1, "", "");
+    rig.send(STRANGER, &text);
+    let short = rig.one();
+    assert_eq!((short.what().as_str(), short.header("Allow-Events")), ("200 OPTIONS", ""));
+    rig.send(TRUNK, &rig_text(&text));
+    let full = rig.one();
+    assert!(full.header("Allow").contains("INVITE") && full.header("Server") != "", "{}", full.text);
+    // On a stream nobody can claim to be somebody else.
+    assert_eq!(rig.ua.figures().muted, 0);
+}
+
+fn rig_text(text: &str) -> String {
+    text.replace("branch=z9hG4bKp", "branch=z9hG4bKt")
+}
