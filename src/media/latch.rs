@@ -76,13 +76,13 @@ impl Latch {
         if self.shunned == Some(from) && from != self.signalled {
             return Source::Foreign;
         }
-        match &mut self.learnt {
-            Some((known, at)) if *known == from => {
-                *at = now;
+        match self.learnt {
+            Some((known, _)) if known == from => {
+                self.learnt = Some((known, now));
                 return Source::Known;
             }
             Some((known, at)) => {
-                let (known, silent) = (*known, now.saturating_duration_since(*at) >= SILENCE);
+                let silent = now.saturating_duration_since(at) >= SILENCE;
                 // The signalled address always wins: nobody else can have told it to us.
                 let wins = from == self.signalled || (self.is_near(from) && !self.is_near(known));
                 if !wins && !(silent && known.ip() == from.ip()) {

@@ -5,6 +5,8 @@ use crate::masked::{mask_digits, mask_keys};
 
 /// Instead of what is covered.
 const COVER: &str = "***";
+/// The same where quotation marks belong.
+const QUOTED_COVER: &str = "\"***\"";
 
 /// What becomes of a header's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +113,7 @@ fn cover_names(value: &str) -> String {
         let (before, from) = rest.split_at(at);
         if from.starts_with('"') {
             out.push_str(before);
-            out.push_str(&format!("\"{COVER}\""));
+            out.push_str(QUOTED_COVER);
             rest = &from[end_of_quoted(from)..];
             continue;
         }
@@ -158,7 +160,9 @@ fn cover_parameters(text: &str, names: &[&str]) -> String {
             } else {
                 value.find([',', ' ', '\r', '\n', '>', '/']).unwrap_or(value.len())
             };
-            out.push_str(&format!("{name}=\"{COVER}\""));
+            out.push_str(name);
+            out.push('=');
+            out.push_str(QUOTED_COVER);
             rest = &value[end..];
             continue 'next;
         }

@@ -242,29 +242,28 @@ impl HangupCause {
         all.extend(DenialReason::ALL.iter().map(|reason| Self::Denied(*reason)));
         all.extend(AskReason::ALL.map(Self::AskDenied));
         all.extend(Meaning::ALL.iter().map(|meaning| Self::Meta(*meaning)));
-        all.extend(
-            [
-                MediaRefusal::NoPorts,
-                MediaRefusal::MetaOffer,
-                MediaRefusal::PhoneOffer,
-                MediaRefusal::PhoneUnencrypted,
-                MediaRefusal::PhoneReadableKeys,
-                MediaRefusal::PhoneEncryption,
-                MediaRefusal::Unavailable,
-            ]
-            .map(Self::MediaRefused),
-        );
-        all.extend(
-            [
-                MediaFailure::Ice,
-                MediaFailure::Dtls,
-                MediaFailure::Fingerprint,
-                MediaFailure::Consent,
-                MediaFailure::Panic,
-            ]
-            .map(Self::MediaFailed),
-        );
+        all.extend(Self::of_media());
         all
+    }
+
+    fn of_media() -> impl Iterator<Item = Self> {
+        let refusals = [
+            MediaRefusal::NoPorts,
+            MediaRefusal::MetaOffer,
+            MediaRefusal::PhoneOffer,
+            MediaRefusal::PhoneUnencrypted,
+            MediaRefusal::PhoneReadableKeys,
+            MediaRefusal::PhoneEncryption,
+            MediaRefusal::Unavailable,
+        ];
+        let failures = [
+            MediaFailure::Ice,
+            MediaFailure::Dtls,
+            MediaFailure::Fingerprint,
+            MediaFailure::Consent,
+            MediaFailure::Panic,
+        ];
+        refusals.map(Self::MediaRefused).into_iter().chain(failures.map(Self::MediaFailed))
     }
 }
 
