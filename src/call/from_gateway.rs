@@ -97,19 +97,10 @@ impl FromGateway {
     /// What the user's side says; as in a call that a phone dialled.
     fn handle_user(&mut self, common: &mut Common, now: Now, input: Input) {
         match input {
-            Input::GraphConnected(call) => {
-                common.learn_wa_call(call);
-                common.graph_replied(ActionKind::Connect);
-            }
+            Input::GraphConnected(call) => common.connecting(call),
             Input::WaCallLearnt(call) => common.learn_wa_call(call),
             Input::GraphFailed(kind, failure) => graph_failed(common, now, kind, &failure),
-            Input::UserAnswerReceived(sdp) => {
-                common.stop_timer(Timer::AnswerWait);
-                common.reached(now, "answer");
-                common.push(Output::ApplyMetaAnswer(sdp));
-                common.push(Output::StartDtls);
-                common.set_timer(Timer::UserRing, now.mono + common.times.user_ring);
-            }
+            Input::UserAnswerReceived(sdp) => common.user_described(now, sdp),
             Input::DtlsUp => common.set_gate(Gate::Comfort),
             Input::UserRang => {
                 common.note_rang(now);

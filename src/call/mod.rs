@@ -33,7 +33,7 @@ use joining::Joining;
 use parking::Parking;
 use transfer::Transfers;
 
-pub use cause::{Fault, HangupCause, Verdict};
+pub use cause::{CodeRefusal, Fault, HangupCause, Verdict};
 pub use common::Timer;
 pub use from_phone::AnswerOn;
 pub use from_user::{CrossedLeg, PreAcceptWhen, Reception};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::outputs::refuse;
 use super::switchboard::{Parts, Switchboard};
 use super::translate;
-use crate::call::{Call, CallDirection, CallRecord, Fork, HangupCause};
+use crate::call::{Call, CallDirection, CallRecord, CodeRefusal, Fork, HangupCause};
 use crate::dialplan::Dialled;
 use crate::id::{Endpoint, LegId, PhoneNumberId, TrunkName};
 use crate::media::{CapacityState, Order, RelayOrder};
@@ -135,7 +135,7 @@ impl Switchboard {
                 Dialled::Desk(target) => return self.call_desk(now, dial, target),
                 Dialled::Emergency(_) => HangupCause::Emergency,
                 Dialled::Feature(wish) => return self.do_feature(now, dial, &wish),
-                Dialled::UnknownCode => HangupCause::UnknownCode,
+                Dialled::UnknownCode => HangupCause::Code(CodeRefusal::Unknown),
                 Dialled::NotAllowed => HangupCause::NotAllowed,
                 Dialled::Unknown => HangupCause::NotDialable,
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Reply;
 use super::from_sip::Dial;
 use super::switchboard::Switchboard;
-use crate::call::HangupCause;
+use crate::call::{CodeRefusal, HangupCause};
 use crate::dialplan::Dialled;
 use crate::id::{CallId, Endpoint};
 use crate::io::store::{Claim, StoreError};
@@ -32,7 +32,7 @@ impl Switchboard {
             Endpoint::Trunk(..) => None,
         };
         let Some((phone, queue)) = queue else {
-            return self.turn_dial_away(now, &dial, HangupCause::UnknownCode);
+            return self.turn_dial_away(now, &dial, HangupCause::Code(CodeRefusal::Unknown));
         };
         let (store, replies, at) = (self.parts.store.clone(), self.replies_in.clone(), now.wall);
         tokio::spawn(async move {
@@ -50,7 +50,9 @@ impl Switchboard {
         }
         let missed = match claim {
             Ok(Claim::Taken(missed)) => missed,
-            Ok(_) => return self.turn_dial_away(now, &dial, HangupCause::NobodyToCallBack),
+            Ok(_) => {
+                return self.turn_dial_away(now, &dial, HangupCause::Code(CodeRefusal::NobodyToCallBack));
+            }
             Err(error) => {
                 tracing::error!(%error, "the callback queue could not be read");
                 return self.turn_dial_away(now, &dial, HangupCause::StoreDown);

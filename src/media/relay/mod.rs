@@ -363,6 +363,9 @@ impl Relay {
 
     fn take_rtp(&mut self, now: Now, arrived: Instant, seat: Seat, bytes: &[u8]) {
         self.quiet_since = now.mono;
+        if self.end(seat).leg.take_switch() {
+            self.agreed(now, seat);
+        }
         let end = self.end(seat);
         let (hears, to) = (end.leg.hears(), seat.other());
         let hold = if hears { end.hold.heard(now.mono) } else { HoldAudio::AsBefore };

@@ -276,6 +276,31 @@ fn the_callee_is_offered_what_the_caller_speaks_first_and_the_rest_after_it() {
 }
 
 #[test]
+fn a_phone_that_goes_over_to_another_codec_of_its_answer_is_followed_and_so_is_its_way_back() {
+    let mut desk = Desk::offered(PCMU, PCMU);
+    let both = sdp(PCMU, "sendrecv", 1)
+        .replace("RTP/AVP 0 101", "RTP/AVP 0 9 101")
+        .replace("a=rtpmap:101", "a=rtpmap:9 G722/8000\r\na=rtpmap:101");
+    desk.order(RelayOrder::TakeAnswer { seat: CALLEE, sdp: both })
+        .order(RelayOrder::Describe { seat: CALLER });
+    desk.talk(30);
+    desk.phones[0].heard.clear();
+    let (at, ssrc) = (PHONES[1], 8);
+    for codec in [AudioCodec::G722, PCMU] {
+        let before = desk.phones[1].header;
+        desk.phones[1] = Phone::new(codec, at, ssrc);
+        desk.phones[1].header = RtpHeader { payload_type: payload_type(codec), ..before };
+        // Not sooner: who goes to and fro is not followed.
+        desk.pass(Duration::from_secs(1));
+        desk.talk(60);
+        let heard = desk.phone(CALLEE).packets();
+        assert_eq!(heard.last().expect("a packet").header.payload_type, payload_type(codec), "as it speaks");
+        assert!(desk.phone(CALLEE).level(400.0) > -6.0, "{codec:?}");
+        assert!(desk.phone(CALLER).level(1000.0) > -6.0, "{codec:?}");
+    }
+}
+
+#[test]
 fn rule_16_who_is_held_hears_hold_audio_and_then_the_other_again_and_its_own_session_is_untouched() {
     for (caller, callee) in [(PCMU, PCMU), (AudioCodec::Opus, AudioCodec::Pcma)] {
         let mut desk = Desk::talking(caller, callee);

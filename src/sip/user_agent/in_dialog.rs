@@ -258,6 +258,10 @@ fn read_digit(text: &str) -> Option<char> {
     match text {
         "10" => return Some('*'),
         "11" => return Some('#'),
+        "12" => return Some('A'),
+        "13" => return Some('B'),
+        "14" => return Some('C'),
+        "15" => return Some('D'),
         _ => {}
     }
     let mut chars = text.chars();

@@ -322,7 +322,8 @@ fn objection_to_body(request: &Request) -> Option<Objection> {
     }
     let kind = media_type_of(headers.get(&Name::ContentType).unwrap_or(""));
     let readable = kind == "application/sdp" || kind.starts_with("multipart/");
-    if !request.body.is_empty() && !readable {
+    let unnamed = headers.get(&Name::ContentType).is_none() && request.body.starts_with(b"v=0");
+    if !request.body.is_empty() && !readable && !unnamed {
         return Objection::new(
             415,
             "Unsupported Media Type",

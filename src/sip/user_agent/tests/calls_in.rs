@@ -60,6 +60,22 @@ fn an_invite_whose_content_type_has_spaces_around_the_slash_is_not_refused_with_
 }
 
 #[test]
+fn an_offer_of_a_device_that_forgets_to_say_what_it_is_is_read_and_another_body_is_not() {
+    for (body, what) in [(SDP, "100 INVITE"), ("hello", "415 INVITE")] {
+        let mut rig = Rig::new();
+        let text = rig.request("INVITE", "sip:85521955500123@192.0.2.1", "200", 1, "", body);
+        rig.send(TRUNK, &text);
+        assert_eq!(rig.one().what(), what);
+        let events = rig.events();
+        let sdp = events.iter().find_map(|event| match event {
+            Event::Invited { sdp, .. } => sdp.as_deref(),
+            _ => None,
+        });
+        assert_eq!(sdp, Some(SDP).filter(|_| what == "100 INVITE"));
+    }
+}
+
+#[test]
 fn a_captured_response_cannot_dial_another_number() {
     let mut rig = Rig::new();
     let text = rig.request("INVITE", DIALLED, "1001", 1, SDP_LINE, SDP);
