@@ -190,7 +190,7 @@ fn a_call_in_the_name_of_a_trunk_that_has_a_password_is_taken_only_with_it_and_t
     });
     let mut rig = Rig::with(settings);
     let uri = "sip:85521955500123@192.0.2.1";
-    let mut call = |rig: &mut Rig, number: u32, lines: &str| {
+    let call = |rig: &mut Rig, number: u32, lines: &str| {
         let text = rig.request("INVITE", uri, "200", number, &format!("{lines}{SDP_LINE}"), SDP);
         rig.send(TRUNK, &text);
         rig.one()
