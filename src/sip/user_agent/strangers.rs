@@ -26,24 +26,27 @@ impl Default for Credit {
 }
 
 impl UserAgent {
-    /// Answers a message of `size` bytes in the longest form that is paid for, if there is one.
+    /// Answers a message of `size` bytes in a form that is no longer, or else in the shortest, once that is paid for.
     pub(super) fn answer_stranger(&mut self, to: Flow, response: Response, size: usize) {
         if to.transport.is_reliable() {
             return self.transmit(to, response.to_bytes());
         }
         let credit = self.credit.0.touch(Source::of(to.remote.ip()), || 0);
         *credit = (*credit + size).min(MOST);
-        let Some(bytes) = fitting(response, *credit) else {
-            self.figures.muted += 1;
-            return;
-        };
-        *credit -= bytes.len();
-        self.transmit(to, bytes);
+        let bytes = fitting(response, size);
+        match credit.checked_sub(bytes.len()) {
+            Some(left) => {
+                *credit = left;
+                self.transmit(to, bytes);
+            }
+            None => self.figures.muted += 1,
+        }
     }
 }
 
-/// The answer as it is, with short names, or with what must be in it: the first that is no larger than `most`.
-fn fitting(mut response: Response, most: usize) -> Option<Vec<u8>> {
+/// The answer as it is, with short names, or with what must be in it: the first that is no larger than `most`, or the
+/// last.
+fn fitting(mut response: Response, most: usize) -> Vec<u8> {
     let mut bytes = response.to_bytes();
     if bytes.len() > most {
         bytes = response.to_short_bytes();
@@ -54,5 +57,5 @@ fn fitting(mut response: Response, most: usize) -> Option<Vec<u8>> {
         }
         bytes = response.to_short_bytes();
     }
-    (bytes.len() <= most).then_some(bytes)
+    bytes
 }

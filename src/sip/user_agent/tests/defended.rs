@@ -166,8 +166,8 @@ fn a_scanner_by_its_own_words_gets_no_answer_at_all() {
     let mut rig = Rig::new();
     for number in 0..10 {
         let uri = format!("sip:{number}@gw.example.com");
-        let text = rig.request("OPTIONS", &uri, "100", 1, "User-Agent: Friendly-Scanner\r\n", "");
-        rig.send(OTHER, &text);
+        let text = rig.request("OPTIONS", &uri, "100", 1, "", "");
+        rig.send(OTHER, &text.replace("Rig T46U 108.86.0.20", "Friendly-Scanner"));
     }
     assert_eq!(rig.whats(), Vec::<String>::new());
     let figures = rig.ua.defence_figures(rig.now);

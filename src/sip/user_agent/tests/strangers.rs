@@ -4,18 +4,19 @@ use super::*;
 
 const STRANGER: &str = "203.0.113.99:5060";
 
-/// Sends the same datagram so often; what was sent and what came back in bytes, and the answers.
-fn exchange(rig: &mut Rig, text: &str, times: usize) -> (usize, usize, Vec<Heard>) {
+/// Sends the same datagram so often, and fails if more bytes come back than were sent at any moment; the answers.
+fn exchange(rig: &mut Rig, text: &str, times: usize) -> Vec<String> {
     let (mut sent, mut got, mut answers) = (0, 0, Vec::new());
     for _ in 0..times {
         rig.send(STRANGER, text);
         sent += text.len();
-        let heard = rig.heard();
-        got += heard.iter().map(|it| it.text.len()).sum::<usize>();
+        while let Some((_, bytes)) = rig.ua.poll_transmit() {
+            got += bytes.len();
+            answers.push(String::from_utf8(bytes).expect("text"));
+        }
         assert!(got <= sent, "{got} bytes for {sent}: {text}");
-        answers.extend(heard);
     }
-    (sent, got, answers)
+    answers
 }
 
 /// The least that is a request: short names, short values, nothing that may be missing.
@@ -31,14 +32,12 @@ fn no_stranger_gets_more_bytes_than_it_sends_whatever_it_asks() {
     for method in ["OPTIONS", "REGISTER", "INVITE", "SUBSCRIBE", "BYE", "REFER", "MESSAGE", "INFO", "NOTIFY"]
     {
         let mut rig = Rig::new();
-        let (_, got, answers) = exchange(&mut rig, &least(method), 20);
-        assert!(got > 0, "{method}: who repeats its question is answered");
-        assert!(answers.len() <= 20);
+        let answers = exchange(&mut rig, &least(method), 20);
+        assert!(!answers.is_empty(), "{method}: who repeats its question is answered");
     }
     let mut rig = Rig::new();
     let broken = least("OPTIONS").replace("CSeq:1", "CSeq:x");
-    let (_, got, _) = exchange(&mut rig, &broken, 20);
-    assert!(got > 0);
+    assert!(!exchange(&mut rig, &broken, 20).is_empty());
     // Others who are named so by a forger pay for themselves only.
     let figures = rig.ua.figures();
     rig.send("203.0.113.98:5060", &least("REGISTER"));
@@ -50,16 +49,17 @@ fn a_phone_whose_first_register_is_shorter_than_the_challenge_is_challenged_when
     let mut rig = Rig::new();
     let text = least("REGISTER");
     // Within the seven times that a phone sends it (RFC 3261 §17.1.2.2), and no request is as short as this one.
-    let (_, _, answers) = exchange(&mut rig, &text, 3);
-    let whats: Vec<String> = answers.iter().map(Heard::what).collect();
-    assert_eq!(whats, ["401 REGISTER"]);
-    assert!(answers[0].header("WWW-Authenticate").contains("nonce="));
+    let answers = exchange(&mut rig, &text, 3);
+    let [challenge] = answers.as_slice() else { panic!("{answers:?}") };
+    assert!(challenge.starts_with("SIP/2.0 401 ") && challenge.contains("nonce="), "{challenge}");
 }
 
 #[test]
 fn an_ordinary_options_of_a_stranger_is_answered_at_once_and_one_of_a_trunk_in_full() {
     let mut rig = Rig::new();
     let text = rig.request("OPTIONS", "sip:gw.example.com", "x", 1, "", "");
+    let plain = |line: &&str| !line.starts_with("Allow") && !line.starts_with("User-Agent");
+    let text: String = text.split_inclusive('\n').filter(plain).collect();
     rig.send(STRANGER, &text);
     let short = rig.one();
     assert_eq!((short.what().as_str(), short.header("Allow-Events")), ("200 OPTIONS", ""));
