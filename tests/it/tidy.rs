@@ -149,6 +149,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
             "src/io/graph/",
             "src/io/cli/gateway.rs",
             "src/io/cli/bans.rs",
+            "src/io/cli/calling.rs",
             "src/io/cli/phone.rs",
             "src/simulator/",
             "src/io/api/hooks.rs",

@@ -161,9 +161,14 @@ impl Switchboard {
         if !matches!(dialled, Dialled::User(..) | Dialled::Desk(_)) {
             return None;
         }
-        let Parts { agent, toll, .. } = &mut self.parts;
         // The call that asks is there already.
-        let others = |many: usize| u32::try_from(many.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.count_toll(now, from, 1)
+    }
+
+    /// The same for a call of which `asking` legs are there already.
+    pub(super) fn count_toll(&mut self, now: Now, from: &Endpoint, asking: usize) -> Option<HangupCause> {
+        let Parts { agent, toll, .. } = &mut self.parts;
+        let others = |many: usize| u32::try_from(many.saturating_sub(asking)).unwrap_or(u32::MAX);
         let phone = match from {
             Endpoint::Phone(name) => Some((name, others(agent.legs_of(name)))),
             Endpoint::Trunk(..) => None,

@@ -321,7 +321,7 @@ impl Switchboard {
         self.by_wa.retain(|_, call| *call != id);
     }
 
-    fn drain_call(&mut self, now: Now, id: CallId) {
+    pub(super) fn drain_call(&mut self, now: Now, id: CallId) {
         while let Some(output) = self.calls.get_mut(&id).and_then(|live| live.call.poll_output()) {
             tracing::debug!(call = %id, output = output.name());
             self.carry_out(now, id, output);

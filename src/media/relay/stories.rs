@@ -301,6 +301,25 @@ fn a_phone_that_goes_over_to_another_codec_of_its_answer_is_followed_and_so_is_i
 }
 
 #[test]
+fn a_phone_that_goes_to_and_fro_between_codecs_is_followed_once_a_second_at_most() {
+    let mut desk = Desk::offered(PCMU, PCMU);
+    let both = sdp(PCMU, "sendrecv", 1)
+        .replace("RTP/AVP 0 101", "RTP/AVP 0 9 101")
+        .replace("a=rtpmap:101", "a=rtpmap:9 G722/8000\r\na=rtpmap:101");
+    desk.order(RelayOrder::TakeAnswer { seat: CALLEE, sdp: both })
+        .order(RelayOrder::Describe { seat: CALLER });
+    for slot in 0..150 {
+        let codec = if slot % 2 == 0 { PCMU } else { AudioCodec::G722 };
+        desk.phones[1].header.payload_type = payload_type(codec);
+        desk.talk(1);
+    }
+    let packets = desk.phone(CALLEE).packets();
+    let types: Vec<u8> = packets.iter().map(|it| it.header.payload_type.0).collect();
+    let changes = types.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!((1..=3).contains(&changes), "{changes} in three seconds");
+}
+
+#[test]
 fn rule_16_who_is_held_hears_hold_audio_and_then_the_other_again_and_its_own_session_is_untouched() {
     for (caller, callee) in [(PCMU, PCMU), (AudioCodec::Opus, AudioCodec::Pcma)] {
         let mut desk = Desk::talking(caller, callee);

@@ -66,7 +66,11 @@ fn answer(request: &Request, flow: Flow, status: u16, phrase: &str, tag: Option<
         if let Some(value) = request.headers.get(&name) {
             let untagged = name == Name::To && NameAddr::parse(value).is_some_and(|to| to.tag().is_none());
             match tag.filter(|_| untagged) {
-                Some(tag) => headers.push(name, format!("{value};tag={tag}")),
+                Some(tag) => {
+                    // Some phones end the header with an empty parameter; two marks in a row could not be read.
+                    let value = value.trim_end_matches([';', ' ', '\t']);
+                    headers.push(name, format!("{value};tag={tag}"));
+                }
                 None => headers.push(name, value),
             }
         }

@@ -262,3 +262,16 @@ fn a_registered_phone_on_the_trunks_address_is_still_a_phone() {
     rig.send("198.51.100.9:40008", &text.replace("branch=z9hG4bK", "branch=z9hG4bKo"));
     assert_eq!(rig.one().what(), "100 INVITE");
 }
+
+#[test]
+fn a_phone_that_ends_its_to_with_an_empty_parameter_gets_an_answer_that_can_be_read() {
+    let mut rig = Rig::new();
+    let uri = "sip:85521955500123@192.0.2.1";
+    let text = rig
+        .request("OPTIONS", uri, "pbx", 1, "", "")
+        .replace(&format!("To: <{uri}>"), &format!("To: <{uri}>; "));
+    assert!(text.contains(">; \r\n"), "{text}");
+    rig.send(TRUNK, &text);
+    let to = rig.one().header("To").to_owned();
+    assert!(to.starts_with(&format!("<{uri}>;tag=")), "{to}");
+}
