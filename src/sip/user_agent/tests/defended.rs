@@ -27,7 +27,8 @@ fn guess(rig: &mut Rig, from: &str, who: &str, password: &str) -> usize {
 /// What an answer shows of whether a name exists: everything but nonce, branch, tags and the name itself.
 fn shape(heard: &Heard, who: &str) -> String {
     let text = heard.text.replace(who, "NAME");
-    let lines = text.lines().filter(|line| !line.starts_with("Via") && !line.starts_with("To"));
+    let lines =
+        text.lines().filter(|line| !["Via:", "v:", "To:", "t:"].iter().any(|it| line.starts_with(it)));
     lines.map(|line| line.split("nonce=").next().unwrap_or("").to_owned() + "\n").collect()
 }
 
