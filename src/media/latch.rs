@@ -85,7 +85,7 @@ impl Latch {
                 let silent = now.saturating_duration_since(at) >= SILENCE;
                 // The signalled address always wins: nobody else can have told it to us.
                 let wins = from == self.signalled || (self.is_near(from) && !self.is_near(known));
-                if !wins && !(silent && known.ip() == from.ip()) {
+                if !(wins || silent && known.ip() == from.ip()) {
                     return Source::Foreign;
                 }
             }

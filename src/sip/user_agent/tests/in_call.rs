@@ -351,7 +351,7 @@ fn an_update_before_the_answer_is_answered_by_both_callers_and_called() {
     let text = rig.within(&early, "UPDATE", 6, SDP_LINE, HELD);
     rig.send(TRUNK, &text);
     let later = rig.one();
-    assert!(later.what() == "500 UPDATE" && later.header("Retry-After") != "", "{}", later.text);
+    assert!(later.what() == "500 UPDATE" && !later.header("Retry-After").is_empty(), "{}", later.text);
     // Ours to them: who is called says what it likes, but our offer waits for its answer.
     let mut rig = Rig::new();
     rig.register("1001", PHONE);
