@@ -86,6 +86,9 @@ impl DialPlan {
         let digits: String = dialled.chars().filter(|c| !matches!(c, '-' | '.' | ' ' | '(' | ')')).collect();
         let phone = self.phones.iter().find(|phone| phone.as_str() == dialled);
         let own_phone = phone.is_some() && self.emergency.extensions == Extensions::Win;
+        if dialled == emergency::SERVICE {
+            return Dialled::Emergency(self.emergency.way_to_service(caller));
+        }
         if self.emergency.has(&digits) && !own_phone {
             return Dialled::Emergency(self.emergency.way(caller, &digits));
         }
@@ -319,6 +322,23 @@ mod tests {
             let way = Endpoint::Trunk("pstn".into(), "112".into());
             assert_eq!(routed.resolve(&phone("1001"), dialled), Dialled::Emergency(Some(way)), "{dialled}");
         }
+    }
+
+    #[test]
+    fn rule_10_who_asks_for_help_by_the_name_of_the_service_gets_the_number_that_is_known_everywhere() {
+        let mut plan = plan();
+        let help = |plan: &DialPlan| plan.resolve(&phone("1001"), "urn:service:sos");
+        assert_eq!(help(&plan), Dialled::Emergency(None));
+        plan.emergency.route = Some(EmergencyRoute::Trunk("pstn".into()));
+        let by = |number: &str| Dialled::Emergency(Some(Endpoint::Trunk("pstn".into(), number.into())));
+        for (numbers, number) in
+            [(&["110", "112", "911"][..], "112"), (&["000", "911"], "911"), (&["118", "113"], "113")]
+        {
+            plan.emergency.numbers = numbers.iter().map(|it| (*it).to_owned()).collect();
+            assert_eq!(help(&plan), by(number));
+        }
+        plan.emergency.numbers.clear();
+        assert_eq!(help(&plan), Dialled::Emergency(None), "never anything else");
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Call {
                 self.parking.told(&mut self.common);
                 return None;
             }
-            Input::PhoneHungUp(fork) | Input::PhoneExpired(fork)
+            Input::PhoneHungUp(fork) | Input::PhoneExpired(fork) | Input::PhoneVanished(fork)
                 if self.parking.leaves(&mut self.common, fork) =>
             {
                 return None;

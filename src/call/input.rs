@@ -161,6 +161,8 @@ pub enum Input {
     MessageEnded,
     /// Nobody sent media for the configured time (rule 20).
     MediaStalled,
+    /// The phone sends neither sound nor reports any more: it is muted, or it is gone.
+    PhoneFellSilent,
     /// The phone's answer could not be used.
     PhoneAnswerRefused,
     /// Meta's answer could not be used.
@@ -221,6 +223,8 @@ pub enum Input {
     PhoneAckMissed,
     /// Nobody refreshed the phone's session (RFC 4028); its BYE is already out.
     PhoneExpired(Fork),
+    /// The phone knows nothing of the call any more, or nobody answers there; its BYE is already out.
+    PhoneVanished(Fork),
     /// The phone offers a new session (hold, refresh, codec), or asks for our offer.
     PhoneReoffered(Fork, Option<String>),
     /// The phone answered an offer of ours within the call.
@@ -290,6 +294,7 @@ impl Input {
             Self::SoundPlayed => "sound played",
             Self::MessageEnded => "message ended",
             Self::MediaStalled => "media stalled",
+            Self::PhoneFellSilent => "phone fell silent",
             Self::PhoneAnswerRefused => "phone's answer refused",
             Self::MetaAnswerRefused => "meta's answer refused",
             Self::PhoneReofferAnswered(_) => "re-offer answered",
@@ -323,6 +328,7 @@ impl Input {
             Self::LegTaken(_) => "leg taken",
             Self::Desk(_) => "desk media",
             Self::PhoneReferred { .. } => "phone referred",
+            Self::PhoneVanished(_) => "phone vanished",
             Self::PhoneExpired(_) => "phone's session expired",
             Self::PhoneReoffered(..) => "phone re-offered",
             Self::PhoneReanswered(..) => "phone re-answered",

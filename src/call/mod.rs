@@ -302,6 +302,10 @@ impl Call {
                 common.set_leg(fork, LegState::Gone);
                 common.end(now, HangupCause::SessionExpired);
             }
+            Input::PhoneVanished(fork) => {
+                common.set_leg(fork, LegState::Gone);
+                common.end(now, HangupCause::PhoneVanished);
+            }
             Input::PhoneConfirmed(_, dialog) => common.push(Output::SaveDialog(dialog)),
             Input::PhoneCancelled(fork) => {
                 common.set_leg(fork, LegState::Gone);
@@ -348,6 +352,12 @@ impl Call {
                 common.end(now, Common::meta_cause(&termination, HangupCause::UserHungUp));
             }
             Input::UserAccepted(at) => common.mark_connected(at),
+            // Its media alone cannot tell a muted phone from a dead one; signalling can (F4, F5).
+            Input::PhoneFellSilent => {
+                if let Some(fork) = common.leg {
+                    common.push(Output::AskPhone(fork));
+                }
+            }
             Input::GraphConnected(call) => {
                 common.learn_wa_call(call);
                 common.graph_replied(ActionKind::Connect);

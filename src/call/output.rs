@@ -141,6 +141,8 @@ pub enum Output {
     Cancel(Fork, LegEnd),
     /// Send BYE.
     HangUp(Fork, LegEnd),
+    /// Ask the phone whether it is still in the call.
+    AskPhone(Fork),
     /// Make an offer within a leg that is up.
     Reoffer(Fork, String),
     /// A leg of another call, or one that just came, is this call's under that name.
@@ -222,6 +224,7 @@ impl Output {
             Self::Invite { .. } => "invite",
             Self::Cancel(..) => "cancel",
             Self::HangUp(..) => "hang up",
+            Self::AskPhone(_) => "ask phone",
             Self::Reoffer(..) => "re-offer",
             Self::Adopt(..) => "adopt",
             Self::KeepLeg(_) => "keep leg",

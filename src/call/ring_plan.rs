@@ -217,6 +217,7 @@ fn fork_cause(failure: ForkFailure) -> HangupCause {
             HangupCause::PhoneUnanswered
         }
         ForkFailure::Status(488 | 606 | 415) => HangupCause::PhoneMediaRefused,
+        ForkFailure::Status(300..400) => HangupCause::PhoneForwards,
         ForkFailure::Status(_) => HangupCause::PhoneFailed,
         ForkFailure::Unreachable | ForkFailure::Silent => HangupCause::PhoneUnreachable,
     }

@@ -163,12 +163,17 @@ impl Transfers {
             (Input::PhoneFailed(fork, failure), Some(_)) if fork_of_new == Some(fork) => {
                 self.failed(common, now, failure);
             }
-            (Input::PhoneHungUp(fork) | Input::PhoneExpired(fork) | Input::PhoneCancelled(fork), Some(_))
-                if fork_of_new == Some(fork) =>
-            {
+            (
+                Input::PhoneHungUp(fork)
+                | Input::PhoneExpired(fork)
+                | Input::PhoneVanished(fork)
+                | Input::PhoneCancelled(fork),
+                Some(_),
+            ) if fork_of_new == Some(fork) => {
                 self.failed(common, now, ForkFailure::Status(480));
             }
-            (Input::PhoneHungUp(fork) | Input::PhoneExpired(fork), _) if self.leaves(common, fork) => {}
+            (Input::PhoneHungUp(fork) | Input::PhoneExpired(fork) | Input::PhoneVanished(fork), _)
+                if self.leaves(common, fork) => {}
             (other, _) => return Some(other),
         }
         None

@@ -181,6 +181,8 @@ pub struct MediaConfig {
     pub workers: u32,
     /// A call without any media for so long ends.
     pub dead_after: Duration,
+    /// A phone that was heard and has sent nothing for so long is asked whether it is still in the call.
+    pub ask_after: Duration,
     /// Comfort noise towards WhatsApp begins after so much silence from the phone.
     pub comfort_after: Duration,
     /// Who keeps the time of what is heard, for phones and trunks that say nothing else.

@@ -254,6 +254,9 @@ fn media(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<Med
     let dead_after = section.or("dead_after", secs(MINUTE));
     let why = "a muted phone may be silent for long, a dead one should not block its user";
     let dead_after = section.within("dead_after", dead_after, &(secs(5)..=secs(HOUR)), why);
+    let ask = section.or("ask_after", secs(15));
+    let why = "an answer may take 10 s more, and WhatsApp bills the call until then";
+    let ask_after = section.within("ask_after", ask, &(secs(5)..=secs(HOUR)), why);
     // No gap towards WhatsApp over 60 ms (call-handling rule 11).
     let comfort = section.or("comfort_after", Duration::from_millis(60));
     let limits = Duration::from_millis(20)..=Duration::from_millis(60);
@@ -270,6 +273,7 @@ fn media(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> Option<Med
     Some(MediaConfig {
         workers: workers?,
         dead_after: dead_after?,
+        ask_after: ask_after?,
         comfort_after: comfort_after?,
         timing: timing?,
         quarantine: quarantine?,

@@ -14,7 +14,7 @@ use super::ringing;
 use super::sections::{HOUR, Listens, MINUTE, pem, secs};
 use super::setting::{Setting, words};
 use crate::sip::registrar::keepalive::KeepAlive;
-use crate::sip::{DefenceSettings, WatchLimits};
+use crate::sip::{DefenceSettings, Resync, WatchLimits};
 
 /// `[sip]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct SipConfig {
     pub session_expires: Duration,
     /// The shortest that others may ask for.
     pub min_session_expires: Duration,
+    /// What phones do that are asked to look for a new configuration.
+    pub resync: Resync,
     /// How long a digest nonce may be used.
     pub nonce_life: Duration,
     /// Whether phones are told our version.
@@ -215,6 +217,7 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
         section.within("trunk_no_answer", silent, &(Duration::from_millis(500)..=secs(20)), why);
     let (min_expires, default_expires, max_expires) = expires(section);
     let (session_expires, min_session_expires) = sessions(section);
+    let restart = section.or("resync_restarts", false);
     let nonce_life = section.or("nonce_life", secs(5 * MINUTE));
     let show_version = section.or("show_version", false);
     let dns = section.part("dns", dns);
@@ -236,6 +239,7 @@ pub(super) fn sip(section: &mut Section<'_, '_, '_>, listens: &mut Listens) -> O
         max_expires: max_expires?,
         session_expires: session_expires?,
         min_session_expires: min_session_expires?,
+        resync: if restart? { Resync::Restart } else { Resync::Fetch },
         nonce_life: nonce_life?,
         show_version: show_version?,
         dns: dns?,

@@ -10,7 +10,7 @@ use super::peers::{Digits, Name, srtp};
 use super::reader::Section;
 use super::sections::{own_codecs, pem};
 use super::trunk_words;
-use super::{KeyTelling, MediaTiming, TrunkTransport};
+use super::{KeyTelling, MediaTiming, PasswordAlgorithm, TrunkTransport};
 use crate::codec::AudioCodec;
 use crate::id::TrunkName;
 use crate::masked::Secret;
@@ -36,6 +36,8 @@ pub struct TrunkConfig {
     pub sources: Option<Vec<IpNet>>,
     /// The host part of addresses there; `None`: the name or the address of the server.
     pub domain: Option<String>,
+    /// How its calls prove that they are its own; `None`: by where they come from alone.
+    pub auth: Option<AuthConfig>,
     /// How we prove who we are.
     pub login: Option<LoginConfig>,
     /// Whether and how we register.
@@ -83,6 +85,17 @@ pub struct ServerConfig {
     pub priority: u16,
     /// Its share of calls among servers of the same priority.
     pub weight: u16,
+}
+
+/// `[trunk.auth]`
+#[derive(Clone, Debug)]
+pub struct AuthConfig {
+    /// The user name that the trunk gives.
+    pub user: String,
+    /// The password.
+    pub password: Secret<String>,
+    /// What it is challenged with.
+    pub algorithm: PasswordAlgorithm,
 }
 
 /// `[trunk.login]`
@@ -144,6 +157,7 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
     };
     let identity = identity(section);
     let domain = section.optional::<Name>("domain", "\"sip.example.net\"");
+    let auth = if section.has("auth") { section.part("auth", auth).map(Some) } else { Some(None) };
     let login = if section.has("login") { section.part("login", login).map(Some) } else { Some(None) };
     let account = login.as_ref().and_then(|it| it.as_ref()).map(|it| it.user.clone());
     let registers = section.has("register");
@@ -187,6 +201,7 @@ pub(super) fn trunk(section: &mut Section<'_, '_, '_>) -> TrunkDraft {
             identity: identity?,
             sources: sources?,
             domain: domain?.map(|it| it.0),
+            auth: auth?,
             login: login?,
             register: register?,
             probe: probe?,
@@ -305,6 +320,13 @@ fn known_sources(
     own.sort_unstable();
     own.dedup();
     Some(own)
+}
+
+fn auth(section: &mut Section<'_, '_, '_>) -> Option<AuthConfig> {
+    let user = section.required::<String>("user", "\"pbx\"");
+    let password = section.secret("password");
+    let algorithm = section.or("algorithm", PasswordAlgorithm::Md5);
+    Some(AuthConfig { user: user?, password: password?, algorithm: algorithm? })
 }
 
 fn login(section: &mut Section<'_, '_, '_>) -> Option<LoginConfig> {

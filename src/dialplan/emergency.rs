@@ -10,6 +10,9 @@ use crate::id::{Endpoint, PhoneName, TrunkName};
 /// too many costs nothing, for none of them is a WhatsApp user's.
 const TABLE: &str = include_str!("../../config/emergency/numbers.csv");
 
+/// What somebody dials who asks for help by the name of the service (RFC 5031 §4.2).
+pub const SERVICE: &str = "urn:service:sos";
+
 /// Which numbers are emergency numbers, and what becomes of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EmergencyPlan {
@@ -53,6 +56,16 @@ impl EmergencyPlan {
     #[must_use]
     pub fn has(&self, digits: &str) -> bool {
         self.numbers.contains(digits.trim_start_matches('+'))
+    }
+
+    /// Where who asks for the [`SERVICE`] goes.
+    ///
+    /// By 112 or 911, which mobile phones know everywhere (3GPP TS 22.101 §10.1), or by the first number there is.
+    #[must_use]
+    pub fn way_to_service(&self, caller: &Endpoint) -> Option<Endpoint> {
+        let usual = ["112", "911"].into_iter().find(|number| self.has(number));
+        let number = usual.or_else(|| self.numbers.first().map(String::as_str))?;
+        self.way(caller, number)
     }
 
     /// Where `digits` of `caller` go; `None`: nowhere. Nobody's call goes back to where it comes from: it would circle.

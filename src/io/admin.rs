@@ -1,14 +1,17 @@
-//! The administrator's HTTP: `/metrics`, `/healthz`, `/readyz`. It shows figures, never who called.
+//! The administrator's HTTP: `/metrics`, `/healthz`, `/readyz` for whoever may connect, and for this machine alone what
+//! the commands ask: phones, calls back, voice messages.
 
 use std::fmt;
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
@@ -80,7 +83,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .with_state(state)
 }
 
-/// Answers until `stop` resolves; `more` are routes of other parts.
+/// Answers until `stop` resolves; `more` are routes of other parts, which have no password: they are for this machine.
 ///
 /// # Errors
 /// The socket failed.
@@ -90,7 +93,38 @@ pub async fn serve(
     more: Router,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(state).merge(more)).with_graceful_shutdown(stop).await
+    let own = listener.local_addr()?.ip();
+    let routes = router(state).merge(for_this_machine(own, more));
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stop).await
+}
+
+/// Lets nobody else than this machine have these routes: whoever opens the listener for Prometheus means the figures.
+fn for_this_machine(own: IpAddr, routes: Router) -> Router {
+    routes.layer(middleware::from_fn_with_state(own, only_from_here))
+}
+
+async fn only_from_here(
+    State(own): State<IpAddr>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if is_here(own, peer.ip()) {
+        return next.run(request).await;
+    }
+    tracing::warn!(%peer, path = request.uri().path(), "only this machine may ask that of the admin listener");
+    (StatusCode::FORBIDDEN, FROM_AFAR).into_response()
+}
+
+/// What others than this machine are told.
+const FROM_AFAR: &str = "Only figures and health are shown to other machines. Run the command on the gateway's own, or \
+    use the API, which has tokens ([api] in gateway.toml).\n";
+
+/// Whether a connection comes from this machine: from loopback, or from the very address that it goes to.
+fn is_here(own: IpAddr, peer: IpAddr) -> bool {
+    let peer = peer.to_canonical();
+    peer.is_loopback() || peer == own.to_canonical()
 }
 
 async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
@@ -272,6 +306,33 @@ mod tests {
         };
         let text = runtime.block_on(exposition(&state, Duration::from_millis(1)));
         assert!(text.contains("\ncordboard_ready 1.0\n"), "{text}");
+    }
+
+    #[test]
+    fn what_has_no_password_is_for_this_machine_alone_and_figures_are_for_all() {
+        use tower::ServiceExt as _;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let voice = Router::new().route("/voicemails", get(|| async { "a voice" }));
+        let own: IpAddr = "192.0.2.1".parse().expect("an address");
+        let state = Arc::new(AdminState {
+            metrics: Arc::new(Registry::new(&[])),
+            figures: none(),
+            health: Box::new(|| WELL),
+            trunks: Box::new(Vec::new),
+        });
+        let routes = router(state).merge(for_this_machine(own, voice));
+        let ask = |peer: &str, path: &str| {
+            let mut request = Request::get(path).body(axum::body::Body::empty()).expect("a request");
+            let peer: SocketAddr = peer.parse().expect("an address");
+            request.extensions_mut().insert(ConnectInfo(peer));
+            runtime.block_on(routes.clone().oneshot(request)).expect("an answer").status().as_u16()
+        };
+        for here in ["127.0.0.1:9", "[::1]:9", "[::ffff:127.0.0.1]:9", "192.0.2.1:9"] {
+            assert_eq!((ask(here, "/voicemails"), ask(here, "/metrics")), (200, 200), "{here}");
+        }
+        for afar in ["192.0.2.2:9", "[2001:db8::1]:9", "[::ffff:192.0.2.2]:9"] {
+            assert_eq!((ask(afar, "/voicemails"), ask(afar, "/healthz")), (403, 200), "{afar}");
+        }
     }
 
     #[test]

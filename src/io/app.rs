@@ -124,6 +124,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         times: times(&config),
         accept_window: config.calls.accept_window,
         dead_after: config.media.dead_after,
+        ask_after: config.media.ask_after,
         comfort_after: config.media.comfort_after,
         metric_peers: metric_peers(&config),
         timings: timings(&config),
@@ -158,8 +159,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     tokio::spawn(stop_on_signal(questions_in, config.calls.drain));
     tokio::spawn(keep_warm(graph));
     tokio::spawn(forget_old_events(store.clone(), config.store.keep_events));
-    let ears = Ears { sip: sockets, events, reports, located, questions };
-    signalling::run(board, ears).await;
+    signalling::run(board, Ears { sip: sockets, events, reports, located, questions }).await;
     media.stop();
     let recorders = recorder.zip(Some(kept)).into_iter().chain(mailroom.recorder.zip(mailroom.kept));
     for (recorder, kept) in recorders {

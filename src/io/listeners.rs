@@ -1,4 +1,4 @@
-//! The two HTTP listeners: webhooks from Meta, and figures for the administrator.
+//! The HTTP listeners: webhooks from Meta, the API, and figures for the administrator.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::admin::{self, AdminState, Health, MoreRoutes};
 use super::api::{self, Api, ApiParts, Hook, Hooks, Mailbox};
 use super::app::{AppError, bind_tcp};
+use super::certificates::{Certificate, CertificateFiles, Listening, reload_when_changed};
 use super::graph::GraphClient;
 use super::media::{Flow, MediaEngine, MediaFigures};
 use super::recording::{End, Recorder, RecorderFigures};
@@ -17,9 +18,9 @@ use super::signalling::{Figures, Question};
 use super::sip::ConnectionFigures;
 use super::spans::Spans;
 use super::store::{Operation, Store};
-use super::tls::tls_config;
+use super::tls::{ClientCertificates, TlsSetupError};
 use super::webhook::{self, Delivery, WebhookCounters, WebhookServer, WebhookState};
-use crate::config::{Config, NumberConfig};
+use crate::config::{Config, NumberConfig, TlsConfig};
 use crate::id::TrunkName;
 use crate::masked::Secret;
 use crate::media::{CapacityState, Histogram};
@@ -58,13 +59,24 @@ pub(super) async fn webhook(
         Arc::clone(&counters),
     );
     let tls = match &config.webhook.tls {
-        Some(tls) => Some(tls_config(&tls.certificate, &tls.key)?),
+        Some(tls) => Some(certificate_of(Listening::Webhook, tls)?),
         None => None,
     };
     let listener = bind_tcp("webhook.listen", config.webhook.listen).await?.into_std()?;
     let address = listener.local_addr()?;
     let server = webhook::serve(listener, tls, webhook::router(&config.webhook.path, state))?;
     Ok(Webhook { address, server: Arc::new(server), counters })
+}
+
+/// The certificate of a section, which follows its files.
+fn certificate_of(listening: Listening, tls: &TlsConfig) -> Result<Certificate, TlsSetupError> {
+    let TlsConfig { certificate, key } = tls.clone();
+    reload_when_changed(CertificateFiles {
+        listening,
+        certificate,
+        key,
+        clients: ClientCertificates::Unasked,
+    })
 }
 
 /// Starts the API where the configuration wants one; gives its address and the deliveries of events.
@@ -80,7 +92,7 @@ pub(super) async fn api(
     let parts = ApiParts::new(config, settings.tokens(), store, questions, graph);
     let shared = Api::new(ApiParts { mailbox: Some(mailbox), ..parts });
     let tls = match &settings.tls {
-        Some(tls) => Some(tls_config(&tls.certificate, &tls.key).map_err(AppError::ApiTls)?),
+        Some(tls) => Some(certificate_of(Listening::Api, tls).map_err(AppError::ApiTls)?),
         None => None,
     };
     let listener = bind_tcp("api.listen", settings.listen).await?.into_std()?;
@@ -222,6 +234,10 @@ async fn scrape(sources: Sources) -> Scrape {
     store_figures(&mut scrape, &sources).await;
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     scrape.gauge(&table::TASKS, &(), tasks as f64);
+    scrape.total(&table::LOG_DROPPED, &(), super::log::dropped() as f64);
+    for (listener, end) in super::certificates::ends() {
+        scrape.gauge(&table::CERTIFICATE_EXPIRES, &OfKind { kind: Word(listener) }, end.as_secs() as f64);
+    }
     scrape
 }
 

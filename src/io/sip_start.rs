@@ -7,11 +7,9 @@ use rustls::pki_types::ServerName;
 use tokio::sync::watch;
 
 use super::app::AppError;
+use super::certificates::{CertificateFiles, Listening, reload_when_changed};
 use super::signalling::mailbox_of;
-use super::sip::{
-    BindError, CertificateFiles, ConnectionLimits, Door, SocketSettings, Sockets, TrunkTls,
-    reload_when_changed,
-};
+use super::sip::{BindError, ConnectionLimits, Door, SocketSettings, Sockets, TrunkTls};
 use super::tls::{ClientCertificates, client_config};
 use crate::config::{self, Config, ServerAt, StreamTransport, TrunkConfig, TrunkTransport};
 use crate::id::{Endpoint, TrunkName};
@@ -52,6 +50,7 @@ pub(super) fn bind_sockets(config: &Config) -> Result<Sockets, AppError> {
 fn certificate(config: &Config) -> Result<Option<watch::Receiver<Arc<rustls::ServerConfig>>>, AppError> {
     let Some(tls) = &config.sip.tls else { return Ok(None) };
     let files = CertificateFiles {
+        listening: Listening::Sip,
         certificate: tls.certificate.clone(),
         key: tls.key.clone(),
         clients: match tls.clients.clone() {
@@ -61,6 +60,14 @@ fn certificate(config: &Config) -> Result<Option<watch::Receiver<Arc<rustls::Ser
         },
     };
     reload_when_changed(files).map(Some).map_err(AppError::SipTls)
+}
+
+pub(super) const fn digest_of(algorithm: config::PasswordAlgorithm) -> DigestAlgorithm {
+    match algorithm {
+        config::PasswordAlgorithm::Md5 => DigestAlgorithm::Md5,
+        config::PasswordAlgorithm::Sha256 => DigestAlgorithm::Sha256,
+        config::PasswordAlgorithm::Sha512_256 => DigestAlgorithm::Sha512_256,
+    }
 }
 
 /// Who may connect, as far as the file says; where trunks by name are comes from DNS.
@@ -153,6 +160,7 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
     settings.default_expires = config.sip.default_expires;
     settings.session_expires = config.sip.session_expires;
     settings.min_session_expires = config.sip.min_session_expires;
+    settings.resync = config.sip.resync;
     settings.nonce_life = config.sip.nonce_life;
     if config.sip.show_version {
         settings.product = concat!("Cordboard/", env!("CARGO_PKG_VERSION")).to_owned();
@@ -164,17 +172,14 @@ pub(super) fn settings(config: &Config, sockets: &Sockets) -> sip::Settings {
     let phone = |phone: &config::PhoneConfig| PhoneAccount {
         name: phone.name.clone(),
         display: phone.display.clone(),
-        algorithm: match phone.algorithm {
-            config::PasswordAlgorithm::Md5 => DigestAlgorithm::Md5,
-            config::PasswordAlgorithm::Sha256 => DigestAlgorithm::Sha256,
-            config::PasswordAlgorithm::Sha512_256 => DigestAlgorithm::Sha512_256,
-        },
+        algorithm: digest_of(phone.algorithm),
         ha1: phone.ha1.clone(),
         srtp: phone.srtp,
         lamps: lamps(config, phone),
         alerts: phone.alerts.clone(),
     };
     settings.phones = config.phones.iter().map(phone).collect();
+    super::trunks::warn_of_forgery(config);
     settings.trunks = config.trunks.iter().map(|it| super::trunks::peer(config, it)).collect();
     settings
 }

@@ -46,18 +46,6 @@ pub enum ClientCertificates {
     Required(PathBuf),
 }
 
-/// The webhook endpoint's TLS, for installations without a proxy in front.
-///
-/// Reads a certificate chain (leaf first) and its key from PEM files. Meta refuses self-signed ones (reference §9.2).
-///
-/// # Errors
-/// A file cannot be read, or the two do not belong together.
-pub fn tls_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsSetupError> {
-    let mut config = server_config(certificate, key, &ClientCertificates::Unasked)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
 /// TLS 1.2 and 1.3 for a listener, without ALPN: SIP phones offer none.
 ///
 /// # Errors
@@ -127,7 +115,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
     CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|source| TlsSetupError::Pem {
         what: "a certificate",
         path: path.to_owned(),

@@ -2,12 +2,30 @@
 
 use std::time::Duration;
 
+use super::sip_start::digest_of;
 use crate::config::{Config, ProbeConfig, ServerAt, TrunkConfig, TrunkTransport};
+use crate::masked::Secret;
 use crate::sip::locate::{Families, Sought};
 use crate::sip::trunk::{
-    LocateSettings, Login, NamedServer, ProbeSettings, RegisterSettings, Sources, TrunkLimits, TrunkServer,
+    CallerProof, LocateSettings, Login, NamedServer, ProbeSettings, RegisterSettings, Sources, TrunkLimits,
+    TrunkServer,
 };
 use crate::sip::{Transport, TrunkPeer};
+
+/// Says which trunks are believed by their address alone though a datagram can be forged, and may call at our cost.
+pub(super) fn warn_of_forgery(config: &Config) {
+    let forgeable = |trunk: &&TrunkConfig| trunk.transport == TrunkTransport::Udp && trunk.auth.is_none();
+    for trunk in config.trunks.iter().filter(forgeable) {
+        let dials = config.numbers.iter().flat_map(|it| &it.dial).any(|it| it.trunks.contains(&trunk.name));
+        if dials {
+            tracing::warn!(
+                trunk = %trunk.name,
+                "calls to WhatsApp are taken from this trunk by its address alone, which a datagram can forge; where \
+                 others can send into that network set auth, or transport = \"tls\""
+            );
+        }
+    }
+}
 
 /// One trunk.
 pub(super) fn peer(config: &Config, trunk: &TrunkConfig) -> TrunkPeer {
@@ -38,6 +56,11 @@ pub(super) fn peer(config: &Config, trunk: &TrunkConfig) -> TrunkPeer {
         transport: transport.unwrap_or_default(),
         sources: trunk.sources.clone().map_or(Sources::Servers, Sources::Networks),
         domain: trunk.domain.clone().or(name),
+        proof: trunk.auth.as_ref().map(|it| CallerProof {
+            user: it.user.clone(),
+            algorithm: digest_of(it.algorithm),
+            ha1: Secret::new(digest_of(it.algorithm).ha1(&it.user, &config.sip.realm, it.password.expose())),
+        }),
         login: trunk.login.as_ref().map(|it| Login { user: it.user.clone(), password: it.password.clone() }),
         register: trunk
             .register

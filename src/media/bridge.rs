@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 pub use self::settings::BridgeSettings;
 use self::succession::Succession;
+use self::vigil::Vigil;
 use super::format::Passing;
 use super::frames::Frames;
 use super::hold::Hold;
@@ -36,6 +37,7 @@ mod announcing;
 mod figures;
 mod phone_side;
 mod succession;
+mod vigil;
 
 /// Opus in our own offers, until the answer is known.
 const OUR_OPUS: PayloadType = PayloadType(111);
@@ -65,6 +67,7 @@ pub struct Bridge {
     dead_after: Duration,
     /// Since when both sides have been silent.
     quiet_since: Option<Instant>,
+    vigil: Vigil,
     frames: Frames,
     outbox: Outbox,
     reports: VecDeque<Report>,
@@ -196,6 +199,7 @@ impl Bridge {
             dtls_up: false,
             dead_after: spec.dead_after,
             quiet_since: None,
+            vigil: Vigil::new(spec.ask_after),
             frames: Frames::default(),
             outbox: Outbox::default(),
             reports: VecDeque::new(),
@@ -242,6 +246,7 @@ impl Bridge {
         self.phone_reports.clock.start(now.mono);
         self.take_hold(now);
         self.note_media(now.mono);
+        self.vigil.excused(now.mono);
         self.codecs = outgoing.route(BITRATE);
     }
 
@@ -501,6 +506,7 @@ impl Bridge {
             self.meta_reports.clock.due(),
             self.phone_reports.clock.due(),
             self.stall_due(),
+            self.silence_due(),
             self.hold.due(),
         ]
         .into_iter()
@@ -515,6 +521,12 @@ impl Bridge {
             return None;
         }
         self.quiet_since.map(|since| since + self.dead_after)
+    }
+
+    /// When the phone's silence wants an explanation; a hold explains it (rule 16).
+    fn silence_due(&self) -> Option<Instant> {
+        let resting = self.phone.is_held() || self.phone.is_absent();
+        (self.stage == Stage::Open && !resting).then(|| self.vigil.due())?
     }
 
     /// Does what is due; an early or extra call does nothing.
@@ -542,6 +554,9 @@ impl Bridge {
         if self.stall_due().is_some_and(|due| due <= now.mono) {
             self.told.stalled = true;
             self.reports.push_back(Report::Stalled);
+        }
+        if self.silence_due().is_some() && self.vigil.take_due(now.mono) {
+            self.reports.push_back(Report::PhoneFellSilent);
         }
         self.settle(now);
     }

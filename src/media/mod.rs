@@ -72,6 +72,8 @@ mod stories;
 #[cfg(test)]
 mod succession_stories;
 #[cfg(test)]
+mod vigil_stories;
+#[cfg(test)]
 mod world;
 
 pub use bridge::{Bridge, BridgeSettings};

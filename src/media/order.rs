@@ -49,6 +49,9 @@ pub struct OpenSpec {
     pub voip_metrics: bool,
     /// No media from either side for this long, while the call is open and not on hold: [`Report::Stalled`].
     pub dead_after: Duration,
+    /// The phone was heard and then, while the call is open and not on hold, sends neither RTP nor RTCP for this
+    /// long: [`Report::PhoneFellSilent`].
+    pub ask_after: Duration,
     /// The generator takes over towards Meta when nothing was sent for this long.
     pub comfort_after: Duration,
     /// Who keeps the time of what goes out, both ways.
@@ -73,6 +76,7 @@ impl OpenSpec {
             voip_metrics: false,
             codecs: vec![AudioCodec::Opus, AudioCodec::G722, AudioCodec::Pcmu, AudioCodec::Pcma],
             dead_after: Duration::from_secs(60),
+            ask_after: Duration::from_secs(15),
             comfort_after: Duration::from_millis(60),
             timing: Timing::Auto,
             encoder: EncoderSettings::default(),
@@ -281,6 +285,8 @@ pub enum Report {
     },
     /// No media from either side for `dead_after` (rule 20), told once.
     Stalled,
+    /// The phone has sent nothing for `ask_after`; told again after each such time.
+    PhoneFellSilent,
     /// Meta's answer cannot be used.
     MetaAnswerRefused(WebRtcRefusal),
     /// The phone's answer cannot be used.

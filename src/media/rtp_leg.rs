@@ -136,8 +136,12 @@ impl RtpLeg {
     pub fn succeed(&mut self, before: &Self) {
         self.before = before.rtp_target();
         if let Some(agreed) = &self.agreed {
-            self.latch = Some(Latch::shunning(agreed.remote_rtp, self.before));
+            self.latch = Some(self.latch_at(agreed.remote_rtp));
         }
+    }
+
+    const fn latch_at(&self, signalled: SocketAddr) -> Latch {
+        Latch::new(signalled).near(self.local.keying.rule.home).shunning(self.before)
     }
 
     /// What is offered or taken from now on, best first.
@@ -259,11 +263,12 @@ impl RtpLeg {
         }
         match &mut self.latch {
             Some(latch) => {
+                *latch = latch.near(self.local.keying.rule.home);
                 latch.signal(agreed.remote_rtp);
                 let before = self.agreed.as_ref().map(|it| it.remote_rtcp);
                 self.reports_from = self.reports_from.filter(|_| before == Some(agreed.remote_rtcp));
             }
-            None => self.latch = Some(Latch::shunning(agreed.remote_rtp, self.before)),
+            None => self.latch = Some(self.latch_at(agreed.remote_rtp)),
         }
         self.agreed = Some(agreed);
         Ok(())

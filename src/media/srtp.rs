@@ -16,7 +16,7 @@ use crate::sdp::crypto::{Crypto, CryptoSuite};
 const RTP_WINDOW: usize = 128;
 /// The same for RTCP.
 const RTCP_WINDOW: usize = 64;
-/// Most streams of one peer that are decrypted under one key; Meta has one, a phone may begin one with each resume.
+/// Most streams of one peer that are remembered under one key; Meta has one, a phone may begin one with each resume.
 const MAX_STREAMS: usize = 64;
 /// The shortest RTP header.
 const RTP_HEADER: usize = 12;
@@ -134,33 +134,29 @@ pub struct Srtp {
     before: Option<Inbound>,
 }
 
-/// What comes, under one key.
+/// What comes, under one key: each stream that has authenticated with its own roll-over counter and replay window, the
+/// one heard last first.
+///
+/// The library makes room, and fixes its replay window, for every SSRC that it is shown; a forger must not be able to
+/// make it do either, and what it has made room for it keeps.
 struct Inbound {
     profile: SrtpProfile,
     key: MasterKey,
-    context: Context,
-    /// Streams that have authenticated at least once. The library makes room, and fixes its replay
-    /// window, for every SSRC that it is shown; a forger must not be able to make it do either.
-    rtp_streams: Vec<u32>,
-    rtcp_streams: Vec<u32>,
+    rtp_streams: Vec<(u32, Context)>,
+    rtcp_streams: Vec<(u32, Context)>,
 }
 
 impl Inbound {
     fn new(profile: SrtpProfile, key: &MasterKey) -> Option<Self> {
-        let context = context(profile, key)?;
-        Some(Self { profile, key: key.clone(), context, rtp_streams: Vec::new(), rtcp_streams: Vec::new() })
+        // Keys that the library refuses are found now.
+        context(profile, key)?;
+        Some(Self { profile, key: key.clone(), rtp_streams: Vec::new(), rtcp_streams: Vec::new() })
     }
 
     fn rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         let stream = be_u32(packet, 8)?;
-        if !self.rtp_streams.contains(&stream) {
-            if self.rtp_streams.len() >= MAX_STREAMS {
-                return None;
-            }
-            context(self.profile, &self.key)?.decrypt_rtp(packet).ok()?;
-            self.rtp_streams.push(stream);
-        }
-        self.context.decrypt_rtp(packet).ok()
+        let fresh = || context(self.profile, &self.key);
+        open(&mut self.rtp_streams, stream, fresh, |context| context.decrypt_rtp(packet).ok())
     }
 
     fn rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
@@ -168,15 +164,29 @@ impl Inbound {
             return None;
         }
         let stream = be_u32(packet, 4)?;
-        if !self.rtcp_streams.contains(&stream) {
-            if self.rtcp_streams.len() >= MAX_STREAMS {
-                return None;
-            }
-            context(self.profile, &self.key)?.decrypt_rtcp(packet).ok()?;
-            self.rtcp_streams.push(stream);
-        }
-        self.context.decrypt_rtcp(packet).ok()
+        let fresh = || context(self.profile, &self.key);
+        open(&mut self.rtcp_streams, stream, fresh, |context| context.decrypt_rtcp(packet).ok())
     }
+}
+
+/// Decrypts a packet of `stream`. A stream that is new and authenticates takes, where there are too many, the place of
+/// the one heard of longest ago.
+fn open(
+    streams: &mut Vec<(u32, Context)>,
+    stream: u32,
+    fresh: impl FnOnce() -> Option<Context>,
+    decrypt: impl FnOnce(&mut Context) -> Option<BytesMut>,
+) -> Option<BytesMut> {
+    if let Some(at) = streams.iter().position(|(known, _)| *known == stream) {
+        let clear = decrypt(&mut streams[at].1)?;
+        streams[..=at].rotate_right(1);
+        return Some(clear);
+    }
+    let mut context = fresh()?;
+    let clear = decrypt(&mut context)?;
+    streams.truncate(MAX_STREAMS - 1);
+    streams.insert(0, (stream, context));
+    Some(clear)
 }
 
 impl Srtp {
@@ -358,12 +368,25 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_streams_of_the_real_peer_are_cut_at_the_limit() {
-        let (mut client, mut server) = pair(SrtpProfile::AeadAes128Gcm);
-        let taken = (0..1000)
-            .filter(|&ssrc| server.unprotect_rtp(&client.protect_rtp(&rtp(ssrc, 1)).unwrap()).is_some())
-            .count();
-        assert_eq!(taken, MAX_STREAMS);
+    fn a_peer_that_begins_a_thousand_streams_is_heard_in_each_and_they_take_no_more_room_than_the_limit() {
+        for profile in PROFILES {
+            let (mut client, mut server) = pair(profile);
+            // One that goes on all the time keeps its place, and its replay window.
+            let old = client.protect_rtp(&rtp(5000, 1)).unwrap();
+            for ssrc in 0..1000 {
+                let seq = 1 + u16::try_from(ssrc).unwrap();
+                let steady = client.protect_rtp(&rtp(5000, seq)).unwrap();
+                assert!(server.unprotect_rtp(&steady).is_some(), "{profile:?} {ssrc}");
+                let fresh = client.protect_rtp(&rtp(ssrc, 1)).unwrap();
+                assert!(server.unprotect_rtp(&fresh).is_some(), "{profile:?} {ssrc}");
+                assert!(server.unprotect_rtp(&fresh).is_none(), "{profile:?} {ssrc} again");
+                let report = client.protect_rtcp(&rtcp(ssrc)).unwrap();
+                assert!(server.unprotect_rtcp(&report).is_some());
+            }
+            assert!(server.unprotect_rtp(&old).is_none(), "{profile:?}: it was played before");
+            assert_eq!(server.incoming.rtp_streams.len(), MAX_STREAMS);
+            assert_eq!(server.incoming.rtcp_streams.len(), MAX_STREAMS);
+        }
     }
 
     #[test]

@@ -237,6 +237,9 @@ table! {
     STORE_QUEUE: Gauge<()> = "cordboard_store_queue", "Writes that wait";
 
     TASKS: Gauge<()> = "cordboard_tasks", "Tasks of the asynchronous runtime that are alive";
+    LOG_DROPPED: Total<()> = "cordboard_log_dropped", "Lines of the log that nobody read in time";
+    CERTIFICATE_EXPIRES: Gauge<OfKind> = "cordboard_certificate_expires_seconds",
+        "When the certificate of a listener ends, in seconds since 1970";
     READY: Gauge<()> = "cordboard_ready", "Whether new calls are taken";
     DRAINING: Gauge<()> = "cordboard_draining", "Whether a stop is under way";
     PANICS: Counter<OfPart> = "cordboard_panics", "Panics that were caught: bugs of ours";

@@ -118,6 +118,19 @@ fn calls_started_are_capped_too() {
 }
 
 #[test]
+fn rule_28_the_stricter_of_the_houses_and_metas_rule_wins_and_is_named() {
+    let house = |max| Rules { per_number: Some(Cap { max, window: DAY }), ..Rules::default() };
+    // Meta allows the next call; the house has had enough.
+    let facts = Facts { connected_number: vec![Wall(0); 3], ..permitted() };
+    assert_eq!(reason(&house(4), &facts, 1), None);
+    assert_eq!(reason(&house(3), &facts, 1), denied(DenialReason::NumberCap, Some(DAY_MS)));
+    // The house would allow it; Meta has had enough of this pair.
+    let facts = Facts { connected_pair: vec![Wall(0); 500], ..permitted() };
+    let refused = reason(&house(1000), &facts, 1).map(|it| it.reason);
+    assert_eq!(refused, Some(DenialReason::PairCap));
+}
+
+#[test]
 fn a_cap_of_none_forbids_and_a_rule_switched_off_allows() {
     let zero = Some(Cap { max: 0, window: DAY });
     let never = |rules: Rules| reason(&rules, &permitted(), 0);

@@ -1,5 +1,7 @@
 //! Whether the sound of a SIP leg is encrypted, and who hands out the keys: SDES (RFC 4568) or DTLS-SRTP (RFC 5763).
 
+use std::net::IpAddr;
+
 use super::session::{Media, Session};
 
 /// How an offer of ours asks for protection.
@@ -37,18 +39,21 @@ pub struct ProtectionRule {
     pub sdes: Leave,
     /// Keys by DTLS.
     pub dtls: Leave,
+    /// Where its signalling comes from, if it is known: plain packets from there are believed before a stranger's
+    /// (call-handling rule 14).
+    pub home: Option<IpAddr>,
 }
 
 impl Default for ProtectionRule {
     /// For who is not known: anything but keys that others can read.
     fn default() -> Self {
-        Self { clear: Leave::Given, sdes: Leave::Readable, dtls: Leave::Given }
+        Self { sdes: Leave::Readable, ..Self::ANY }
     }
 }
 
 impl ProtectionRule {
     /// Everything.
-    pub const ANY: Self = Self { clear: Leave::Given, sdes: Leave::Given, dtls: Leave::Given };
+    pub const ANY: Self = Self { clear: Leave::Given, sdes: Leave::Given, dtls: Leave::Given, home: None };
 
     /// Whether an answer keeps the rule. What is no answer at all is for others to refuse.
     #[must_use]

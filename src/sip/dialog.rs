@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::flow::{Flow, Transport};
 use super::message::{Head, Headers, Method, Name, NameAddr, Request, Response, SipUri};
 
+/// So many requests a process may have sent within a call after its dialogue was kept: refreshes, keys, questions
+/// whether anybody is there. A number that the peer has seen is refused, a gap is none of its business (RFC 3261
+/// §12.2.2).
+const UNSEEN: u32 = 10_000;
+
 /// What is needed to end a call of a process that died: enough to send a BYE.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DialogSnapshot {
@@ -123,7 +128,7 @@ impl Dialog {
             remote_uri: snapshot.remote_uri.clone(),
             remote_target: snapshot.remote_target.clone(),
             route_set: snapshot.route_set.clone(),
-            local_cseq: snapshot.local_cseq,
+            local_cseq: snapshot.local_cseq.saturating_add(UNSEEN),
             remote_cseq: None,
             flow: snapshot.flow,
             pinned: true,

@@ -20,6 +20,7 @@ pub mod subscription;
 pub mod transaction;
 pub mod trunk;
 pub mod user_agent;
+pub mod wire_trace;
 
 pub use defence::{Defence, DefenceFigures, DefenceSettings};
 pub use dialog::DialogSnapshot;
@@ -34,5 +35,5 @@ pub use trunk::{TrunkChange, TrunkPeer, TrunkStatus};
 pub use user_agent::{
     Caller, CallerIdentity, CallerOrigin, Event, Invite, InviteRefusal, KeysByInfo, LegFailure, Listener,
     Lookup, LookupId, MessagesBy, PhoneAccount, PhoneLamps, Reason, Referral, ReferralId, Refusal, Replaces,
-    Settings, SipFigures, Telling, UserAgent, WatchLimits, WatchedBy,
+    Resync, Settings, SipFigures, Telling, UserAgent, WatchLimits, WatchedBy,
 };

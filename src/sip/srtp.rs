@@ -77,6 +77,7 @@ impl SrtpSetting {
             clear: given(!matches!(self.wanted, SrtpUse::Required | SrtpUse::Dtls)),
             sdes,
             dtls: given(self.wanted != SrtpUse::Off),
+            home: None,
         }
     }
 

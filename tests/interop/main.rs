@@ -7,6 +7,7 @@ mod asking_with_baresip;
 mod attended;
 mod browser_phone;
 mod crash_and_drain;
+mod dead_phones;
 mod desk_codes;
 mod desks;
 mod encrypted_phones;

@@ -187,9 +187,11 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["src/io/sip/"]),
     ("toml", &["src/config/"]),
     ("tracing", &["src/"]),
-    ("tracing_subscriber", &["src/io/cli/", "src/simulator/"]),
+    ("tracing_appender", &["src/io/log.rs"]),
+    ("tracing_subscriber", &["src/io/log.rs", "src/simulator/"]),
     ("utoipa", &["src/io/api/", "src/io/bans.rs", "src/io/gateway_state.rs", "src/io/rules_state.rs"]),
     ("utoipa_axum", &["src/io/api/mod.rs"]),
+    ("x509_cert", &["src/io/certificates.rs"]),
     ("zeroize", &["src/masked.rs", "src/io/cli/password.rs"]),
 ];
 

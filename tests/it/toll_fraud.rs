@@ -88,7 +88,10 @@ impl House {
             format!(
                 "REGISTER sip:gw.example.com SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.5;rport;branch=z9hG4bKr{number}\r\n\
                  Max-Forwards: 70\r\nFrom: <sip:{name}@gw.example.com>;tag=r\r\nTo: <sip:{name}@gw.example.com>\r\n\
-                 Call-ID: reg\r\nCSeq: {number} REGISTER\r\nContact: <sip:{name}@10.0.0.5:40001>\r\n{lines}\
+                 Call-ID: reg\r\nCSeq: {number} REGISTER\r\nContact: <sip:{name}@10.0.0.5:40001>\r\n\
+                 User-Agent: Desk T46U 108.86.0.20\r\n\
+                 Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, REFER, MESSAGE, SUBSCRIBE, PUBLISH\r\n\
+                 Allow-Events: talk, hold, conference, refer, check-sync, dialog, message-summary\r\n{lines}\
                  Content-Length: 0\r\n\r\n"
             )
         };

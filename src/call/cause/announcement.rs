@@ -99,11 +99,15 @@ impl HangupCause {
             }
             Self::UserCancelled | Self::PhoneCancelled => A::Ended,
             Self::UserRejected | Self::PhoneDeclined => A::Declined,
-            Self::UserUnanswered | Self::PhoneUnanswered | Self::TransferFailed => A::NoAnswer,
-            Self::PhoneBusy => A::Busy,
-            Self::PhoneUnreachable | Self::PhoneFailed | Self::PhoneLost | Self::SessionExpired => {
-                A::TryLater
+            Self::UserUnanswered | Self::PhoneUnanswered | Self::PhoneForwards | Self::TransferFailed => {
+                A::NoAnswer
             }
+            Self::PhoneBusy => A::Busy,
+            Self::PhoneUnreachable
+            | Self::PhoneFailed
+            | Self::PhoneLost
+            | Self::PhoneVanished
+            | Self::SessionExpired => A::TryLater,
             Self::NotDialable => A::WrongNumber,
             Self::Code(refusal) => match refusal {
                 CodeRefusal::NotYours => A::NotAllowed,

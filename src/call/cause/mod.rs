@@ -38,12 +38,16 @@ pub enum HangupCause {
     PhoneUnanswered,
     /// No phone is registered and no trunk answers.
     PhoneUnreachable,
+    /// The phone or PBX wants the call to go elsewhere (3xx), which is the dial plan's business.
+    PhoneForwards,
     /// The phone or PBX refused with another status.
     PhoneFailed,
     /// The phone offers no codec that we have.
     PhoneMediaRefused,
     /// The phone answered and then fell silent in signalling: no ACK.
     PhoneLost,
+    /// The phone was silent, was asked and did not answer, or knew nothing of the call any more.
+    PhoneVanished,
     /// The phone is no longer heard of: nobody refreshed the session (RFC 4028).
     SessionExpired,
     /// The phone handed the call over and hung up; nobody took it, and the phone did not come back.
@@ -177,9 +181,11 @@ impl HangupCause {
             Self::PhoneDeclined,
             Self::PhoneUnanswered,
             Self::PhoneUnreachable,
+            Self::PhoneForwards,
             Self::PhoneFailed,
             Self::PhoneMediaRefused,
             Self::PhoneLost,
+            Self::PhoneVanished,
             Self::SessionExpired,
             Self::TransferFailed,
             Self::NotFetched,
@@ -213,29 +219,28 @@ impl HangupCause {
         all.extend(DenialReason::ALL.iter().map(|reason| Self::Denied(*reason)));
         all.extend(AskReason::ALL.map(Self::AskDenied));
         all.extend(Meaning::ALL.iter().map(|meaning| Self::Meta(*meaning)));
-        all.extend(
-            [
-                MediaRefusal::NoPorts,
-                MediaRefusal::MetaOffer,
-                MediaRefusal::PhoneOffer,
-                MediaRefusal::PhoneUnencrypted,
-                MediaRefusal::PhoneReadableKeys,
-                MediaRefusal::PhoneEncryption,
-                MediaRefusal::Unavailable,
-            ]
-            .map(Self::MediaRefused),
-        );
-        all.extend(
-            [
-                MediaFailure::Ice,
-                MediaFailure::Dtls,
-                MediaFailure::Fingerprint,
-                MediaFailure::Consent,
-                MediaFailure::Panic,
-            ]
-            .map(Self::MediaFailed),
-        );
+        all.extend(Self::of_media());
         all
+    }
+
+    fn of_media() -> impl Iterator<Item = Self> {
+        let refusals = [
+            MediaRefusal::NoPorts,
+            MediaRefusal::MetaOffer,
+            MediaRefusal::PhoneOffer,
+            MediaRefusal::PhoneUnencrypted,
+            MediaRefusal::PhoneReadableKeys,
+            MediaRefusal::PhoneEncryption,
+            MediaRefusal::Unavailable,
+        ];
+        let failures = [
+            MediaFailure::Ice,
+            MediaFailure::Dtls,
+            MediaFailure::Fingerprint,
+            MediaFailure::Consent,
+            MediaFailure::Panic,
+        ];
+        refusals.map(Self::MediaRefused).into_iter().chain(failures.map(Self::MediaFailed))
     }
 }
 

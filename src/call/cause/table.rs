@@ -90,6 +90,10 @@ pub(super) const fn verdict(cause: HangupCause) -> Verdict {
             "Enable PCMU or PCMA on the phone.";
         C::PhoneLost => "phone_lost", Phone, 480,
             "Phone lost", 102, "The phone's ACK never came: check NAT and firewall.";
+        C::PhoneForwards => "phone_forwards", Phone, 480,
+            "Phone forwards", 19, "Its forwarding key is on, which is not followed: name the target in the ring plan.";
+        C::PhoneVanished => "phone_vanished", Phone, 480,
+            "Phone vanished", 102, "The phone or PBX died during the call: check its power and network.";
         C::PhoneFailed => "phone_failed", Phone, 480,
             "Phone error", 41, "Look at the phone's or PBX's status in the log.";
         C::Asked => "asked", Policy, 603, "Request sent", 21, "Wait: the phone rings when the user accepts.";

@@ -311,6 +311,7 @@ impl DeskCall {
             Input::PhoneCancelled(fork) => (*fork, HangupCause::PhoneCancelled),
             Input::PhoneHungUp(fork) => (*fork, HangupCause::PhoneHungUp),
             Input::PhoneExpired(fork) => (*fork, HangupCause::SessionExpired),
+            Input::PhoneVanished(fork) => (*fork, HangupCause::PhoneVanished),
             Input::PhoneAckMissed => (self.seats[0], HangupCause::PhoneLost),
             Input::Ordered(Order::Stop) => return self.end(now, HangupCause::Stopping),
             Input::Ordered(Order::Panic) => return self.end(now, HangupCause::Panic),
@@ -481,6 +482,7 @@ const fn cause_of(failure: ForkFailure) -> HangupCause {
         ForkFailure::Status(603 | 607) => HangupCause::PhoneDeclined,
         ForkFailure::Status(408 | 480) | ForkFailure::TimedOut => HangupCause::PhoneUnanswered,
         ForkFailure::Status(488 | 606) => HangupCause::PhoneMediaRefused,
+        ForkFailure::Status(300..400) => HangupCause::PhoneForwards,
         ForkFailure::Status(_) | ForkFailure::Cancelled => HangupCause::PhoneFailed,
         ForkFailure::Unreachable | ForkFailure::Silent => HangupCause::PhoneUnreachable,
     }

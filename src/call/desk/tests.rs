@@ -182,7 +182,7 @@ fn the_caller_hears_of_the_far_sides_own_status_where_it_means_something_to_it()
         (ForkFailure::Status(486), 486, HangupCause::PhoneBusy),
         (ForkFailure::Status(603), 603, HangupCause::PhoneDeclined),
         (ForkFailure::Status(404), 404, HangupCause::PhoneFailed),
-        (ForkFailure::Status(302), 480, HangupCause::PhoneFailed),
+        (ForkFailure::Status(302), 480, HangupCause::PhoneForwards),
         (ForkFailure::Status(407), 480, HangupCause::PhoneFailed),
         (ForkFailure::Status(488), 488, HangupCause::PhoneMediaRefused),
         (ForkFailure::Unreachable, 480, HangupCause::PhoneUnreachable),

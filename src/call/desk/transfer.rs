@@ -86,12 +86,15 @@ impl DeskCall {
                 self.failed(now, failure);
             }
             (
-                Input::PhoneHungUp(fork) | Input::PhoneExpired(fork) | Input::PhoneCancelled(fork),
+                Input::PhoneHungUp(fork)
+                | Input::PhoneExpired(fork)
+                | Input::PhoneVanished(fork)
+                | Input::PhoneCancelled(fork),
                 Some(stage),
             ) if stage.fork() == Some(fork) => {
                 self.failed(now, ForkFailure::Status(480));
             }
-            (Input::PhoneHungUp(fork) | Input::PhoneExpired(fork), _)
+            (Input::PhoneHungUp(fork) | Input::PhoneExpired(fork) | Input::PhoneVanished(fork), _)
                 if self.leaving.is_some_and(|(_, it)| it == fork) =>
             {
                 self.leaving = None;
@@ -99,7 +102,9 @@ impl DeskCall {
                 self.set_leg(fork, LegState::Gone);
             }
             // Rule 24: who asked may hang up at once; the one across waits for the newcomer.
-            (Input::PhoneHungUp(fork) | Input::PhoneExpired(fork), Some(_)) if self.asked(fork) => {
+            (Input::PhoneHungUp(fork) | Input::PhoneExpired(fork) | Input::PhoneVanished(fork), Some(_))
+                if self.asked(fork) =>
+            {
                 self.set_leg(fork, LegState::Gone);
             }
             (other, _) => return Some(other),

@@ -223,6 +223,15 @@ fn rule_20_a_call_without_media_ends_on_both_sides() {
 }
 
 #[test]
+fn f4_a_silent_phone_is_asked_and_ends_the_call_at_both_sides_when_it_is_gone() {
+    let mut scene = talking();
+    scene.hears(Input::PhoneFellSilent).does(&["ask 0"]);
+    assert!(scene.call.is_bridged(), "silence alone proves nothing");
+    scene.hears(Input::PhoneVanished(Fork(0)));
+    scene.does(&["post terminate"]).ended_as(HangupCause::PhoneVanished);
+}
+
+#[test]
 fn rule_20_the_longest_call_ends_by_itself() {
     let mut scene = talking();
     scene.after(Duration::from_secs(4 * 3600 - 1)).does(&[]);

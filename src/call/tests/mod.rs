@@ -174,6 +174,7 @@ fn spell(output: &Output) -> String {
         Output::AcceptPhone(fork, _) if fork.0 > 0 => format!("accept phone {}", fork.0),
         Output::Adopt(fork, leg) => format!("adopt {} {leg}", fork.0),
         Output::Reoffer(fork, _) => format!("re-offer {}", fork.0),
+        Output::AskPhone(fork) => format!("ask {}", fork.0),
         Output::Ring(sdp) => if sdp.is_some() { "early media" } else { "ring" }.to_owned(),
         other => other.name().to_owned(),
     }

@@ -99,7 +99,8 @@ fn random_plan(random: &mut Random) -> RingPlan {
 /// The leg that is over with this input, whatever became of it.
 fn settles(input: &Input) -> Option<Fork> {
     match input {
-        Input::PhoneFailed(fork, _) | Input::PhoneHungUp(fork) | Input::PhoneExpired(fork) => Some(*fork),
+        Input::PhoneFailed(fork, _) | Input::PhoneHungUp(fork) => Some(*fork),
+        Input::PhoneExpired(fork) | Input::PhoneVanished(fork) => Some(*fork),
         Input::PhoneAnswered { fork, .. } => Some(*fork),
         Input::PhoneCancelled(fork) => Some(*fork),
         _ => None,
@@ -110,7 +111,7 @@ fn random_input(random: &mut Random, scene: &Scene) -> Input {
     let fork = Fork(u8::try_from(random.below(5)).expect("small"));
     let joined = |reached| TransferTarget::Join(Joined { leg: LegId(9), with: phone("1003"), reached });
     let id = crate::sip::ReferralId(7);
-    match random.below(39) {
+    match random.below(41) {
         0 => Input::RecordOpened,
         1 => Input::RecordRefused,
         2 => grant(),
@@ -152,6 +153,8 @@ fn random_input(random: &mut Random, scene: &Scene) -> Input {
         34 => Input::PhoneOfferRefused(fork, 488),
         35 | 36 => Input::SoundPlayed,
         37 => Input::MessageEnded,
+        38 => Input::PhoneFellSilent,
+        39 => Input::PhoneVanished(fork),
         _ => Input::MediaRefused(MediaRefusal::NoPorts),
     }
 }

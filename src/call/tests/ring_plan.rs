@@ -43,6 +43,7 @@ fn busy_declined_unreachable_and_silent_targets_give_way_at_once() {
         ForkFailure::Status(486),
         ForkFailure::Status(603),
         ForkFailure::Status(503),
+        ForkFailure::Status(302),
         ForkFailure::Unreachable,
         ForkFailure::Silent,
     ] {
@@ -200,4 +201,12 @@ fn a_transfer_after_a_plan_names_the_legs_on() {
     scene.hears(Input::PhoneReferred { fork: Fork(1), id: crate::sip::ReferralId(5), target });
     scene.hears(Input::NextPhoneOffered("offer".into()));
     scene.does(&["accept referral 1", "offer to next phone", "invite 2", "play"]);
+}
+
+#[test]
+fn a_phone_that_forwards_its_calls_gives_way_and_the_cause_says_what_to_do() {
+    let mut scene = begun(vec![together(&["1001"], 12)], None);
+    scene.outputs();
+    fails(&mut scene, 0, 302).ended_as(HangupCause::PhoneForwards);
+    assert_eq!(HangupCause::PhoneForwards.verdict().label, "phone_forwards");
 }

@@ -360,7 +360,7 @@ async fn one_of_many(State(api): State<Api>, request: Request, next: Next) -> Re
 /// The listener or the certificate cannot be used.
 pub(super) fn serve(
     listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<super::certificates::Certificate>,
     api: Api,
 ) -> std::io::Result<(SocketAddr, super::webhook::WebhookServer)> {
     let address = listener.local_addr()?;

@@ -1,15 +1,13 @@
 //! `cordboard serve`: the gateway itself.
 
 use std::fmt::Display;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
-
-use clap::Args;
-use tracing_subscriber::EnvFilter;
 
 use super::check::load;
 use super::{Exit, complain};
-use crate::config::{Config, LogConfig, LogFormat};
+use crate::config::Config;
+use crate::io::log;
+use clap::Args;
 
 /// Runs the gateway until SIGTERM.
 #[derive(Debug, Args)]
@@ -26,7 +24,7 @@ where
     Error: Display,
 {
     let Some(config) = load(&args.config) else { return Exit::Usage };
-    start_log(config.log);
+    let _log = log::start(config.log);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -41,25 +39,4 @@ where
             Exit::Unavailable
         }
     }
-}
-
-/// Sends the log to stderr; `CORDBOARD_LOG` overrides the level, `cordboard::sip=debug` for one module.
-pub fn start_log(log: LogConfig) {
-    // Libraries speak up only if something is wrong; our own words follow the setting.
-    let usual = format!("warn,cordboard={}", log.level.as_str());
-    let filter = std::env::var("CORDBOARD_LOG")
-        .ok()
-        .and_then(|text| EnvFilter::try_new(text).ok())
-        .unwrap_or_else(|| EnvFilter::new(usual));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    // A second call, in a test, keeps the first log.
-    let _ = match log.format {
-        // The journal has its own clock.
-        LogFormat::Text if std::env::var_os("JOURNAL_STREAM").is_some() => builder.without_time().try_init(),
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
 }

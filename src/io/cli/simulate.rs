@@ -1,12 +1,12 @@
 //! `cordboard simulate`: runs the stand-in for Meta.
 
-use super::{Exit, complain, serve};
+use super::{Exit, complain};
 use crate::config::{LogConfig, LogFormat, LogLevel};
 use crate::simulator::{self, cli::SimulateArgs};
 
 /// Runs until it is stopped; the log goes to stderr, one line of JSON to stdout.
 pub(super) fn simulate(args: SimulateArgs) -> Exit {
-    serve::start_log(LogConfig { level: LogLevel::Info, format: LogFormat::Text });
+    let _log = crate::io::log::start(LogConfig { level: LogLevel::Info, format: LogFormat::Text });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -382,10 +382,14 @@ impl Worker {
     ) -> Result<usize, OpenRefusal> {
         let entry = house.slots.vacant_entry();
         let key = entry.key();
-        for (at, socket) in sockets.iter_mut().enumerate() {
-            let registered =
-                self.poll.registry().register(socket, Token(key * SOCKETS + at), Interest::READABLE);
-            registered.map_err(|_| OpenRefusal::NoResources)?;
+        let registry = self.poll.registry();
+        let watched = sockets.iter_mut().enumerate().try_for_each(|(at, socket)| {
+            registry.register(socket, Token(key * SOCKETS + at), Interest::READABLE)
+        });
+        if watched.is_err() {
+            drop(sockets);
+            self.give_back(outside, inside);
+            return Err(OpenRefusal::NoResources);
         }
         let told = [Flow::default(); 2];
         entry.insert(Slot { call, media, sockets, outside, inside, armed: None, talks: false, told });
@@ -504,20 +508,25 @@ impl Worker {
         After::Lives
     }
 
+    /// Ports whose sockets are closed may serve other calls, after their rest.
+    fn give_back(&self, outside: Option<u16>, inside: [Option<u16>; 2]) {
+        let now = Instant::now();
+        if let Some(port) = outside {
+            lock(&self.shared.outside).give_back(now, port);
+        }
+        for port in inside.into_iter().flatten() {
+            lock(&self.shared.inside).give_back(now, port);
+        }
+    }
+
     fn bury(&self, house: &mut House, key: usize) {
         let Some(mut slot) = house.slots.try_remove(key) else { return };
         house.keys.remove(&slot.call);
         for socket in &mut slot.sockets {
             let _ = self.poll.registry().deregister(socket);
         }
-        let now = Instant::now();
         drop(slot.sockets);
-        if let Some(port) = slot.outside {
-            lock(&self.shared.outside).give_back(now, port);
-        }
-        for port in slot.inside.into_iter().flatten() {
-            lock(&self.shared.inside).give_back(now, port);
-        }
+        self.give_back(slot.outside, slot.inside);
         lock(&self.shared.calls).remove(&slot.call);
         if slot.talks {
             self.figures.talking.fetch_sub(1, Ordering::Relaxed);

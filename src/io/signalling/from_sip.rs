@@ -78,7 +78,8 @@ impl Switchboard {
             | Event::Reoffered { leg, .. }
             | Event::Reanswered { leg, .. }
             | Event::ReofferRefused { leg, .. }
-            | Event::Expired { leg } => {
+            | Event::Expired { leg }
+            | Event::Vanished { leg } => {
                 let known = self.by_leg.get(&leg).copied();
                 if let Some((id, _)) = known
                     && matches!(event, Event::Answered { .. } | Event::Ringing { sdp: Some(_), .. })

@@ -156,7 +156,8 @@ impl Switchboard {
         let (Event::Cancelled { leg }
         | Event::HungUp { leg, .. }
         | Event::AckTimeout { leg }
-        | Event::Expired { leg }) = event
+        | Event::Expired { leg }
+        | Event::Vanished { leg }) = event
         else {
             return false;
         };

@@ -90,6 +90,11 @@ impl Switchboard {
                     self.parts.agent.hang_up(now, leg, Some(translate::reason(end)));
                 }
             }
+            Output::AskPhone(fork) => {
+                if let Some(leg) = self.leg(id, fork) {
+                    self.parts.agent.ask(now, leg);
+                }
+            }
             Output::Ring(sdp) => {
                 if let Some(leg) = self.leg(id, Fork(0)) {
                     self.describe(id, leg);
@@ -181,6 +186,7 @@ impl Switchboard {
     fn open_media(&mut self, id: CallId, meta: Offer, phone: Offer) {
         let mut spec = translate::open_spec(meta, phone);
         spec.dead_after = self.parts.dead_after;
+        spec.ask_after = self.parts.ask_after;
         spec.comfort_after = self.parts.comfort_after;
         spec.voip_metrics = self.wants_metrics(id);
         spec.timing = self.timing(id);

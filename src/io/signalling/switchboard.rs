@@ -76,6 +76,8 @@ pub struct Parts {
     pub accept_window: Duration,
     /// When media counts as dead (rule 20).
     pub dead_after: Duration,
+    /// When a phone that has fallen silent is asked whether it is still there.
+    pub ask_after: Duration,
     /// When comfort noise towards Meta begins (rule 11).
     pub comfort_after: Duration,
     /// Who is offered VoIP metrics.

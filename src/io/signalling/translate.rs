@@ -38,6 +38,7 @@ pub fn from_media(report: Report) -> Option<Input> {
         // Said by SIP, which is nothing that changes the call.
         Report::KeyPressed { .. } => return None,
         Report::Stalled => Input::MediaStalled,
+        Report::PhoneFellSilent => Input::PhoneFellSilent,
         Report::MetaAnswerRefused(_) => Input::MetaAnswerRefused,
         Report::PhoneAnswerRefused(_) => Input::PhoneAnswerRefused,
         Report::PhoneReofferAnswered { sdp } => Input::PhoneReofferAnswered(sdp),
@@ -69,6 +70,7 @@ pub fn from_sip(fork: Fork, event: Event) -> Option<Input> {
         Event::Reoffered { sdp, .. } => Input::PhoneReoffered(fork, sdp),
         Event::Reanswered { sdp, .. } => Input::PhoneReanswered(fork, sdp),
         Event::Expired { .. } => Input::PhoneExpired(fork),
+        Event::Vanished { .. } => Input::PhoneVanished(fork),
         Event::Invited { .. }
         | Event::Referred { .. }
         | Event::Digit { .. }

@@ -8,7 +8,6 @@ mod connection;
 mod door;
 mod limits;
 mod open;
-mod reload;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -34,7 +33,6 @@ use crate::sip::{Flow, Transport};
 
 pub use door::Door;
 pub use limits::ConnectionLimits;
-pub use reload::{CertificateFiles, reload_when_changed};
 
 use connection::{Happened, Wire};
 use limits::Census;

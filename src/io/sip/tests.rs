@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::*;
+use crate::io::certificates::{CertificateFiles, Listening, reload_when_changed};
 use crate::io::tls::{ClientCertificates, client_config};
 use crate::sip::DefenceSettings;
 
@@ -83,7 +84,7 @@ fn certificate(folder: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
 
 fn secure(folder: &Path, transport: Transport, clients: ClientCertificates) -> SocketSettings {
     let (certificate, key) = certificate(folder);
-    let files = CertificateFiles { certificate, key, clients };
+    let files = CertificateFiles { listening: Listening::Sip, certificate, key, clients };
     SocketSettings { tls: Some(reload_when_changed(files).expect("usable")), ..settings(&[transport]) }
 }
 

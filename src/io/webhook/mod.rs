@@ -24,6 +24,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use subtle::ConstantTimeEq;
 use tokio::sync::{Semaphore, mpsc};
 
+use super::certificates::Certificate;
 use super::store::{InboxId, Store, StoreError};
 use crate::masked::Secret;
 use crate::time::{Now, Wall};
@@ -130,14 +131,14 @@ impl WebhookServer {
     }
 }
 
-/// Serves `router` on `listener`, over TLS if a configuration is given (see [`super::tls::tls_config`]), else in
+/// Serves `router` on `listener`, over TLS if a certificate is given, which may change, else in
 /// plain text behind a proxy. Headers that dawdle are cut off.
 ///
 /// # Errors
 /// The listener cannot be used.
 pub fn serve(
     listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<Certificate>,
     router: Router,
 ) -> std::io::Result<WebhookServer> {
     serve_with(listener, tls, router, HEADER_TIMEOUT)
@@ -145,7 +146,7 @@ pub fn serve(
 
 fn serve_with(
     listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<Certificate>,
     router: Router,
     header_timeout: Duration,
 ) -> std::io::Result<WebhookServer> {
@@ -158,10 +159,23 @@ fn serve_with(
     let service = router.into_make_service();
     let task = match tls {
         None => tokio::spawn(server.serve(service)),
-        Some(config) => {
-            let acceptor =
-                RustlsAcceptor::new(RustlsConfig::from_config(config)).handshake_timeout(header_timeout);
-            tokio::spawn(server.acceptor(acceptor).serve(service))
+        Some(mut certificate) => {
+            let shown = RustlsConfig::from_config(Arc::clone(&certificate.borrow_and_update()));
+            let acceptor = RustlsAcceptor::new(shown.clone()).handshake_timeout(header_timeout);
+            let served = server.acceptor(acceptor).serve(service);
+            tokio::spawn(async move {
+                let mut served = std::pin::pin!(served);
+                loop {
+                    tokio::select! {
+                        ended = &mut served => return ended,
+                        Ok(()) = certificate.changed() => {
+                            shown.reload_from_config(Arc::clone(&certificate.borrow_and_update()));
+                        }
+                        // Nobody looks at the files any more.
+                        else => return served.await,
+                    }
+                }
+            })
         }
     };
     Ok(WebhookServer { handle, task })

@@ -6,8 +6,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::io::certificates::{CertificateFiles, Listening, reload_when_changed};
 use crate::io::store::{StoreSettings, Synchronous};
-use crate::io::tls::{TlsSetupError, tls_config};
+use crate::io::tls::{ClientCertificates, TlsSetupError, server_config};
 use crate::whatsapp::webhook::sign;
 
 const SECRETS: [&str; 2] = ["old secret", "new secret"];
@@ -86,7 +87,7 @@ fn ringing(call: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_signed_event_is_durable_and_passed_on_once_however_often_it_comes() {
+async fn rule_1_a_signed_event_is_durable_before_its_200_and_passed_on_once_however_often_it_comes() {
     let mut bench = Bench::set_up().await;
     let before = Instant::now();
     for _ in 0..3 {
@@ -105,7 +106,7 @@ async fn a_signed_event_is_durable_and_passed_on_once_however_often_it_comes() {
 }
 
 #[tokio::test]
-async fn either_secret_signs_and_anything_else_is_401_and_nothing_happens() {
+async fn rule_1_either_secret_signs_and_anything_else_is_401_counted_and_nothing_happens() {
     let mut bench = Bench::set_up().await;
     let body = ringing("wacid.A");
     let by = |secret: &str, body: &str| Some(sign(secret.as_bytes(), body.as_bytes()));
@@ -230,7 +231,7 @@ async fn r15_with_the_store_down_a_call_is_acted_on_and_meta_is_told_to_come_aga
 }
 
 #[tokio::test]
-async fn nobody_listening_loses_nothing() {
+async fn rule_1_what_was_answered_with_200_is_durable_though_nobody_acts_on_it() {
     let mut bench = Bench::set_up().await;
     bench.events.close();
     assert_eq!(bench.signed(ringing("wacid.A")).await, 200);
@@ -287,7 +288,13 @@ async fn stopping_lets_a_request_finish_and_takes_no_new_one() {
 async fn over_tls_the_endpoint_answers_whoever_trusts_its_certificate() {
     let bench = Bench::set_up().await;
     let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/webhook/tls");
-    let tls = tls_config(&data.join("certificate.pem"), &data.join("key.pem")).expect("a configuration");
+    let tls = reload_when_changed(CertificateFiles {
+        listening: Listening::Webhook,
+        certificate: data.join("certificate.pem"),
+        key: data.join("key.pem"),
+        clients: ClientCertificates::Unasked,
+    });
+    let tls = tls.expect("a configuration");
     let (tell, mut events) = mpsc::unbounded_channel();
     let secrets = vec![Secret::new("s".to_owned())];
     let token = Secret::new("t".to_owned());
@@ -311,8 +318,42 @@ async fn over_tls_the_endpoint_answers_whoever_trusts_its_certificate() {
 #[test]
 fn a_certificate_that_is_none_is_named() {
     let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/webhook/tls");
-    let missing = tls_config(&data.join("none.pem"), &data.join("key.pem")).expect_err("no file");
+    let read = |name: &str| {
+        server_config(&data.join(name), &data.join("key.pem"), &ClientCertificates::Unasked).map(|_| ())
+    };
+    let missing = read("none.pem").expect_err("no file");
     assert!(missing.to_string().contains("none.pem"), "{missing}");
-    let swapped = tls_config(&data.join("key.pem"), &data.join("key.pem")).expect_err("no certificate");
+    let swapped = read("key.pem").expect_err("no certificate");
     assert!(matches!(swapped, TlsSetupError::Pem { .. } | TlsSetupError::Pair(_)), "{swapped}");
+}
+
+#[tokio::test]
+async fn f23_a_renewed_certificate_is_shown_to_who_connects_next_and_open_connections_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let issue = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("made");
+        let at = |kind: &str| folder.path().join(format!("{name}.{kind}"));
+        std::fs::write(at("pem"), made.cert.pem()).expect("written");
+        std::fs::write(at("key"), made.signing_key.serialize_pem()).expect("written");
+        let config = server_config(&at("pem"), &at("key"), &ClientCertificates::Unasked).expect("usable");
+        let trusted = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).expect("PEM");
+        let client =
+            reqwest::Client::builder().no_proxy().timeout(PATIENCE).tls_certs_only([trusted]).build();
+        (Arc::new(config), client.expect("a client"))
+    };
+    let ((old, knows_old), (new, knows_new)) = (issue("old"), issue("new"));
+    let (renewed, shown) = tokio::sync::watch::channel(old);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let hello = Router::new().route("/", get(|| async { "hello" }));
+    let server = serve(listener, Some(shown), hello).expect("a server");
+    let ask = |client: &reqwest::Client| client.get(format!("https://{address}/")).send();
+    assert!(ask(&knows_old).await.is_ok() && ask(&knows_new).await.is_err());
+    renewed.send(new).expect("somebody listens");
+    // The server is told on another task.
+    while ask(&knows_new).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(ask(&knows_old).await.is_ok(), "its connection is open still");
+    server.stop(Duration::ZERO).await;
 }

@@ -34,12 +34,16 @@ impl Bridge {
                     self.take_agreement(now);
                 }
                 self.note_media(now.mono);
+                self.vigil.heard(now.mono);
                 self.tap.hear(Side::Phone, arrived, &packet);
                 self.hear_hold_audio(now);
                 self.to_meta.receive(now.mono, arrived, &packet, &mut self.frames);
                 self.send_to_meta();
             }
-            Heard::Rtcp(compound) => self.hear_phone_report(now, &compound),
+            Heard::Rtcp(compound) => {
+                self.vigil.heard(now.mono);
+                self.hear_phone_report(now, &compound);
+            }
             Heard::Nothing => {}
             Heard::Foreign => self.foreign += 1,
         }

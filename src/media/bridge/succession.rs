@@ -75,6 +75,7 @@ impl Bridge {
     /// A leg that has agreed on nothing stands in for the phone: what the old one still sends is foreign.
     pub(super) fn leave_phone(&mut self) {
         self.phone = self.successor();
+        self.vigil.begin_anew();
         self.to_meta.set_open(false);
     }
 
@@ -85,6 +86,7 @@ impl Bridge {
     fn switch(&mut self, now: Now, mut next: RtpLeg) {
         next.succeed(&self.phone);
         self.phone = next;
+        self.vigil.begin_anew();
         self.take_agreement(now);
     }
 }

@@ -152,7 +152,7 @@ fn a_network_that_loses_every_fifth_packet_only_delays() {
 }
 
 #[test]
-fn another_certificate_than_the_announced_one_gives_no_keys() {
+fn s8_another_certificate_than_the_announced_one_gives_no_keys() {
     let mut network = Network::new(7);
     let swap = |sdp: String| {
         let at = sdp.find("a=fingerprint:sha-256 ").unwrap() + "a=fingerprint:sha-256 ".len();
@@ -191,7 +191,7 @@ fn checks_under_a_wrong_password_change_nothing_and_ice_fails_after_20_s() {
 }
 
 #[test]
-fn consent_holds_while_checks_are_answered_and_is_lost_30_s_after_the_last_answer() {
+fn s8_consent_holds_while_checks_are_answered_and_is_lost_30_s_after_the_last_answer() {
     let mut network = Network::new(9);
     let (mut one, mut two) = introduced(&network, |sdp| sdp);
     allow(&network, &mut one, &mut two);
@@ -212,7 +212,7 @@ fn consent_holds_while_checks_are_answered_and_is_lost_30_s_after_the_last_answe
 }
 
 #[test]
-fn nothing_from_a_foreign_address_is_taken_for_media() {
+fn s8_nothing_from_a_foreign_address_is_taken_for_media() {
     let mut network = Network::new(10);
     let (mut one, mut two) = introduced(&network, |sdp| sdp);
     allow(&network, &mut one, &mut two);

@@ -36,7 +36,7 @@ pub use source::{Acl, Source};
 
 use bans::{Bans, Standing};
 use pace::Pace;
-use recent::Recent;
+pub(in crate::sip) use recent::Recent;
 use source::Listed;
 
 /// Trunks and sources that have proved themselves may send so many times as much.

@@ -247,10 +247,23 @@ pub fn user_of(uri: &str) -> String {
         return sip.user_text();
     }
     let (scheme, rest) = uri.split_once(':').unwrap_or(("", ""));
+    if is_call_for_help(uri) {
+        return HELP.to_owned();
+    }
     if scheme.eq_ignore_ascii_case("tel") {
         return unescape(rest.split_once(';').map_or(rest, |(number, _)| number));
     }
     String::new()
+}
+
+/// The emergency service, by its name (RFC 5031 §4.2).
+const HELP: &str = "urn:service:sos";
+
+/// Whether a Request-URI asks for the emergency service, or one of those below it (`urn:service:sos.police`).
+#[must_use]
+pub fn is_call_for_help(uri: &str) -> bool {
+    let Some((name, rest)) = uri.split_at_checked(HELP.len()) else { return false };
+    name.eq_ignore_ascii_case(HELP) && (rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`, white space around the colon allowed.

@@ -16,9 +16,11 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
+use super::digest::DigestAlgorithm;
 use super::flow::Transport;
 use super::srtp::SrtpSetting;
 use crate::id::TrunkName;
+use crate::masked::Secret;
 
 pub use challenge::{Login, Tried};
 pub use gate::TrunkLimits;
@@ -54,6 +56,8 @@ pub struct TrunkPeer {
     pub sources: Sources,
     /// The host part of our and its addresses there; by default the server's address.
     pub domain: Option<String>,
+    /// How its calls prove that they are its own; `None`: by where they come from alone.
+    pub proof: Option<CallerProof>,
     /// How we prove who we are, if it asks.
     pub login: Option<Login>,
     /// Whether and how we register.
@@ -70,6 +74,17 @@ pub struct TrunkPeer {
     pub fact_headers: FactHeaders,
     /// How its sound is protected.
     pub srtp: SrtpSetting,
+}
+
+/// What a trunk's INVITE has to prove by digest. The source of a datagram can be forged, and a call costs.
+#[derive(Clone, Debug)]
+pub struct CallerProof {
+    /// The user name.
+    pub user: String,
+    /// The one algorithm it is challenged with (rule 22).
+    pub algorithm: DigestAlgorithm,
+    /// Hash of `user:realm:password` by that algorithm, lower-case hexadecimal.
+    pub ha1: Secret<String>,
 }
 
 /// Where a trunk's own calls come from.
@@ -93,6 +108,7 @@ impl TrunkPeer {
             transport: Transport::Udp,
             sources: Sources::Servers,
             domain: None,
+            proof: None,
             login: None,
             register: None,
             probe: None,

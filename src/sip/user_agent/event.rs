@@ -268,6 +268,11 @@ pub enum Event {
         /// Which call.
         leg: LegId,
     },
+    /// The far end was asked whether it is still there, and it is not; BYE is sent, the leg is gone.
+    Vanished {
+        /// Which call.
+        leg: LegId,
+    },
     /// A digit by INFO.
     Digit {
         /// Which call.
@@ -326,6 +331,7 @@ impl fmt::Debug for Event {
             Self::ReofferRefused { leg, status } => write!(f, "ReofferRefused({leg}, {status})"),
             Self::Referred { leg, referral } => write!(f, "Referred({leg}, {referral:?})"),
             Self::Expired { leg } => write!(f, "Expired({leg})"),
+            Self::Vanished { leg } => write!(f, "Vanished({leg})"),
             Self::Digit { leg, .. } => write!(f, "Digit({leg})"),
             Self::DigitRefused { leg, .. } => write!(f, "DigitRefused({leg})"),
             Self::Registered { phone } => write!(f, "Registered({phone})"),

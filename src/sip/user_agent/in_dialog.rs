@@ -8,7 +8,7 @@ use super::super::message::{Method, Name, sdp_of};
 use super::super::transaction::ServerKey;
 use super::incoming::Incoming;
 use super::leg::{Leg, Owner, Stage, Up};
-use super::{ALLOW, Event, Reason, Refusal, Timer, UserAgent};
+use super::{Event, Reason, Refusal, Timer, UserAgent};
 
 impl UserAgent {
     /// Ends a call at whatever stage: BYE when up, CANCEL when calling, 480 when called.
@@ -84,18 +84,20 @@ impl UserAgent {
             Some(Stage::Called(_)) if incoming.request.method == Method::Prack => {
                 return self.handle_prack(now, leg, &incoming);
             }
-            // An early dialog: whatever else it wants has to wait until the call is answered.
+            Some(_) if incoming.request.method == Method::Update => {
+                return self.handle_early_update(now, leg, &incoming);
+            }
+            // An early dialog: whatever it wants has to wait until the call is answered.
             _ => {
-                return match incoming.request.method {
-                    Method::Options => self.answer_options(&incoming),
-                    // It tells who is on the line now (PBXs do when a call is passed on) and offers nothing.
-                    Method::Update if incoming.request.body.is_empty() => self.answer_early_update(&incoming),
-                    _ => self.answer_later(&incoming),
+                return if incoming.request.method == Method::Options {
+                    self.answer_options_within(now, &incoming);
+                } else {
+                    self.answer_later(now, &incoming);
                 };
             }
         };
         if up.dialog.take_number(incoming.head.cseq.number) == Order::Old {
-            return self.answer_stateless(&incoming, 500, "Out of Order", Vec::new());
+            return self.answer_for_good(now, &incoming, 500, "Out of Order", Vec::new());
         }
         // A phone that lost its connection speaks on a new one. Nobody forges the source of a stream.
         if up.dialog.pinned && incoming.flow.transport.is_reliable() {
@@ -105,27 +107,21 @@ impl UserAgent {
             Method::Bye => self.handle_bye(now, leg, &incoming),
             Method::Invite | Method::Update => self.handle_reoffer(now, leg, incoming),
             Method::Info => self.handle_info(now, leg, &incoming),
-            Method::Options => self.answer_options(&incoming),
-            Method::Refer => self.handle_refer(leg, incoming),
+            Method::Options => self.answer_options_within(now, &incoming),
+            Method::Refer => self.handle_refer(now, leg, incoming),
             // Nothing of a call can be watched by asking for it; 481 would end the call (RFC 5057 §5.1).
-            Method::Subscribe => self.answer_stateless(&incoming, 489, "Bad Event", Vec::new()),
+            Method::Subscribe => self.answer_for_good(now, &incoming, 489, "Bad Event", Vec::new()),
             // It confirms ringing that our 200 has overtaken.
-            Method::Prack => self.answer_stateless(&incoming, 200, "OK", Vec::new()),
-            _ => self.answer_stateless(&incoming, 405, "Method Not Allowed", Vec::new()),
+            Method::Prack => self.answer_for_good(now, &incoming, 200, "OK", Vec::new()),
+            _ => self.answer_for_good(now, &incoming, 405, "Method Not Allowed", Vec::new()),
         }
     }
 
-    fn answer_early_update(&mut self, incoming: &Incoming) {
-        let contact = self.contact(incoming.flow, &incoming.request.uri);
-        let headers = vec![(Name::Contact, contact), (Name::Allow, ALLOW.to_owned())];
-        self.answer_stateless(incoming, 200, "OK", headers);
-    }
-
     /// 500 with Retry-After: come again in a moment (RFC 3261 §14.2).
-    pub(super) fn answer_later(&mut self, incoming: &Incoming) {
+    pub(super) fn answer_later(&mut self, now: Now, incoming: &Incoming) {
         let seconds = self.random.below(11).to_string();
         let headers = vec![(Name::RetryAfter, seconds)];
-        self.answer_stateless(incoming, 500, "Server Internal Error", headers);
+        self.answer_for_good(now, incoming, 500, "Server Internal Error", headers);
     }
 
     fn handle_bye(&mut self, now: Now, leg: LegId, incoming: &Incoming) {
@@ -229,6 +225,7 @@ impl UserAgent {
                 if let Some((to, bytes)) = due {
                     self.transmit(to, bytes);
                 }
+                self.tick_question(now, leg);
                 self.advance_change(now, leg);
                 self.rearm(leg);
             }

@@ -24,6 +24,9 @@ impl UserAgent {
         let claimed = incoming.head.from.user_text();
         let phone = self.registrar.knows(now.mono, incoming.flow, &claimed);
         let trunk = self.trunk_from(&incoming).filter(|_| !phone);
+        if trunk.is_some_and(|at| !self.trunk_proves(now, &incoming, at)) {
+            return;
+        }
         let origin = match trunk.and_then(|at| self.settings.trunks.get(at)) {
             Some(trunk) => CallerOrigin::Trunk(trunk.name.clone()),
             None => {

@@ -4,6 +4,7 @@ use crate::id::LegId;
 use crate::time::Now;
 
 use super::super::flow::{Flow, Transport};
+use super::super::message::uri::is_call_for_help;
 use super::super::message::{
     Fault, FaultKind, Head, Headers, Method, Name, NameAddr, Request, Response, SipUri, Via, media_type_of,
 };
@@ -20,6 +21,8 @@ pub(super) struct Incoming {
     pub(super) request: Request,
     pub(super) head: Head,
     pub(super) flow: Flow,
+    /// Of the whole message, in bytes.
+    pub(super) size: usize,
 }
 
 /// Why a request that can be read is refused.
@@ -72,6 +75,11 @@ fn answer(request: &Request, flow: Flow, status: u16, phrase: &str, tag: Option<
             }
         }
     }
+    // Who measures the way by it is told by the first answer (RFC 3261 §8.2.6.1).
+    let timestamp = Name::parse("Timestamp");
+    if let Some(value) = request.headers.get(&timestamp).filter(|_| status == 100) {
+        headers.push(timestamp, value);
+    }
     if matches!(request.method, Method::Invite | Method::Subscribe) && (101..300).contains(&status) {
         for route in request.headers.all(&Name::RecordRoute) {
             headers.push(Name::RecordRoute, route);
@@ -96,18 +104,7 @@ impl UserAgent {
         let response = answer(&request, flow, status, phrase, None);
         let to = Via::parse(request.headers.list(&Name::Via).first().copied().unwrap_or(""))
             .map_or(flow, |via| flow.answering(&via));
-        self.send_unless_larger(to, &response, size);
-    }
-
-    /// Sends an answer to somebody unknown, in the short form, and only if it is no larger than the question: the
-    /// source of a datagram may be forged, and somebody else would get the answer.
-    fn send_unless_larger(&mut self, to: Flow, response: &Response, size: usize) {
-        let bytes = response.to_short_bytes();
-        if bytes.len() > size && !to.transport.is_reliable() {
-            self.figures.muted += 1;
-        } else {
-            self.transmit(to, bytes);
-        }
+        self.answer_stranger(to, response, size);
     }
 
     /// Answers without remembering: a repetition is judged anew and gets the same tag (RFC 3261 §8.2.7).
@@ -125,7 +122,29 @@ impl UserAgent {
             response.headers.push(name, value);
         }
         let to = incoming.answer_to();
-        self.transmit(to, response.to_wire(to.transport));
+        if self.trunk_from(incoming).is_some() {
+            self.transmit(to, response.to_wire(to.transport));
+        } else {
+            self.answer_stranger(to, response, incoming.size);
+        }
+    }
+
+    /// Answers a request within a call for good: a repetition gets the same answer, as what it depends on (the number
+    /// in CSeq, what is under way) has changed since (RFC 3261 §17.2.2).
+    pub(super) fn answer_for_good(
+        &mut self,
+        now: Now,
+        incoming: &Incoming,
+        status: u16,
+        phrase: &str,
+        headers: Vec<(Name, String)>,
+    ) {
+        let Some(key) = self.begin(incoming) else { return };
+        let mut response = incoming.answer(status, phrase, "");
+        for (name, value) in headers {
+            response.headers.push(name, value);
+        }
+        self.respond(now, &key, &response);
     }
 
     /// Starts a transaction for the request; `false`: there are too many, 503 is sent.
@@ -205,7 +224,10 @@ impl UserAgent {
             return self.answer_stateless(&incoming, 482, "Loop Detected", Vec::new());
         }
         match request.method {
-            Method::Options => self.answer_options(&incoming),
+            Method::Options => {
+                let abilities = self.abilities();
+                self.answer_stateless(&incoming, 200, "OK", abilities);
+            }
             Method::Register => self.handle_register(now, &incoming),
             Method::Invite => self.handle_invite(now, incoming),
             Method::Subscribe => self.handle_subscribe(now, &incoming),
@@ -225,7 +247,8 @@ impl UserAgent {
             _ => {}
         }
         let scheme = request.uri.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
-        if !matches!(scheme.as_str(), "sip" | "sips" | "tel") {
+        let help = request.method == Method::Invite && is_call_for_help(&request.uri);
+        if !matches!(scheme.as_str(), "sip" | "sips" | "tel") && !help {
             return Objection::new(416, "Unsupported URI Scheme", Vec::new());
         }
         let spent = headers.get(&Name::MaxForwards).is_some_and(|hops| hops.bytes().all(|b| b == b'0'));
@@ -252,16 +275,21 @@ impl UserAgent {
         None
     }
 
-    /// Says what we understand (RFC 3261 §11.2).
-    pub(super) fn answer_options(&mut self, incoming: &Incoming) {
-        let headers = vec![
+    /// What we understand (RFC 3261 §11.2).
+    fn abilities(&self) -> Vec<(Name, String)> {
+        vec![
             (Name::Allow, ALLOW.to_owned()),
             (Name::Accept, "application/sdp".to_owned()),
             (Name::Supported, SUPPORTED.to_owned()),
             (Name::AllowEvents, super::watching::allowed_events()),
             (Name::Server, self.settings.product.clone()),
-        ];
-        self.answer_stateless(incoming, 200, "OK", headers);
+        ]
+    }
+
+    /// Says to who asks within a call what we understand.
+    pub(super) fn answer_options_within(&mut self, now: Now, incoming: &Incoming) {
+        let abilities = self.abilities();
+        self.answer_for_good(now, incoming, 200, "OK", abilities);
     }
 
     /// Our Contact within a call that is up.

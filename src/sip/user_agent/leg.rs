@@ -8,6 +8,7 @@ use super::super::dialog::Dialog;
 use super::super::flow::Flow;
 use super::super::message::{Headers, Name};
 use super::super::transaction::{ClientKey, Resend, ServerKey};
+use super::alive::Asked;
 use super::change::{CallIdOf, OurChange, SentAck, Updates};
 use super::digits::{Key, Keys};
 use super::event::{LegFailure, Reason};
@@ -32,6 +33,8 @@ pub(super) enum Owner {
     Change { leg: LegId, ack: SentAck },
     /// An OPTIONS that keeps the way to a binding of that phone open.
     Pulse(PhoneName, u64),
+    /// An OPTIONS within the call.
+    Alive(LegId),
     /// A key by INFO.
     Digit(LegId, Key),
     /// A NOTIFY of that subscription.
@@ -157,6 +160,8 @@ pub(super) struct Up {
     /// Our own offers and refreshes.
     pub(super) change: OurChange,
     pub(super) session: Option<SessionTimer>,
+    /// Whether they are still there, as long as no answer came.
+    pub(super) asked: Option<Asked>,
     /// Transfers that are told of.
     pub(super) referrals: Vec<Told>,
     /// There was a REFER: later ones are named in NOTIFY.
@@ -178,6 +183,7 @@ impl Up {
             keys: Keys::of(headers),
             change: OurChange::default(),
             session: None,
+            asked: None,
             referrals: Vec::new(),
             referred: false,
         }
@@ -186,7 +192,8 @@ impl Up {
     fn poll_timeout(&self) -> Option<Instant> {
         let unacked = self.unacked.as_ref().map(|unacked| unacked.resend.next.min(unacked.deadline));
         let session = self.session.map(|it| it.refresh_at.map_or(it.expires_at, |at| at.min(it.expires_at)));
-        [unacked, session, self.change.not_before].into_iter().flatten().min()
+        let asked = self.asked.map(|asked| asked.poll_timeout());
+        [unacked, session, asked, self.change.not_before].into_iter().flatten().min()
     }
 }
 

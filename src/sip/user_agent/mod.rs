@@ -1,5 +1,6 @@
 //! The SIP endpoint: hides retransmission, ACK, 100, digest and CANCEL matching from whoever makes calls.
 
+mod alive;
 mod change;
 mod credentials;
 mod digits;
@@ -25,6 +26,7 @@ mod reoffer;
 mod session;
 mod settings;
 mod showing;
+mod strangers;
 mod trunks;
 mod watching;
 mod ways;
@@ -37,7 +39,6 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::id::{LegId, PhoneName};
-use crate::masked::{mask_digits, mask_keys};
 use crate::random::Random;
 use crate::time::Now;
 
@@ -48,6 +49,7 @@ use super::message::{Head, Message, Name, Request, Response, parse};
 use super::registrar::{Binding, Registrar};
 use super::transaction::{Client, ClientKey, Schedule, Server, ServerKey, client, server};
 use super::trunk::{Probed, Tried};
+use super::wire_trace::mask_message;
 
 pub use digits::KeysByInfo;
 pub use event::{
@@ -56,10 +58,13 @@ pub use event::{
 };
 pub use locating::{Lookup, LookupId};
 pub use refer::{Referral, ReferralId, Replaces, Telling};
-pub use settings::{Listener, MessagesBy, PhoneAccount, PhoneLamps, Settings, WatchLimits, WatchedBy};
+pub use settings::{
+    Listener, MessagesBy, PhoneAccount, PhoneLamps, Resync, Settings, WatchLimits, WatchedBy,
+};
 
 use incoming::Incoming;
 use leg::{Leg, Owner};
+use strangers::Credit;
 use trunks::Line;
 use watching::{WatchId, Watching};
 
@@ -129,6 +134,7 @@ pub struct UserAgent {
     transmits: VecDeque<(Flow, Vec<u8>)>,
     events: VecDeque<Event>,
     lookups: VecDeque<Lookup>,
+    credit: Credit,
     figures: SipFigures,
     last_leg: u64,
 }
@@ -162,6 +168,7 @@ impl UserAgent {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             lookups: VecDeque::new(),
+            credit: Credit::default(),
             figures: SipFigures::default(),
             last_leg: 0,
         }
@@ -192,7 +199,8 @@ impl UserAgent {
         match parse(datagram) {
             Ok(parsed) => match parsed.message {
                 Message::Request(request) => {
-                    let incoming = Incoming { request, head: parsed.head, flow };
+                    let size = datagram.len();
+                    let incoming = Incoming { request, head: parsed.head, flow, size };
                     if self.is_heard(now, admission, &incoming) {
                         self.handle_request(now, incoming);
                     }
@@ -380,6 +388,7 @@ impl UserAgent {
             Some(Owner::Register(at)) => self.hear_register(now, *at, response),
             Some(Owner::Probe(at)) => self.hear_probe(now, *at, to.remote, response),
             Some(Owner::Watch(id)) => self.hear_watcher(now, *id, response),
+            Some(Owner::Alive(leg)) => self.hear_alive(now, *leg, response),
             Some(Owner::Digit(leg, key)) => self.hear_digit(now, *leg, *key, response),
             Some(Owner::Pulse(phone, id)) => self.hear_pulse(now, phone.clone(), *id),
             Some(Owner::Nobody) | None => {}
@@ -420,6 +429,7 @@ impl UserAgent {
                 self.probed(now, at, flow.remote, if gone { Probed::Unreachable } else { Probed::Silent });
             }
             Owner::Change { leg, .. } => self.change_lost(now, leg, key),
+            Owner::Alive(leg) => self.question_lost(now, leg),
             Owner::Watch(id) => self.watcher_lost(id, flow, failure),
             // A dialog that answers nothing ends by itself.
             Owner::Digit(..) | Owner::Pulse(..) | Owner::Nobody => {}
@@ -452,5 +462,5 @@ impl UserAgent {
 
 fn trace(what: &str, flow: Flow, bytes: &[u8]) {
     let transport = flow.transport.as_str();
-    tracing::trace!(transport, remote = %flow.remote, "{what}\n{}", mask_digits(&mask_keys(&String::from_utf8_lossy(bytes))));
+    tracing::trace!(transport, remote = %flow.remote, "{what}\n{}", mask_message(bytes));
 }

@@ -11,7 +11,7 @@ use super::super::subscription::presence::Reach;
 use super::super::subscription::{Due, Outcome, Package, Scope, Subscription, message_summary, presence};
 use super::lamps::Names;
 use super::leg::Owner;
-use super::settings::MessagesBy;
+use super::settings::{MessagesBy, Resync};
 use super::watching::WatchId;
 use super::{LegFailure, Timer, UserAgent};
 
@@ -174,10 +174,14 @@ impl UserAgent {
         self.push_notify(now, phone, "message-summary", Some((Package::Messages.media_type(), &body)));
     }
 
-    /// Asks a phone to look for a new configuration (`check-sync`, which most phones answer with a restart once they
-    /// are idle); says at how many places.
+    /// Asks a phone to look for a new configuration (`check-sync`), by a restart where the settings say so; says at how
+    /// many places.
     pub fn ask_to_resync(&mut self, now: Now, phone: &PhoneName) -> usize {
-        self.push_notify(now, phone, "check-sync;reboot=true", None)
+        let event = match self.settings.resync {
+            Resync::Fetch => "check-sync;reboot=false",
+            Resync::Restart => "check-sync;reboot=true",
+        };
+        self.push_notify(now, phone, event, None)
     }
 
     /// A NOTIFY outside any dialog, to each place where the phone is registered.

@@ -4,7 +4,7 @@ use crate::id::{LegId, PhoneName};
 use crate::sdp::protection::{Protection, ProtectionRule};
 use crate::time::Now;
 
-use super::super::flow::Transport;
+use super::super::flow::{Flow, Transport};
 use super::super::srtp::SrtpSetting;
 use super::leg::Stage;
 use super::outbound::Wish;
@@ -28,25 +28,25 @@ impl UserAgent {
     /// What the far end of a leg may offer and answer.
     #[must_use]
     pub fn rule_of(&self, leg: LegId) -> ProtectionRule {
-        let Some((setting, transport)) = self.way_of(leg) else { return ProtectionRule::default() };
-        setting.rule_over(transport)
+        let Some((setting, flow)) = self.way_of(leg) else { return ProtectionRule::default() };
+        ProtectionRule { home: Some(flow.remote.ip().to_canonical()), ..setting.rule_over(flow.transport) }
     }
 
     /// How we would offer on a leg; `None` if we may not.
     #[must_use]
     pub fn offer_of(&self, leg: LegId) -> Option<Protection> {
-        let (setting, transport) = self.way_of(leg)?;
-        setting.offer_over(transport)
+        let (setting, flow) = self.way_of(leg)?;
+        setting.offer_over(flow.transport)
     }
 
-    fn way_of(&self, leg: LegId) -> Option<(SrtpSetting, Transport)> {
+    fn way_of(&self, leg: LegId) -> Option<(SrtpSetting, Flow)> {
         let state = self.legs.get(&leg)?;
         let flow = match &state.stage {
             Stage::Calling(calling) => self.sent.get(calling.open.first()?)?.flow,
             Stage::Called(called) => called.invite.flow,
             Stage::Up(up) => up.dialog.flow,
         };
-        Some((self.srtp_of(state.phone.as_ref(), state.trunk), flow.transport))
+        Some((self.srtp_of(state.phone.as_ref(), state.trunk), flow))
     }
 
     /// The setting of a phone or trunk.

@@ -161,10 +161,12 @@ fn replaces_in(headers: &str) -> Option<String> {
 
 impl UserAgent {
     /// A REFER inside a call: passed on, answered by [`UserAgent::answer_referral`].
-    pub(super) fn handle_refer(&mut self, leg: LegId, incoming: Incoming) {
+    pub(super) fn handle_refer(&mut self, now: Now, leg: LegId, incoming: Incoming) {
         let mut referral = match read(&incoming) {
             Ok(referral) => referral,
-            Err((status, phrase)) => return self.answer_stateless(&incoming, status, phrase, Vec::new()),
+            Err((status, phrase)) => {
+                return self.answer_for_good(now, &incoming, status, phrase, Vec::new());
+            }
         };
         let Some(Leg { stage: Stage::Up(up), trunk, .. }) = self.legs.get(&leg) else { return };
         if let Some(at) = trunk {
@@ -172,7 +174,7 @@ impl UserAgent {
             referral.dialled = numbering.inward(NumberOf::Called, &referral.dialled);
         }
         if up.referrals.len() >= MOST_REFERRALS {
-            return self.answer_later(&incoming);
+            return self.answer_later(now, &incoming);
         }
         let Some(server) = self.begin(&incoming) else { return };
         let Some(Leg { stage: Stage::Up(up), .. }) = self.legs.get_mut(&leg) else { return };

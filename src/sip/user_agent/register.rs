@@ -139,6 +139,40 @@ impl UserAgent {
         None
     }
 
+    /// Whether a call that comes from where a trunk is proves to be the trunk's, if it has to; otherwise a challenge is
+    /// sent. A trunk is never banned (rule 23): whoever forges its address would ban it.
+    pub(super) fn trunk_proves(&mut self, now: Now, incoming: &Incoming, at: usize) -> bool {
+        let Some(proof) = self.settings.trunks.get(at).and_then(|trunk| trunk.proof.as_ref()) else {
+            return true;
+        };
+        let source = Source::of(incoming.flow.remote.ip());
+        let algorithm = proof.algorithm;
+        let shown = self.credentials(incoming).map(|it| {
+            let right = it.matches(algorithm, proof.ha1.expose(), incoming.request.method.as_str())
+                && it.username == proof.user
+                && means_same(it.uri(), &incoming.request.uri);
+            (it, right)
+        });
+        let judged = shown.as_ref().map(|(it, right)| (self.nonces.judge(now.wall, it, source), *right));
+        let stale = match (judged, shown) {
+            (Some((NonceVerdict::Good, true)), Some((credentials, _))) => {
+                self.nonces.spend(now.wall, &credentials, source);
+                return true;
+            }
+            (Some((NonceVerdict::Stale, true) | (NonceVerdict::Foreign, _)), _) => true,
+            (Some(_), _) => {
+                self.figures.bad_credentials += 1;
+                false
+            }
+            (None, _) => false,
+        };
+        let nonce = self.nonces.issue(now.wall, source);
+        self.figures.challenges += 1;
+        let value = challenge(&self.settings.realm, algorithm, &nonce, stale);
+        self.answer_stateless(incoming, 401, "Unauthorized", vec![(Name::WwwAuthenticate, value)]);
+        false
+    }
+
     /// The credentials for our realm, if there are some.
     pub(super) fn credentials(&self, incoming: &Incoming) -> Option<Credentials> {
         let headers = &incoming.request.headers;

@@ -179,11 +179,11 @@ impl UserAgent {
         let progress = &mut called.progress;
         let fits = named == Some((progress.last, invite)) && progress.last != 0;
         if !fits || progress.unconfirmed.is_none() {
-            return self.answer_stateless(incoming, 481, "Call/Transaction Does Not Exist", Vec::new());
+            return self.answer_for_good(now, incoming, 481, "Call/Transaction Does Not Exist", Vec::new());
         }
         if !incoming.request.body.is_empty() {
             // Our answer closed the exchange; a new offer has to wait for the 200 (RFC 3262 §5).
-            return self.answer_stateless(incoming, 488, "Not Acceptable Here", Vec::new());
+            return self.answer_for_good(now, incoming, 488, "Not Acceptable Here", Vec::new());
         }
         if let Some(confirmed) = progress.unconfirmed.take() {
             progress.said = confirmed.described.or(progress.said.take());
@@ -261,6 +261,13 @@ impl UserAgent {
 }
 
 impl Called {
+    /// What the caller was told reliably in answer to this same offer.
+    pub(super) fn answered_early(&self, offer: &str) -> Option<String> {
+        let request = &self.invite.request;
+        let first = super::super::message::sdp_of(&request.headers, &request.body)?;
+        self.progress.said.clone().filter(|_| first == offer)
+    }
+
     /// The description for the 200: none if the caller has it for certain (RFC 3261 §13.2.1).
     pub(super) fn still_to_say(&self, sdp: String) -> Option<String> {
         self.progress.said.is_none().then_some(sdp)

@@ -20,7 +20,7 @@ impl UserAgent {
             return self.refresh(now, leg, &incoming);
         }
         if up.reoffer.is_some() {
-            return self.answer_later(&incoming);
+            return self.answer_later(now, &incoming);
         }
         // Our own offer is on its way, or our 200 not yet acknowledged: glare (RFC 3261 §14.2).
         let glare = match &up.unacked {
@@ -28,7 +28,7 @@ impl UserAgent {
             None => false,
         };
         if glare || up.change.crosses(&incoming.request.method) {
-            return self.answer_stateless(&incoming, 491, "Request Pending", Vec::new());
+            return self.answer_for_good(now, &incoming, 491, "Request Pending", Vec::new());
         }
         let Some(server) = self.begin(&incoming) else { return };
         if let Some(answering) = self.answering.get_mut(&server) {
@@ -55,6 +55,30 @@ impl UserAgent {
         }
         self.respond(now, &key, &response);
         self.rearm(leg);
+    }
+
+    /// An UPDATE before the call is answered (RFC 3311 §5.2): PBXs say so who is called meanwhile.
+    ///
+    /// Without an offer it is answered here. One with the offer that was answered already gets the same answer again,
+    /// one with a new offer comes back when the call is up; while the first answer is still owed neither side may
+    /// offer.
+    pub(super) fn handle_early_update(&mut self, now: Now, leg: LegId, incoming: &Incoming) {
+        let Some(stage) = self.legs.get(&leg).map(|leg| &leg.stage) else { return };
+        let offer = sdp_of(&incoming.request.headers, &incoming.request.body);
+        let said = match (stage, &offer) {
+            (_, None) => None,
+            (Stage::Called(called), Some(offer)) => match called.answered_early(offer) {
+                Some(said) => Some(said),
+                None => return self.answer_later(now, incoming),
+            },
+            _ => return self.answer_for_good(now, incoming, 491, "Request Pending", Vec::new()),
+        };
+        let Some(key) = self.begin(incoming) else { return };
+        let mut response = incoming.answer(200, "OK", "");
+        response.headers.push(Name::Contact, self.contact(incoming.flow, &incoming.request.uri));
+        response.headers.push(Name::Allow, ALLOW);
+        add_body(&mut response, said);
+        self.respond(now, &key, &response);
     }
 
     /// Answers what [`Event::Reoffered`] asked: a session description, or the status that refuses it.

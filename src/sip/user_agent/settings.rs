@@ -72,6 +72,16 @@ pub struct PhoneLamps {
     pub takes_over: bool,
 }
 
+/// What a phone does that is asked to look for a new configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resync {
+    /// It fetches its configuration, and restarts only if it has to.
+    #[default]
+    Fetch,
+    /// It restarts once it is idle: what phones need that know no other way.
+    Restart,
+}
+
 /// What subscriptions are granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchLimits {
@@ -138,6 +148,8 @@ pub struct Settings {
     pub session_expires: Duration,
     /// Who asks for shorter ones gets 422.
     pub min_session_expires: Duration,
+    /// What phones do that are asked to look for a new configuration.
+    pub resync: Resync,
     /// How long a digest nonce may be used.
     pub nonce_life: Duration,
     /// Base timers of RFC 3261.
@@ -176,6 +188,7 @@ impl Settings {
             default_expires: Duration::from_secs(300),
             session_expires: Duration::from_secs(1800),
             min_session_expires: Duration::from_secs(90),
+            resync: Resync::default(),
             nonce_life: Duration::from_secs(300),
             timers: Timers::default(),
             no_provisional: Duration::from_secs(2),

@@ -8,6 +8,7 @@ use crate::id::TrunkName;
 use crate::time::Now;
 
 use super::super::caller_id::dialable;
+use super::super::message::uri::is_call_for_help;
 use super::super::message::{Headers, Method, Name, NameAddr, Request, Response};
 use super::super::transaction::ClientKey;
 use super::super::trunk::{
@@ -141,6 +142,8 @@ impl UserAgent {
     /// What the caller has dialled: of a trunk that calls our account, the number stands in To.
     pub(super) fn dialled_from(&self, trunk: Option<usize>, request: &Request) -> String {
         let dialled = dialled(request);
+        // The name of a service is no number to be rewritten.
+        let trunk = trunk.filter(|_| !is_call_for_help(&dialled));
         let Some(trunk) = trunk.map(|at| &self.settings.trunks[at]) else { return dialled };
         let ours = |number: &str| trunk.numbering.inward(NumberOf::Called, number);
         if trunk.register.as_ref().is_none_or(|it| it.user != dialled) {

@@ -132,6 +132,12 @@ impl Phone {
         Self { program, control, unread: Vec::new(), events: Vec::new(), folder }
     }
 
+    /// It dies without a word.
+    pub(crate) fn kill(&mut self) {
+        self.program.signal(libc::SIGKILL);
+        self.program.wait_exit();
+    }
+
     /// Gives an order: `dial`, `hangup`, `accept`, `hold`, `resume`, `sndcode` …
     pub(crate) fn order(&mut self, command: &str, params: &str) {
         let body = json!({ "command": command, "params": params }).to_string();

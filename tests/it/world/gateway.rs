@@ -348,6 +348,11 @@ impl Gateway {
                     self.agent.hang_up(now, leg, Some(translate::reason(end)));
                 }
             }
+            Output::AskPhone(fork) => {
+                if let Some(leg) = leg(fork) {
+                    self.agent.ask(now, leg);
+                }
+            }
             Output::Ring(sdp) => self.agent.ring(now, first.expect("a leg"), sdp),
             Output::AcceptPhone(fork, sdp) => self.agent.accept(now, leg(fork).expect("a leg"), sdp),
             Output::RefusePhone(fork, verdict, until) => {
@@ -421,7 +426,8 @@ impl Gateway {
             | Event::Reoffered { leg, .. }
             | Event::Reanswered { leg, .. }
             | Event::ReofferRefused { leg, .. }
-            | Event::Expired { leg } => *leg,
+            | Event::Expired { leg }
+            | Event::Vanished { leg } => *leg,
             Event::Referred { leg, referral } => {
                 let (id, fork) = self.by_leg[leg];
                 let target = TransferTarget::Ring(Endpoint::Phone(referral.dialled.as_str().into()));

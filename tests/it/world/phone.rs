@@ -138,7 +138,10 @@ impl Phone {
         let (via, name, contact) = (self.via(), self.name.clone(), self.contact());
         let text = format!(
             "REGISTER sip:{DOMAIN} SIP/2.0\r\n{via}From: <sip:{name}@{DOMAIN}>;tag=r\r\nTo: <sip:{name}@{DOMAIN}>\r\n\
-             Call-ID: reg{name}\r\nCSeq: {number} REGISTER\r\nContact: {contact}\r\nExpires: 3600\r\n{lines}\
+             Call-ID: reg{name}\r\nCSeq: {number} REGISTER\r\nContact: {contact}\r\nExpires: 3600\r\n\
+             User-Agent: Desk T46U 108.86.0.20\r\n\
+             Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, REFER, MESSAGE, SUBSCRIBE, PUBLISH\r\n\
+             Allow-Events: talk, hold, conference, refer, check-sync, dialog, message-summary\r\n{lines}\
              Content-Length: 0\r\n\r\n"
         );
         self.insist(now, format!("{number} REGISTER reg{name}"), &text, T2);

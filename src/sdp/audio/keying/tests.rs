@@ -35,7 +35,7 @@ fn local(rule: ProtectionRule) -> LocalAudio {
 
 const REQUIRED: ProtectionRule = ProtectionRule { clear: Leave::Refused, ..ProtectionRule::ANY };
 const OFF: ProtectionRule =
-    ProtectionRule { clear: Leave::Given, sdes: Leave::Refused, dtls: Leave::Refused };
+    ProtectionRule { sdes: Leave::Refused, dtls: Leave::Refused, ..ProtectionRule::ANY };
 const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 
 fn sdp(media: &str) -> String {

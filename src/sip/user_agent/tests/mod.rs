@@ -1,5 +1,6 @@
 //! Stories: the user agent against scripted peers on a virtual clock.
 
+mod alive;
 mod calls_in;
 mod calls_out;
 mod changing;
@@ -15,6 +16,7 @@ mod restarting;
 mod rules;
 mod sessions;
 mod stateful;
+mod strangers;
 mod streams;
 mod topology;
 mod torture;
@@ -193,7 +195,10 @@ impl Rig {
         format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.5:5060;rport;branch=z9hG4bKp{}\r\nMax-Forwards: 70\r\n\
              From: <sip:{who}@gw.example.com>;tag=f{who}\r\nTo: <{uri}>\r\nCall-ID: c{who}\r\nCSeq: {number} {method}\r\n\
-             Contact: <sip:{who}@10.0.0.5:5060>\r\n{lines}Content-Length: {}\r\n\r\n{body}",
+             Contact: <sip:{who}@10.0.0.5:5060>\r\n\
+             User-Agent: Rig T46U 108.86.0.20\r\n\
+             Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, REFER, MESSAGE, SUBSCRIBE, PUBLISH\r\n\
+             Allow-Events: talk, hold, conference, refer, check-sync, dialog, message-summary\r\n{lines}Content-Length: {}\r\n\r\n{body}",
             self.branch,
             body.len()
         )

@@ -98,6 +98,7 @@ fn an_encrypted_answer_is_taken_and_its_rule_can_be_asked_for() {
     let asked = rig.one();
     rig.send_on(flow, &asked.answer(200, "p1", CONTACT, &encrypted()));
     assert!(matches!(rig.events().as_slice(), [Event::Answered { .. }]));
-    assert_eq!(rig.ua.rule_of(leg), ProtectionRule { clear: Leave::Refused, ..ProtectionRule::ANY });
+    let home = Some(rig.ua.rule_of(leg).home.expect("where it calls from"));
+    assert_eq!(rig.ua.rule_of(leg), ProtectionRule { clear: Leave::Refused, home, ..ProtectionRule::ANY });
     assert_eq!(rig.ua.offer_of(leg), Some(Protection::Sdes));
 }

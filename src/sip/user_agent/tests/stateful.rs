@@ -163,7 +163,8 @@ impl Peer {
                 | Event::Cancelled { leg }
                 | Event::HungUp { leg, .. }
                 | Event::AckTimeout { leg }
-                | Event::Expired { leg } => {
+                | Event::Expired { leg }
+                | Event::Vanished { leg } => {
                     assert!(self.ended.insert(leg), "seed {}: {leg:?} ended twice", self.seed);
                     continue;
                 }

@@ -178,3 +178,40 @@ fn a_trunk_that_calls_is_told_with_our_answers_but_not_with_a_refusal() {
     rig.ua.refuse(rig.now, leg, Refusal::status(486, "Busy"));
     assert!(!rig.one().text.contains("X-WA-"));
 }
+
+#[test]
+fn a_call_in_the_name_of_a_trunk_that_has_a_password_is_taken_only_with_it_and_the_trunk_is_never_banned() {
+    let mut settings = settings();
+    let algorithm = DigestAlgorithm::Md5;
+    settings.trunks[0].proof = Some(crate::sip::trunk::CallerProof {
+        user: "pbx".to_owned(),
+        algorithm,
+        ha1: Secret::new(algorithm.ha1("pbx", "gw.example.com", "s3cret")),
+    });
+    let mut rig = Rig::with(settings);
+    let uri = "sip:85521955500123@192.0.2.1";
+    let call = |rig: &mut Rig, number: u32, lines: &str| {
+        let text = rig.request("INVITE", uri, "200", number, &format!("{lines}{SDP_LINE}"), SDP);
+        rig.send(TRUNK, &text);
+        rig.one()
+    };
+    for number in 1..200 {
+        // As a forger would: no password, a guessed one, another user's.
+        let challenge = call(&mut rig, number, "");
+        assert_eq!(challenge.what(), "401 INVITE");
+        let (user, password) = if number % 2 == 0 { ("pbx", "guess") } else { ("1001", "s3cret") };
+        let lines = Rig::credentials(&challenge, user, password, "INVITE", uri, 1);
+        assert_eq!(call(&mut rig, number, &lines).what(), "401 INVITE");
+    }
+    assert_eq!(rig.events(), []);
+    let challenge = call(&mut rig, 200, "");
+    let lines = Rig::credentials(&challenge, "pbx", "s3cret", "INVITE", uri, 1);
+    assert_eq!(call(&mut rig, 201, &lines).what(), "100 INVITE");
+    assert!(matches!(rig.events().as_slice(), [Event::Invited { from, .. }]
+        if from.origin == CallerOrigin::Trunk("pbx".into())));
+    // A captured proof is of no use to anybody.
+    let mut other = rig.request("INVITE", uri, "201", 202, &format!("{lines}{SDP_LINE}"), SDP);
+    other = other.replace("Call-ID: c201", "Call-ID: another");
+    rig.send(TRUNK, &other);
+    assert_eq!((rig.one().what().as_str(), rig.events()), ("401 INVITE", vec![]));
+}

@@ -378,7 +378,10 @@ fn a_phone_that_wants_it_is_told_of_messages_unasked_when_it_comes_and_when_they
     rig.ua.set_messages(rig.now, "1002", Messages::default());
     assert!(body(&told(&mut rig)).starts_with("Messages-Waiting: no"));
     assert_eq!(rig.ua.ask_to_resync(rig.now, &"1002".into()), 1);
-    assert_eq!(told(&mut rig).header("Event"), "check-sync;reboot=true");
+    assert_eq!(told(&mut rig).header("Event"), "check-sync;reboot=false");
+    rig.ua.settings.resync = Resync::Restart;
+    rig.ua.ask_to_resync(rig.now, &"1002".into());
+    assert_eq!(told(&mut rig).header("Event"), "check-sync;reboot=true", "where the settings say so");
     assert_eq!(rig.ua.ask_to_resync(rig.now, &"1001".into()), 0);
 }
 

@@ -1,17 +1,58 @@
-//! The certificate of our listeners follows its files, so that a renewal needs no restart.
+//! The certificates of our listeners follow their files, so that a renewal needs no restart (fault F23).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use tokio::sync::watch;
+use x509_cert::Certificate as X509;
+use x509_cert::der::Decode;
 
-use crate::io::tls::{ClientCertificates, TlsSetupError, server_config};
+use crate::io::tls::{ClientCertificates, TlsSetupError, certificates, server_config};
+
+/// What a listener shows, as it is at the moment.
+pub type Certificate = watch::Receiver<Arc<ServerConfig>>;
+
+/// Whose certificate it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Listening {
+    /// TLS and WSS of SIP.
+    Sip,
+    /// Meta's webhooks.
+    Webhook,
+    /// The API.
+    Api,
+}
+
+impl Listening {
+    /// A word for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sip => "sip",
+            Self::Webhook => "webhook",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// When each certificate in use ends, since 1970; a process has one listener of each kind.
+static ENDS: Mutex<BTreeMap<Listening, Duration>> = Mutex::new(BTreeMap::new());
+
+/// When the certificates in use end, since 1970.
+#[must_use]
+pub fn ends() -> Vec<(&'static str, Duration)> {
+    let ends = ENDS.lock().unwrap_or_else(PoisonError::into_inner);
+    ends.iter().map(|(listening, end)| (listening.as_str(), *end)).collect()
+}
 
 /// What the configuration is read from.
 #[derive(Clone, Debug)]
 pub struct CertificateFiles {
+    /// For whom.
+    pub listening: Listening,
     /// The chain, leaf first.
     pub certificate: PathBuf,
     /// Its key.
@@ -29,9 +70,8 @@ const LOOK: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The files cannot be used now.
-pub fn reload_when_changed(
-    files: CertificateFiles,
-) -> Result<watch::Receiver<Arc<ServerConfig>>, TlsSetupError> {
+pub fn reload_when_changed(files: CertificateFiles) -> Result<Certificate, TlsSetupError> {
+    let listener = files.listening.as_str();
     let first = Arc::new(files.read()?);
     let mut watched = Watched { seen: files.stamp(), warned: None, files };
     let (config, readers) = watch::channel(first);
@@ -49,10 +89,10 @@ pub fn reload_when_changed(
                 Looked::Same => {}
                 Looked::Changed(changed) => {
                     let _ = config.send(Arc::new(*changed));
-                    tracing::info!("the SIP certificate was changed");
+                    tracing::info!(listener, "a certificate was changed");
                 }
                 Looked::Unusable(error) => {
-                    tracing::error!(%error, "the changed SIP certificate cannot be used: the old one stays");
+                    tracing::error!(listener, %error, "a changed certificate cannot be used: the old one stays");
                 }
             }
         }
@@ -101,7 +141,21 @@ type Stamp = [Option<SystemTime>; 3];
 
 impl CertificateFiles {
     fn read(&self) -> Result<ServerConfig, TlsSetupError> {
-        server_config(&self.certificate, &self.key, &self.clients)
+        let mut config = server_config(&self.certificate, &self.key, &self.clients)?;
+        if self.listening != Listening::Sip {
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
+        if let Some(end) = self.end() {
+            ENDS.lock().unwrap_or_else(PoisonError::into_inner).insert(self.listening, end);
+        }
+        Ok(config)
+    }
+
+    /// When the leaf ends, since 1970.
+    fn end(&self) -> Option<Duration> {
+        let chain = certificates(&self.certificate).ok()?;
+        let leaf = X509::from_der(chain.first()?).ok()?;
+        Some(leaf.tbs_certificate().validity().not_after.to_unix_duration())
     }
 
     fn stamp(&self) -> Stamp {
@@ -135,6 +189,7 @@ mod tests {
         };
         issue(1);
         let files = CertificateFiles {
+            listening: Listening::Webhook,
             certificate: at("certificate.pem"),
             key: at("key.pem"),
             clients: ClientCertificates::Unasked,
@@ -144,8 +199,12 @@ mod tests {
         write("certificate.pem", "-----BEGIN", 2);
         assert!(matches!(watched.look(), Looked::Unusable(_)));
         assert!(matches!(watched.look(), Looked::Same));
+        let of_webhook = || ends().into_iter().find(|(listener, _)| *listener == "webhook");
         issue(3);
-        assert!(matches!(watched.look(), Looked::Changed(_)));
+        let Looked::Changed(config) = watched.look() else { panic!("a new pair") };
+        assert_eq!(config.alpn_protocols, [b"http/1.1"]);
+        // rcgen's certificates end on 1 January 4096.
+        assert_eq!(of_webhook().map(|(_, end)| end.as_secs()), Some(67_090_118_400));
         assert!(matches!(watched.look(), Looked::Same));
     }
 }
