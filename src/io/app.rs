@@ -158,6 +158,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     tokio::spawn(stop_on_signal(questions_in, config.calls.drain));
     tokio::spawn(keep_warm(graph));
     tokio::spawn(forget_old_events(store.clone(), config.store.keep_events));
+    tokio::spawn(super::pick_up_watch::watch(store.clone(), config.numbers.clone()));
     let ears = Ears { sip: sockets, events, reports, located, questions };
     signalling::run(board, ears).await;
     media.stop();

@@ -18,6 +18,7 @@ mod listeners;
 pub mod media;
 pub mod number_settings;
 pub mod phones;
+mod pick_up_watch;
 pub mod recording;
 pub mod rules_state;
 pub mod signalling;

@@ -63,6 +63,8 @@ mod view;
 mod voicemails;
 
 #[cfg(test)]
+mod deliveries;
+#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod tests;

@@ -88,6 +88,7 @@ fn token(text: &str, scopes: Vec<ApiScope>) -> TokenConfig {
 pub(super) struct Desk {
     directory: TempDir,
     pub(super) store: Store,
+    pub(super) api: Api,
     pub(super) router: Router,
     pub(super) questions: mpsc::UnboundedReceiver<Question>,
 }
@@ -113,7 +114,7 @@ impl Desk {
         };
         let parts = ApiParts::new(&config(), Tokens::new(tokens), store.clone(), asked, graph);
         let api = Api::new(ApiParts { mailbox: Some(mailbox), ..parts });
-        Self { directory, store, router: router(api), questions }
+        Self { directory, store, api: api.clone(), router: router(api), questions }
     }
 
     pub(super) async fn ask(&mut self, request: Request<Body>) -> (StatusCode, Value, Option<String>) {
