@@ -29,6 +29,29 @@ pub struct RingPlanConfig {
     pub overflow: Option<LastTarget>,
 }
 
+impl RingPlanConfig {
+    /// Everybody who may ring, in the order of the plan.
+    pub fn targets(&self) -> impl Iterator<Item = &Endpoint> {
+        let last = self.overflow.as_ref().and_then(LastTarget::endpoint);
+        self.steps.iter().flat_map(|it| &it.targets).chain(last)
+    }
+
+    /// How long a user's call may ring here at most, in a window of `window`.
+    #[must_use]
+    pub fn longest(&self, window: Duration) -> Duration {
+        // Whoever rings last may do so for what is left of the window.
+        if self.overflow.as_ref().is_some_and(|it| it.endpoint().is_some()) {
+            return window;
+        }
+        let step = |step: &RingStepConfig| {
+            let turns = if step.order == RingOrder::OneByOne { step.targets.len() } else { 1 };
+            step.ring.map_or(window, |it| it.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX)))
+        };
+        let all = self.steps.iter().map(step).fold(Duration::ZERO, Duration::saturating_add);
+        all.min(window)
+    }
+}
+
 /// `[[number.step]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RingStepConfig {

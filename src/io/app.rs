@@ -156,6 +156,8 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     .await?;
     tell_ready(&config, &sip_start::told(&sockets), webhook.address, (admin, api));
     tokio::spawn(stop_on_signal(questions_in, config.calls.drain));
+    let window = config.calls.accept_window;
+    tokio::spawn(super::start_check::tell(Arc::clone(&graph), config.numbers.clone(), window));
     tokio::spawn(keep_warm(graph));
     tokio::spawn(forget_old_events(store.clone(), config.store.keep_events));
     tokio::spawn(super::pick_up_watch::watch(store.clone(), config.numbers.clone()));

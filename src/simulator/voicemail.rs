@@ -23,7 +23,6 @@ use super::meta::{Meta, Problem};
 pub(super) fn routes(meta: Meta) -> Router {
     Router::new()
         .route("/sim/calls/{id}/voicemail", post(leave))
-        .route("/{version}/{media}", get(place))
         .route("/{version}/{media}/file", get(file))
         .with_state(meta)
 }
@@ -76,15 +75,11 @@ fn is_welcome(meta: &Meta, headers: &HeaderMap) -> Result<(), GraphError> {
 }
 
 /// Where a sound is.
-async fn place(
-    Shared(meta): Shared<Meta>,
-    Path((version, media)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Response {
-    if let Err(error) = is_welcome(&meta, &headers) {
-        return super::graph::refuse(&meta, &error);
+pub(super) fn place(meta: &Meta, version: &str, media: &str, headers: &HeaderMap) -> Response {
+    if let Err(error) = is_welcome(meta, headers) {
+        return super::graph::refuse(meta, &error);
     }
-    let size = meta.with(|state| state.sounds.get(&media).map(Vec::len));
+    let size = meta.with(|state| state.sounds.get(media).map(Vec::len));
     let host = headers.get(header::HOST).and_then(|it| it.to_str().ok()).unwrap_or_default();
     match size {
         Some(size) => Json(json!({
@@ -95,7 +90,7 @@ async fn place(
             "id": media,
         }))
         .into_response(),
-        None => super::graph::refuse(&meta, &GraphError::parameter("there is no media of this id")),
+        None => super::graph::refuse(meta, &GraphError::parameter("there is no media of this id")),
     }
 }
 

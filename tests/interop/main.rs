@@ -9,6 +9,7 @@ mod browser_phone;
 mod crash_and_drain;
 mod desk_codes;
 mod desks;
+mod doctor;
 mod encrypted_phones;
 mod features;
 mod figures_with_prometheus;

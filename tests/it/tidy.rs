@@ -133,7 +133,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("is", &["src/media/ice.rs"]),
-    ("jiff", &["src/billing/", "src/policy/hours.rs", "src/config/"]),
+    ("jiff", &["src/billing/", "src/policy/hours.rs", "src/config/", "src/io/graph/inspect.rs"]),
     ("libc", &["src/io/"]),
     ("md5", &["src/sip/digest.rs"]),
     ("memchr", &["src/sip/message/"]),
@@ -147,6 +147,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
         "reqwest",
         &[
             "src/io/graph/",
+            "src/io/doctor/",
             "src/io/cli/gateway.rs",
             "src/io/cli/bans.rs",
             "src/io/cli/phone.rs",
@@ -189,6 +190,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["src/io/cli/", "src/simulator/"]),
     ("utoipa", &["src/io/api/", "src/io/bans.rs", "src/io/gateway_state.rs", "src/io/rules_state.rs"]),
     ("utoipa_axum", &["src/io/api/mod.rs"]),
+    ("x509_parser", &["src/io/doctor/webhook.rs"]),
     ("zeroize", &["src/masked.rs", "src/io/cli/password.rs"]),
 ];
 

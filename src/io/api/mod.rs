@@ -69,6 +69,9 @@ mod stories;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(in crate::io) use tests::number_of_tests;
+
 pub use hooks::{Hook, HookFigures, Hooks, HooksSetupError};
 pub use voicemails::Mailbox;
 

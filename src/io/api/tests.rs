@@ -78,6 +78,11 @@ fn config() -> Config {
     config.unwrap_or_else(|faults| panic!("{faults}"))
 }
 
+/// The business number of these tests.
+pub(in crate::io) fn number_of_tests() -> NumberConfig {
+    config().numbers.remove(0)
+}
+
 fn token(text: &str, scopes: Vec<ApiScope>) -> TokenConfig {
     let hash = digest(&SHA256, text.as_bytes());
     let sha256 = TokenDigest(hash.as_ref().try_into().expect("32 bytes"));

@@ -25,6 +25,7 @@ use crate::time::Wall;
 use crate::user::UserId;
 use crate::whatsapp::{Action, Failure, LivePermission, Meaning, Refusal, Reply};
 
+mod inspect;
 mod judge;
 mod limiter;
 mod media;
