@@ -10,7 +10,7 @@ use super::reader::{Reader, Section};
 use super::sections::{Draft, secs};
 use super::setting::{Setting, words};
 use super::voicemail::LastTarget;
-use crate::id::Endpoint;
+use crate::id::{Endpoint, NumberLabel};
 
 /// What an overflow is left of the accept window: enough for something that answers by itself, and for the two
 /// seconds after which a silent trunk is given up.
@@ -102,10 +102,30 @@ impl Setting for Target {
     }
 }
 
+/// `[[group]]`: who belongs together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// What ring plans call it.
+    pub name: String,
+    /// Who belongs to it, in the order of the file.
+    pub members: Vec<Endpoint>,
+    /// The business numbers whose missed calls its phones call back.
+    pub callbacks: Vec<NumberLabel>,
+}
+
 /// A group as far as it could be read.
 pub(super) struct GroupDraft {
     pub(super) name: Option<String>,
     pub(super) members: Option<Vec<Endpoint>>,
+    callbacks: Option<Vec<Name>>,
+}
+
+impl GroupDraft {
+    /// The group, if everything in it is good.
+    pub(super) fn complete(self) -> Option<GroupConfig> {
+        let callbacks = self.callbacks?.into_iter().map(|it| it.0.as_str().into()).collect();
+        Some(GroupConfig { name: self.name?, members: self.members?, callbacks })
+    }
 }
 
 /// A plan as far as it could be read.
@@ -127,7 +147,8 @@ struct StepDraft {
 pub(super) fn group(section: &mut Section<'_, '_, '_>) -> GroupDraft {
     let name = section.required::<Name>("name", "\"desk\"").map(|it| it.0);
     let members = section.list::<Endpoint>("members", None, "[\"phone:1001\", \"trunk:pbx/200\"]");
-    GroupDraft { name, members }
+    let callbacks = section.list::<Name>("callbacks", Some(Vec::new()), "[\"support\"]");
+    GroupDraft { name, members, callbacks }
 }
 
 /// The plan of a `[[number]]`.
@@ -241,6 +262,19 @@ fn groups(reader: &mut Reader<'_>, draft: &Draft) {
             reader.fault_at(&key, problem, remedy);
         }
         unique(reader, "member", members.iter().map(|it| (key.clone(), Some(Shown(it)))));
+        callbacks(reader, index, group, draft);
+    }
+}
+
+/// Who is called back must have called a number of the file.
+fn callbacks(reader: &mut Reader<'_>, index: usize, group: &GroupDraft, draft: &Draft) {
+    let numbers = draft.numbers.iter().filter_map(|it| it.label.as_ref()).map(NumberLabel::as_str);
+    let numbers: Vec<&str> = numbers.collect();
+    let unknown = group.callbacks.iter().flatten().filter(|it| !numbers.contains(&it.0.as_str()));
+    for label in unknown {
+        let problem = format!("there is no [[number]] with the label {:?}", label.0);
+        let remedy = format!("one or more of {}", numbers.join(", "));
+        reader.fault_at(&format!("group[{}].callbacks", index + 1), problem, remedy);
     }
 }
 

@@ -15,7 +15,7 @@ use super::graph::{GraphClient, GraphSettings, GraphSetupError};
 use super::media::{MediaEngine, MediaSettings, Realm};
 use super::recording::{Format, Kept, Recorder, RecorderSettings, Told, is_writable};
 use super::signalling::{
-    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, KeyChoices, MetricPeers, Parts,
+    self, Browsers, BusinessNumber, CodecChoices, Ears, FeatureRules, GroupQueue, KeyChoices, MetricPeers, Parts,
     Question, Switchboard, Timings, TransferRules, Voice,
 };
 use super::sip_start::{self, bind_sockets};
@@ -537,13 +537,23 @@ fn transfer_rules(config: &Config) -> TransferRules {
 fn feature_rules(config: &Config) -> FeatureRules {
     let config::FeaturesConfig { pick_up_by, parking, .. } = &config.features;
     FeatureRules {
-        neighbours: Neighbours::new(config.groups.clone()),
+        neighbours: Neighbours::new(config.groups.iter().map(|it| it.members.clone()).collect()),
         pick_up_by: *pick_up_by,
         retrieve_by: parking.retrieve_by,
         places: parking.slots.clone(),
         park_timeout: parking.timeout,
         park_overflow: parking.overflow.clone(),
         outcomes: config.records.outcomes.clone(),
+        queues: config.groups.iter().map(|it| queue(config, it)).collect(),
+    }
+}
+
+fn queue(config: &Config, group: &config::GroupConfig) -> GroupQueue {
+    let number = |label| config.numbers.iter().find(|it| it.label == *label);
+    GroupQueue {
+        name: group.name.clone(),
+        members: group.members.clone(),
+        numbers: group.callbacks.iter().filter_map(number).map(|it| it.phone_number_id.clone()).collect(),
     }
 }
 

@@ -45,6 +45,13 @@ ha1 = { file = "ha1" }
 [[phone]]
 name = "1002"
 ha1 = { file = "ha1" }
+[[group]]
+name = "desk"
+members = ["phone:1001"]
+callbacks = ["support"]
+[[group]]
+name = "back"
+members = ["phone:1002"]
 [[number]]
 label = "support"
 phone_number_id = "108911223344556"
