@@ -17,7 +17,7 @@
 //! | `POST /sim/calls/{id}/hangup` | | the user hangs up |
 //! | `POST /sim/calls/{id}/ring`, `/answer`, `/reject` | | the called user's phone rings; the user picks up; declines |
 //! | `POST /sim/calls/{id}/speak` | `wav` | the user says something else from now on |
-//! | `POST /sim/calls/{id}/voicemail` | `file` (Ogg/Opus) | the user has said that to Meta's voicemail: webhook, and the Graph serves the sound |
+//! | `POST /sim/calls/{id}/voicemail` | `file` (Ogg/Opus), `altered` | the user has said that to Meta's voicemail: webhook, and the Graph serves the sound |
 //! | `POST /sim/calls/{id}/digits` | `digits` | the user presses keys (RFC 4733) |
 //! | `POST /sim/users/{digits or scoped id}` | `permission` `"none"`/`"temporary"`/`"permanent"` (for all numbers, or `number`), `callable`, `ring_after_ms` (after `connect`; `null`: never rings), `answer_after_ms` (after ringing; `null`: only by `/answer`), `reject`, `accepted` `"normal"`/`"late"` (3 s)/`"never"`/`{"delay_ms":n}`, `speak`, `record`, `dtls_role` (default: either), `name`, `username` | how this user behaves when called; what is absent stays, `null` takes away |
 //! | `GET /sim/users`, `GET /sim/users/{…}` | | the same with permissions, connected calls, unanswered run |

@@ -11,6 +11,7 @@
 //! | [`meta_voicemail`] | which calls Meta's own voicemail takes |
 //! | [`permission`] | the answer of `GET /call_permissions` |
 //! | [`settings`] | the calling settings of a number, and where they differ from the file |
+//! | [`sound`] | sounds that Meta keeps |
 //! | [`error`] | Graph's codes and their meanings, and how a request may end |
 
 pub mod account;
@@ -23,6 +24,7 @@ pub mod meta_voicemail;
 pub mod permission;
 pub mod print;
 pub mod settings;
+pub mod sound;
 pub mod webhook;
 
 mod json;
@@ -37,4 +39,5 @@ pub use event::{
 pub use message::{Message, MessageFault, MessageKind, call_link, message_id};
 pub use meta_voicemail::MetaVoicemail;
 pub use permission::{LivePermission, LiveStatus};
+pub use sound::{KeptSound, SoundDigest};
 pub use webhook::{Batch, Flaw, Signature, WebhookError};

@@ -32,6 +32,7 @@ mod media;
 mod messages;
 mod settings;
 
+pub use media::FetchedSound;
 pub use settings::SettingsError;
 
 use judge::{End, Verdict};

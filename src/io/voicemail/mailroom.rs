@@ -88,6 +88,7 @@ impl Mailroom {
             graph: Arc::clone(graph),
             tokens: config.numbers.iter().map(token).collect(),
             bell: bell.clone(),
+            metrics: Arc::clone(metrics),
         };
         tokio::spawn(fetcher.run());
         let (store, bell) = (store.clone(), bell.clone());
