@@ -1,11 +1,10 @@
-"""What the SIP side bears: registrations in masses, garbage in floods, and questions for names that exist or do not.
+"""What the SIP side bears: registrations and calls in masses, garbage in floods, questions for names that exist or do not.
 
-What `scripts/siege` runs. SIPp registers phones with digest at a rate against the real gateway, which is held on one
-core; garbage comes to the SIP port at a rate while calls talk; and answers for known and unknown names are timed.
+What `scripts/siege` runs. SIPp registers phones with digest at a rate against the real gateway, or calls them through
+it, and the gateway is held on one core; garbage comes to the SIP port at a rate while calls talk; and answers for known and unknown names are timed.
 """
 
 import argparse
-import csv
 import hashlib
 import json
 import os
@@ -18,7 +17,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from rig import gateway, process, speech
+from rig import gateway, process, siege_calls, sipp, speech
 from rig.gateway import Gateway
 from rig.load import _start_trunk
 from rig.meta import Simulator
@@ -28,14 +27,16 @@ from rig.programs import Programs, RigError, wait_for
 # Reliability goals R6 and S1, and issue 4's rates.
 MOST_LOSS, MOST_GROWTH_KIB, MOST_WORSE_MS, MOST_APART = 0.001, 32 * 1024, 100.0, 0.10
 PHONES = 2000
-SCENARIO = Path(__file__).resolve().parents[2] / "tests/interop/sipp/phones_register.xml"
 
 
 def _lay_out(programs: Programs, cordboard: Path, ports: PortBlock, asked: argparse.Namespace, phones: int) -> tuple:
     layout = gateway.lay_out(programs.folder, ports, calls=asked.calls + 8, trunk=True)
+    if asked.kind == "calls":
+        layout.inside = ports.range(siege_calls.ports_wanted(asked))
     secrets = layout.secret("app-secret"), layout.secret("access-token")
     simulator = Simulator(programs, cordboard, layout.webhook_url, *secrets)
-    gateway.write_config(cordboard, layout, simulator.base, [f"trunk:{gateway.TRUNK}/200"], "workers = 1")
+    media = 'workers = 1\nquarantine = "1s"' if asked.kind == "calls" else "workers = 1"
+    gateway.write_config(cordboard, layout, simulator.base, [f"trunk:{gateway.TRUNK}/200"], media)
     more = []
     for number in range(phones):
         name = f"p{number}"
@@ -54,57 +55,42 @@ def registrations(asked: argparse.Namespace, programs: Programs, ports: PortBloc
     running = Gateway(programs, cordboard, layout)
     # One core for the gateway, the other ones for those who ask.
     cores = sorted(os.sched_getaffinity(0))
-    _hold(running.program.pid, {cores[0]})
+    sipp.hold(running.program.pid, {cores[0]})
     users = programs.folder / "users.csv"
     rows = (f"p{at};[authentication username=p{at} password=secret-p{at}];\n" for at in range(PHONES))
     users.write_text("SEQUENTIAL\n" + "".join(rows))
     first, began, scrape = process.snapshot(running.program.pid), time.monotonic(), running.scrape()
     many = asked.rate * asked.seconds
-    own = ports.take()
-    command = ["sipp", "-sf", str(SCENARIO), "-inf", str(users), "-i", "127.0.0.1", "-p", str(own)]
-    command += ["-r", str(asked.rate), "-m", str(many), "-l", str(4 * asked.rate), "-nostdin", "-recv_timeout", "20000"]
-    command += ["-trace_stat", "-fd", "1", "-stf", str(programs.folder / "sipp.csv"), "-buff_size", "8388608"]
-    command += [f"127.0.0.1:{layout.sip_port}"]
-    sipp = programs.start("sipp-registers", command)
-    if len(cores) > 1:
-        _hold(sipp.pid, set(cores[1:]))
-    lost = {}
-    # Once SIPp has ended its socket cannot be asked any more.
-    def ended() -> bool:
-        lost[own] = max(lost.get(own, 0), _overflown(own))
-        return sipp.exit_code() is not None
-    wait_for(ended, "SIPp does not end", asked.seconds + 60)
+    more = ["-inf", str(users.resolve()), "-r", str(asked.rate), "-m", str(many), "-l", str(4 * asked.rate)]
+    more += ["-recv_timeout", "20000", f"127.0.0.1:{layout.sip_port}"]
+    phones = sipp.Sipp(programs, "sipp-registers", "phones_register.xml", ("127.0.0.1", ports.take()), more)
+    phones.hold(set(cores[1:] or cores))
+    wait_for(phones.has_ended, "SIPp does not end", asked.seconds + 60)
     lasted, last, after = time.monotonic() - began, process.snapshot(running.program.pid), running.scrape()
-    with (programs.folder / "sipp.csv").open() as file:
-        told = list(csv.DictReader(file, delimiter=";"))[-1]
-    done, failed = int(told["SuccessfulCall(C)"]), int(told["FailedCall(C)"])
-    cpu = last.cpu_seconds - first.cpu_seconds
+    told, cpu = phones.counted(), last.cpu_seconds - first.cpu_seconds
     report = {
         "asked_a_second": asked.rate,
-        "registrations": done,
-        "failed": failed,
-        "a_second": round(done / lasted, 1),
-        "retransmissions": int(told["Retransmissions(C)"]),
+        "registrations": told.done,
+        "failed": told.failed,
+        "a_second": round(told.done / lasted, 1),
+        "retransmissions": told.repeated + told.got_again,
         "dropped_by_the_defence": after.total("cordboard_sip_dropped_total") - scrape.total("cordboard_sip_dropped_total"),
-        "lost_before_the_gateway": _overflown(layout.sip_port),
-        "lost_before_sipp": lost[own],
+        "lost_before_the_gateway": sipp.overflown(layout.sip_port),
+        "lost_before_sipp": phones.lost_before_it(),
         "cpu_percent_of_a_core": round(100 * cpu / lasted, 1),
-        "cpu_microseconds_each": round(1e6 * cpu / max(1, done), 1),
+        "cpu_microseconds_each": round(1e6 * cpu / max(1, told.done), 1),
         "rss_kib": last.rss_kib,
     }
-    report["kept"] = failed == 0 and done == many and report["retransmissions"] == 0
+    report["kept"] = told.failed == 0 and told.done == many and report["retransmissions"] == 0
     return report
 
 
-def _hold(pid: int, cores: set[int]) -> None:
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(task.name), cores)
-
-
-def _overflown(port: int) -> int:
-    """Datagrams that found no room in the receive buffer of a UDP port."""
-    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
-    return sum(int(line.split()[-1]) for line in lines if line.split()[1].endswith(f":{port:04X}"))
+def calls(asked: argparse.Namespace, programs: Programs, ports: PortBlock) -> dict:
+    """A trunk calls phones through the gateway at a rate, INVITE to BYE; nobody sends a packet of sound."""
+    cordboard = asked.cordboard.resolve()
+    layout, _ = _lay_out(programs, cordboard, ports, asked, siege_calls.PHONES)
+    siege_calls.allow_many(layout)
+    return siege_calls.run(asked, programs, ports, Gateway(programs, cordboard, layout))
 
 
 class Peer:
@@ -250,7 +236,7 @@ def _throw(port: int, sources: int, rate: int, stop: threading.Event, sent: list
         it.close()
 
 
-KINDS = {"registrations": registrations, "timing": timing, "flood": flood}
+KINDS = {"registrations": registrations, "calls": calls, "timing": timing, "flood": flood}
 
 
 def main() -> int:
@@ -259,15 +245,17 @@ def main() -> int:
     parser.add_argument("kind", choices=sorted(KINDS))
     parser.add_argument("--cordboard", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--rate", type=int, help="registrations (1500) or packets of garbage (20000) a second")
+    parser.add_argument("--rate", type=int, help="registrations (1500), calls (300) or packets of garbage (20000) a second")
     parser.add_argument("--seconds", type=int, default=20, help="how long (twice for the flood)")
     parser.add_argument("--calls", type=int, default=20, help="calls that talk during the flood")
+    parser.add_argument("--hold-ms", type=int, default=100, help="how long each of the calls at a rate lasts")
     parser.add_argument("--tries", type=int, default=2000, help="questions for each kind of name")
     parser.add_argument("--json", action="store_true", help="the report as JSON")
     asked = parser.parse_args()
-    asked.rate = asked.rate or (20000 if asked.kind == "flood" else 1500)
+    asked.rate = asked.rate or {"flood": 20000, "calls": 300}.get(asked.kind, 1500)
     folder = asked.out / f"{asked.kind}-{datetime.now():%Y%m%d-%H%M%S}"
-    ports = PortBlock(chunks=(asked.calls * 3 + 96) // 256 + 1)
+    wanted = asked.calls * 3 + (siege_calls.ports_wanted(asked) if asked.kind == "calls" else 0)
+    ports = PortBlock(chunks=(wanted + 96) // 256 + 1)
     try:
         with Programs(folder) as programs:
             report = KINDS[asked.kind](asked, programs, ports)

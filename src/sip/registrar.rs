@@ -1,5 +1,6 @@
 //! Which phone is reachable where (RFC 3261 §10.3): bindings of an address of record to flows.
 
+mod index;
 pub mod keepalive;
 pub mod path;
 mod saved;
@@ -10,12 +11,14 @@ use std::time::{Duration, Instant};
 use crate::id::PhoneName;
 
 use super::defence::Source;
-use super::flow::{Flow, Transport};
+use super::flow::Flow;
 use super::message::uri::{parse_number, quote};
 use super::message::{Head, Name, NameAddr, Request, SipUri};
 
-use keepalive::{Judgement, KeepAlive, KeepAliveOf, Pulse};
+use index::Index;
+use keepalive::{KeepAlive, Pulse};
 
+pub use keepalive::Probe;
 pub use saved::SavedBinding;
 
 /// How long a binding may live and how many a phone may have.
@@ -109,6 +112,7 @@ pub enum Change {
 pub struct Registrar {
     limits: Limits,
     bindings: BTreeMap<PhoneName, Vec<Binding>>,
+    index: Index,
     /// REGISTER requests carried out so far.
     served: u64,
     /// Phones whose bindings are not as they were last saved.
@@ -124,8 +128,9 @@ enum Wish {
 impl Registrar {
     /// No phone is registered.
     #[must_use]
-    pub const fn new(limits: Limits) -> Self {
-        Self { limits, bindings: BTreeMap::new(), served: 0, unsaved: BTreeSet::new() }
+    pub fn new(limits: Limits) -> Self {
+        let (bindings, index) = (BTreeMap::new(), Index::default());
+        Self { limits, bindings, index, served: 0, unsaved: BTreeSet::new() }
     }
 
     /// Carries out an authenticated REGISTER of `phone`: wholly or not at all.
@@ -133,6 +138,19 @@ impl Registrar {
     /// # Errors
     /// See [`Refusal`].
     pub fn register(
+        &mut self,
+        now: Instant,
+        phone: &PhoneName,
+        flow: Flow,
+        request: &Request,
+        head: &Head,
+    ) -> Result<Granted, Refusal> {
+        let outcome = self.carry_out(now, phone, flow, request, head);
+        self.reindex(phone);
+        outcome
+    }
+
+    fn carry_out(
         &mut self,
         now: Instant,
         phone: &PhoneName,
@@ -262,9 +280,10 @@ impl Registrar {
     /// A proxy's flow belongs to many, and perhaps to a trunk, too.
     #[must_use]
     pub fn knows(&self, now: Instant, flow: Flow, claimed: &str) -> bool {
-        let is_it = |phone: &PhoneName, it: &Binding| it.path.is_empty() || phone.as_str() == claimed;
-        let alive = |it: &Binding| it.flow == flow && it.expires > now;
-        self.iter().any(|(phone, binding)| alive(binding) && is_it(phone, binding))
+        self.index.near(flow).any(|phone| {
+            let is_it = |it: &Binding| it.path.is_empty() || phone.as_str() == claimed;
+            self.open(phone).any(|it| it.flow == flow && it.expires > now && is_it(it))
+        })
     }
 
     /// Whether a live binding of the phone is on that very flow.
@@ -277,80 +296,69 @@ impl Registrar {
     /// Whether a live binding is at that source.
     #[must_use]
     pub fn lives_at(&self, now: Instant, source: Source) -> bool {
-        self.iter().any(|(_, it)| it.expires > now && Source::of(it.flow.remote.ip()) == source)
+        let is_there = |it: &Binding| it.expires > now && Source::of(it.flow.remote.ip()) == source;
+        self.index.at(source).any(|phone| self.open(phone).any(is_there))
     }
 
-    /// When the next binding ends.
+    /// When the next binding ends, or its way is to be kept open.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let keep_alive = &self.limits.keep_alive;
-        let next = |it: &Binding| {
-            let pulse = Some(it.pulse.next).filter(|_| it.wants_pulse(keep_alive));
-            pulse.map_or(it.expires, |at| at.min(it.expires))
-        };
-        self.bindings.values().flatten().map(next).min()
+        self.index.next()
     }
 
     /// Takes away what has ended; the phones that are gone with it.
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<PhoneName> {
-        self.without(|bindings| bindings.retain(|binding| binding.expires > now))
-    }
-
-    /// The ways that are to be kept open now, and the phones that cannot be called any more for want of answers.
-    pub fn take_pulses(&mut self, now: Instant) -> (Vec<Probe>, Vec<PhoneName>) {
-        let keep_alive = self.limits.keep_alive;
-        let mut probes = Vec::new();
-        for (phone, bindings) in &mut self.bindings {
-            let due =
-                |it: &&mut Binding| it.wants_pulse(&keep_alive) && it.pulse.next <= now && it.expires > now;
-            for it in bindings.iter_mut().filter(due) {
-                let lost = it.pulse.beat(now, &keep_alive) == Judgement::Lost;
-                probes.push((phone.clone(), it.id, it.contact.as_request_uri().to_string(), it.flow, lost));
-            }
-        }
-        let over = |id: u64| probes.iter().any(|(_, it, _, _, lost)| *lost && *it == id);
-        let gone = self.without(|bindings| {
-            for it in bindings.iter_mut().filter(|it| over(it.id)) {
-                it.line = Line::Closed;
-            }
-        });
-        let probe = |(phone, id, uri, flow, _)| Probe { phone, id, uri, flow };
-        (probes.into_iter().map(probe).collect(), gone)
-    }
-
-    /// A phone answered; says whether it can be called again.
-    pub fn answered(&mut self, now: Instant, phone: &PhoneName, id: u64) -> bool {
-        let before = !self.alive(now, phone).is_empty();
-        let all = self.bindings.get_mut(phone).into_iter().flatten();
-        for it in all.filter(|it| it.id == id) {
-            it.pulse.answered();
-            it.line = Line::Open;
-        }
-        !before && !self.alive(now, phone).is_empty()
+        let due = self.index.due(now);
+        self.change_all(due, |bindings| bindings.retain(|binding| binding.expires > now))
     }
 
     /// The connection of `flow` is gone, and what is bound to it cannot be called; the phones that are gone with it.
     pub fn close(&mut self, flow: Flow) -> Vec<PhoneName> {
-        self.without(|bindings| {
+        let near = self.index.near(flow).cloned().collect();
+        self.change_all(near, |bindings| {
             for binding in bindings.iter_mut().filter(|binding| binding.flow == flow) {
                 binding.line = Line::Closed;
             }
         })
     }
 
-    /// Changes the bindings of each phone; the phones that could be called before and cannot any more.
-    fn without(&mut self, change: impl Fn(&mut Vec<Binding>)) -> Vec<PhoneName> {
-        let is_open = |bindings: &[Binding]| bindings.iter().any(|binding| binding.line == Line::Open);
+    /// Changes the bindings of some phones; those that could be called before and cannot any more.
+    fn change_all(
+        &mut self,
+        phones: Vec<PhoneName>,
+        mut change: impl FnMut(&mut Vec<Binding>),
+    ) -> Vec<PhoneName> {
         let mut gone = Vec::new();
-        self.bindings.retain(|phone, bindings| {
-            let before = is_open(bindings);
-            change(bindings);
-            if before && !is_open(bindings) {
-                gone.push(phone.clone());
+        for phone in phones {
+            let before = self.is_reachable(&phone);
+            if let Some(bindings) = self.bindings.get_mut(&phone) {
+                change(bindings);
+                if bindings.is_empty() {
+                    self.bindings.remove(&phone);
+                }
             }
-            !bindings.is_empty()
-        });
+            self.reindex(&phone);
+            if before && !self.is_reachable(&phone) {
+                gone.push(phone);
+            }
+        }
         gone
+    }
+
+    /// After every change of a phone's bindings.
+    fn reindex(&mut self, phone: &PhoneName) {
+        let bindings = self.bindings.get(phone).map_or(&[][..], Vec::as_slice);
+        self.index.put(phone, bindings, &self.limits.keep_alive);
+    }
+
+    /// Whether a phone has a binding that can be called.
+    #[must_use]
+    pub fn is_reachable(&self, phone: &PhoneName) -> bool {
+        self.open(phone).next().is_some()
+    }
+
+    fn open(&self, phone: &PhoneName) -> impl Iterator<Item = &Binding> {
+        self.bindings.get(phone).into_iter().flatten().filter(|it| it.line == Line::Open)
     }
 
     /// Every binding of a phone that can be called.
@@ -362,33 +370,10 @@ impl Registrar {
     }
 }
 
-/// A way to a phone that is to be kept open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// Whose.
-    pub phone: PhoneName,
-    /// Which of its bindings.
-    pub id: u64,
-    /// Its Contact.
-    pub uri: String,
-    /// The way.
-    pub flow: Flow,
-}
-
 impl Binding {
     /// The device and its flow, if each flow is a binding of its own.
     fn device_flow(&self) -> Option<(&str, u32)> {
         self.instance.as_deref().zip(self.reg_id)
-    }
-
-    fn wants_pulse(&self, settings: &KeepAlive) -> bool {
-        let direct = self.flow.transport == Transport::Udp && self.path.is_empty();
-        direct
-            && match settings.of {
-                KeepAliveOf::Nobody => false,
-                KeepAliveOf::Everybody => true,
-                KeepAliveOf::BehindNat => self.contact.socket() != Some(self.flow.remote),
-            }
     }
 }
 
@@ -457,6 +442,7 @@ fn print_contact(binding: &Binding, now: Instant) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::message::{Message, Parsed, parse};
+    use super::keepalive::KeepAliveOf;
     use super::*;
 
     fn registrar() -> Registrar {

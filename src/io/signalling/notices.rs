@@ -28,6 +28,11 @@ fn is_for_want_of_room(verdict: Verdict) -> bool {
     WANTS.iter().any(|cause| cause.verdict().label == verdict.label)
 }
 
+/// Whether media may be opened for nothing but a sound, beside so many others.
+fn may_speak(verdict: Verdict, others: usize, media: CapacityState) -> bool {
+    others < MOST && media != CapacityState::Refusing && !is_for_want_of_room(verdict)
+}
+
 /// One notice with what belongs to it.
 pub(super) struct LiveNotice {
     leg: LegId,
@@ -54,10 +59,8 @@ impl Switchboard {
         }
     }
 
-    /// Whether media may be opened for nothing but a sound.
     fn may_speak(&self, verdict: Verdict) -> bool {
-        let room = self.notices.len() < MOST && self.parts.media.judge() != CapacityState::Refusing;
-        room && !is_for_want_of_room(verdict) && !self.is_closing()
+        may_speak(verdict, self.notices.len(), self.parts.media.judge()) && !self.is_closing()
     }
 
     /// The same for the leg of a call, which knows nothing of it from now on.
@@ -223,6 +226,17 @@ mod tests {
         assert_eq!(labels.len(), WANTS.len(), "{labels:?}");
         for cause in [HangupCause::NotDialable, HangupCause::AllCapped, HangupCause::PhoneMediaRefused] {
             assert!(!is_for_want_of_room(cause.verdict()), "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_spoken_while_there_is_room_for_it_and_nothing_else_is_short() {
+        let unknown = HangupCause::NotDialable.verdict();
+        assert!(may_speak(unknown, MOST - 1, CapacityState::Frugal));
+        assert!(!may_speak(unknown, MOST, CapacityState::Normal), "one too many");
+        assert!(!may_speak(unknown, 0, CapacityState::Refusing), "the threads are full");
+        for cause in WANTS {
+            assert!(!may_speak(cause.verdict(), 0, CapacityState::Normal), "{cause:?}");
         }
     }
 }

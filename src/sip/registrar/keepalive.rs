@@ -5,6 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::id::PhoneName;
+
+use super::super::flow::{Flow, Transport};
+use super::{Binding, Line, Registrar};
+
 /// Who is kept reachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepAliveOf {
@@ -99,6 +104,71 @@ impl Pulse {
     }
 }
 
+/// A way to a phone that is to be kept open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Whose.
+    pub phone: PhoneName,
+    /// Which of its bindings.
+    pub id: u64,
+    /// Its Contact.
+    pub uri: String,
+    /// The way.
+    pub flow: Flow,
+}
+
+impl Registrar {
+    /// The ways that are to be kept open now, and the phones that cannot be called any more for want of answers.
+    pub fn take_pulses(&mut self, now: Instant) -> (Vec<Probe>, Vec<PhoneName>) {
+        let settings = self.limits.keep_alive;
+        let (mut probes, mut gone) = (Vec::new(), Vec::new());
+        for phone in self.index.due(now) {
+            let mine = vec![phone.clone()];
+            gone.extend(self.change_all(mine, |bindings| {
+                let due =
+                    |it: &&mut Binding| it.wants_pulse(&settings) && it.pulse.next <= now && it.expires > now;
+                for it in bindings.iter_mut().filter(due) {
+                    if it.pulse.beat(now, &settings) == Judgement::Lost {
+                        it.line = Line::Closed;
+                    }
+                    let uri = it.contact.as_request_uri().to_string();
+                    probes.push(Probe { phone: phone.clone(), id: it.id, uri, flow: it.flow });
+                }
+            }));
+        }
+        (probes, gone)
+    }
+
+    /// A phone answered; says whether it can be called again.
+    pub fn answered(&mut self, now: Instant, phone: &PhoneName, id: u64) -> bool {
+        let before = !self.alive(now, phone).is_empty();
+        let all = self.bindings.get_mut(phone).into_iter().flatten();
+        for it in all.filter(|it| it.id == id) {
+            it.pulse.answered();
+            it.line = Line::Open;
+        }
+        !before && !self.alive(now, phone).is_empty()
+    }
+}
+
+impl Binding {
+    /// When it ends or is to be tried, whichever is first.
+    pub(super) fn next(&self, settings: &KeepAlive) -> Instant {
+        let pulse = Some(self.pulse.next).filter(|_| self.wants_pulse(settings));
+        pulse.map_or(self.expires, |at| at.min(self.expires))
+    }
+
+    fn wants_pulse(&self, settings: &KeepAlive) -> bool {
+        let direct = self.flow.transport == Transport::Udp && self.path.is_empty();
+        direct
+            && match settings.of {
+                KeepAliveOf::Nobody => false,
+                KeepAliveOf::Everybody => true,
+                KeepAliveOf::BehindNat => self.contact.socket() != Some(self.flow.remote),
+            }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +186,10 @@ mod tests {
         assert_eq!((d, e), (Judgement::Lost, Judgement::Unchanged));
         assert!((0..9).all(|_| silent.beat(zero, &settings) == Judgement::Unchanged));
         assert_eq!(known.next, zero + Duration::from_secs(25));
+        // Whoever registers again begins anew: it takes three more tries in vain.
+        let mut again = known.heard(zero);
+        let judged: Vec<Judgement> = (0..4).map(|_| again.beat(zero, &settings)).collect();
+        assert_eq!(judged[..3], [Judgement::Unchanged; 3]);
+        assert_eq!(judged[3], Judgement::Lost);
     }
 }

@@ -78,7 +78,8 @@ impl Registrar {
         };
         self.served += 1;
         let place = u32::try_from(self.served).unwrap_or(u32::MAX);
-        self.bindings.entry(saved.phone).or_default().push(Binding {
+        let phone = saved.phone;
+        self.bindings.entry(phone.clone()).or_default().push(Binding {
             contact,
             flow: saved.flow,
             expires: now.mono + left,
@@ -97,6 +98,7 @@ impl Registrar {
             q: saved.q,
             refreshed: self.served,
         });
+        self.reindex(&phone);
         true
     }
 }

@@ -262,7 +262,7 @@ impl UserAgent {
     /// Whether the phone had a binding when time last passed.
     #[must_use]
     pub fn is_registered(&self, phone: &PhoneName) -> bool {
-        self.registrar.iter().any(|(name, _)| name == phone)
+        self.registrar.is_reachable(phone)
     }
 
     /// Every binding.

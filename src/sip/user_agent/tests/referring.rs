@@ -164,3 +164,40 @@ fn an_early_dialog_of_ours_can_be_replaced_and_one_of_theirs_cannot() {
         }
     }
 }
+
+#[test]
+fn an_invite_that_would_take_the_place_of_two_calls_or_of_one_that_we_have_not_answered_is_refused() {
+    let mut rig = Rig::new();
+    let (_, _, ack) = rig.answered_call();
+    let tag = |value: &str| value.split(";tag=").nth(1).expect("a tag").to_owned();
+    let value = format!(
+        "{};to-tag={};from-tag={}",
+        ack.header("Call-ID"),
+        tag(ack.header("From")),
+        tag(ack.header("To"))
+    );
+    let two = format!("Replaces: {value}\r\nReplaces: {value}\r\n{SDP_LINE}");
+    let text = rig.request("INVITE", "sip:1@192.0.2.1", "200", 1, &two, SDP);
+    rig.send(TRUNK, &text);
+    assert_eq!((rig.one().what().as_str(), rig.events()), ("400 INVITE", vec![]));
+    // Somebody else's call to us, which waits for our answer: only whoever has begun it may move it (RFC 3891 §3).
+    let waiting = rig.request("INVITE", "sip:2@192.0.2.1", "201", 1, SDP_LINE, SDP);
+    rig.send(TRUNK, &waiting);
+    let events = rig.events();
+    let [Event::Invited { leg, .. }] = events.as_slice() else { panic!("{events:?}") };
+    rig.heard();
+    rig.ua.ring(rig.now, *leg, None);
+    let ringing = rig.one();
+    let value = format!(
+        "{};to-tag={};from-tag={}",
+        ringing.header("Call-ID"),
+        tag(ringing.header("To")),
+        tag(ringing.header("From"))
+    );
+    for early in ["", ";early-only"] {
+        let lines = format!("Replaces: {value}{early}\r\n{SDP_LINE}");
+        let text = rig.request("INVITE", "sip:3@192.0.2.1", "202", 1, &lines, SDP);
+        rig.send(TRUNK, &text);
+        assert_eq!((rig.one().what().as_str(), rig.events()), ("481 INVITE", vec![]), "{early}");
+    }
+}

@@ -166,6 +166,36 @@ fn a_phone_that_never_answered_is_not_missed_and_one_that_is_reachable_is_not_as
 }
 
 #[test]
+fn a_phone_with_two_ways_that_are_both_silent_is_called_on_the_one_that_answers_again() {
+    const OTHER: &str = "203.0.113.7:40777";
+    let mut rig = behind_nat(KeepAliveBy::Options);
+    register(&mut rig, udp(OTHER), 3, "<sip:1001@10.0.0.6:5060>;expires=3600", "");
+    rig.events();
+    rig.wait(25_000);
+    for options in rig.heard() {
+        rig.send(&options.to, &options.answer(200, "o", "", ""));
+    }
+    rig.wait(100_000);
+    assert_eq!(rig.events(), [Event::Unregistered { phone: "1001".into() }]);
+    let late = rig.heard().into_iter().rev().find(|it| it.to == OTHER).expect("still asked");
+    rig.send(OTHER, &late.answer(200, "o", "", ""));
+    assert_eq!(rig.events(), [Event::Registered { phone: "1001".into() }]);
+    let ways: Vec<Flow> = rig.ua.registrations().map(|(_, it)| it.flow).collect();
+    assert_eq!(ways, [udp(OTHER)]);
+}
+
+#[test]
+fn a_path_that_leaves_no_room_for_a_call_is_refused_and_one_that_just_fits_is_taken() {
+    for (size, status) in [(1024, "200 REGISTER"), (1025, "400 REGISTER")] {
+        let mut rig = Rig::new();
+        let hop = |name: usize| format!("<sip:{};lr>", "a".repeat(name));
+        let path = format!("Path: {}\r\n", hop(size - hop(0).len()));
+        let ok = register(&mut rig, udp(PROXY), 1, "<sip:1001@10.0.0.5:5060>", &path);
+        assert_eq!(ok.what(), status, "{size}");
+    }
+}
+
+#[test]
 fn line_ends_keep_a_nat_open_where_a_phone_knows_no_options() {
     let mut rig = behind_nat(KeepAliveBy::LineEnds);
     rig.wait(75_000);
