@@ -316,4 +316,4 @@ fn wall_at(moment: Instant) -> Wall {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::io) mod tests;

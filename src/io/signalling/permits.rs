@@ -222,3 +222,7 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "permits_tests.rs"]
+mod tests;
