@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    ConfigFaults, Machine, NumberPolicy, PolicyConfig, Reading, RecordsConfig, StoreConfig, Surroundings, read, text_of,
+    ConfigFaults, Machine, NumberPolicy, PolicyConfig, Reading, RecordsConfig, StoreConfig, Surroundings,
+    read, text_of,
 };
 use crate::id::{NumberLabel, PhoneNumberId};
 

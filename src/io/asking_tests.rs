@@ -10,7 +10,8 @@ use crate::io::store::{EventId, StoreSettings};
 use crate::policy::AskReason;
 use crate::user::Msisdn;
 
-const TAKEN: Does = Does::Answer(200, "", r#"{"messaging_product":"whatsapp","messages":[{"id":"wamid.R1"}]}"#);
+const TAKEN: Does =
+    Does::Answer(200, "", r#"{"messaging_product":"whatsapp","messages":[{"id":"wamid.R1"}]}"#);
 /// When the tests happen.
 const NOW: Wall = Wall(1_791_900_000_000);
 
@@ -86,7 +87,10 @@ async fn b6_limits_are_asked_before_anything_is_sent() {
     let sent = desk.sent();
     assert_eq!(sent.len(), 1);
     let body = &sent[0]["interactive"];
-    assert_eq!((&body["type"], &body["body"]["text"]), (&json!("call_permission_request"), &json!("May we call you?")));
+    assert_eq!(
+        (&body["type"], &body["body"]["text"]),
+        (&json!("call_permission_request"), &json!("May we call you?"))
+    );
     assert_eq!(desk.told().await, ["permission.requested"]);
     let day = later(1 + 86_400);
     assert_eq!(denied(desk.ask(later(2)).await), (AskReason::ShortLimit, Some(day)));
@@ -97,7 +101,8 @@ async fn b6_limits_are_asked_before_anything_is_sent() {
 #[tokio::test]
 async fn b5_the_form_is_chosen_by_the_window_and_says_what_was_asked_to_be_said() {
     let mut desk = Desk::with([TAKEN, TAKEN]).await;
-    desk.asking.words.template = Some(TemplateConfig { name: "may_we_call".into(), language: "en_US".into() });
+    desk.asking.words.template =
+        Some(TemplateConfig { name: "may_we_call".into(), language: "en_US".into() });
     let question = |text: Option<&str>| Question {
         user: user(),
         text: text.map(str::to_owned),
@@ -136,7 +141,8 @@ async fn b6_a_request_that_meta_refuses_gives_its_place_back_and_one_without_an_
 
 #[tokio::test]
 async fn b6_metas_own_asked_too_often_is_kept_for_as_long_as_it_says_or_an_hour() {
-    let named = r#"{"error":{"message":"x","code":138009,"error_data":{"limit_expiration_time":1791990000}}}"#;
+    let named =
+        r#"{"error":{"message":"x","code":138009,"error_data":{"limit_expiration_time":1791990000}}}"#;
     let unnamed = r#"{"error":{"message":"x","code":138009}}"#;
     for (body, until) in [(named, Wall::from_secs(1_791_990_000)), (unnamed, later(1 + 3600))] {
         let mut desk = Desk::with([Does::Answer(400, "", body)]).await.wrote().await;

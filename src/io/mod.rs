@@ -18,6 +18,7 @@ pub mod graph;
 mod listeners;
 pub mod media;
 pub mod number_settings;
+mod parts;
 pub mod phones;
 mod pick_up_watch;
 pub mod recording;

@@ -101,7 +101,9 @@ mod tests {
     const DONE: Does = Does::Answer(200, "", r#"{"success":true}"#);
 
     /// Applies `calls = true` at a Graph that answers so; gives the methods that it saw, too.
-    async fn applied(script: impl IntoIterator<Item = Does>) -> (Result<Vec<Drift>, SettingsTrouble>, Vec<String>) {
+    async fn applied(
+        script: impl IntoIterator<Item = Does>,
+    ) -> (Result<Vec<Drift>, SettingsTrouble>, Vec<String>) {
         let mut graph = Graph::that(script).await;
         let outcome = apply(&graph.client(), &number_of_tests(), NOW).await;
         let method = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();

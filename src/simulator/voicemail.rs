@@ -87,7 +87,8 @@ pub(super) fn place(meta: &Meta, version: &str, media: &str, headers: &HeaderMap
     if let Err(error) = is_welcome(meta, headers) {
         return super::graph::refuse(meta, &error);
     }
-    let told = meta.with(|state| state.sounds.get(media).map(|it| (it.len(), hex::encode(digest(&SHA256, it)))));
+    let told =
+        meta.with(|state| state.sounds.get(media).map(|it| (it.len(), hex::encode(digest(&SHA256, it)))));
     let host = headers.get(header::HOST).and_then(|it| it.to_str().ok()).unwrap_or_default();
     match told {
         Some((size, sha256)) => Json(json!({

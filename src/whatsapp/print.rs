@@ -243,9 +243,11 @@ mod tests {
         );
         let ids = ("wamid\\.[A-Z]{6}", "[0-9]{10,16}", users(), times());
         let digest = prop::option::of("[a-z]{1,9}");
-        let voicemail = prop::option::of(("[0-9]{8,16}", digest).prop_map(|(id, said)| {
-            KeptSound { id, digest: said.map(|it| SoundDigest::of(it.as_bytes())) }
-        }));
+        let voicemail =
+            prop::option::of(("[0-9]{8,16}", digest).prop_map(|(id, said)| KeptSound {
+                id,
+                digest: said.map(|it| SoundDigest::of(it.as_bytes())),
+            }));
         let messages = (ids, voicemail).prop_map(|((id, number, user, at), voicemail)| {
             let id = if voicemail.is_some() { id.replace("wamid", "wacid") } else { id };
             Event::Wrote(UserMessage { id, number: number.into(), user, at, voicemail })

@@ -27,7 +27,8 @@ fn told_of_messages(folder: &Path) -> Vec<String> {
     let trace = std::fs::read_to_string(folder.join("sipp-messages.log")).unwrap_or_default();
     let notices = trace.split("NOTIFY sip:").skip(1);
     let lines = |it: &str| {
-        let about = it.lines().filter(|it| it.starts_with("Messages-Waiting") || it.starts_with("Voice-Message"));
+        let about =
+            it.lines().filter(|it| it.starts_with("Messages-Waiting") || it.starts_with("Voice-Message"));
         about.map(str::trim).collect::<Vec<_>>().join(", ")
     };
     notices.map(lines).filter(|it| !it.is_empty()).collect()
@@ -53,7 +54,10 @@ fn a_message_lights_the_lamp_when_it_was_left_and_puts_it_out_when_it_was_heard(
     assert!(watcher.wait_exit().success(), "SIPp saw its whole scenario");
     let told = told_of_messages(&folder);
     let wanted = ["Messages-Waiting: no", "Messages-Waiting: yes", "Messages-Waiting: no"];
-    assert!(told.len() == 3 && told.iter().zip(wanted).all(|(it, wanted)| it.starts_with(wanted)), "{told:#?}");
+    assert!(
+        told.len() == 3 && told.iter().zip(wanted).all(|(it, wanted)| it.starts_with(wanted)),
+        "{told:#?}"
+    );
     assert!(told[1].contains("Voice-Message: 1/0") && told[2].contains("Voice-Message: 0/1"), "{told:#?}");
 }
 

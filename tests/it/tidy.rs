@@ -104,7 +104,17 @@ const NAMED_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("axum_server", &["src/io/webhook/", "src/io/listeners.rs"]),
-    ("base64", &["src/sdp/crypto.rs", "src/whatsapp/sound.rs", "src/media/", "src/io/api/", "src/io/cli/token.rs", "src/simulator/"]),
+    (
+        "base64",
+        &[
+            "src/sdp/crypto.rs",
+            "src/whatsapp/sound.rs",
+            "src/media/",
+            "src/io/api/",
+            "src/io/cli/token.rs",
+            "src/simulator/",
+        ],
+    ),
     ("bytes", &["src/media/", "src/io/", "src/simulator/"]),
     ("clap", &["src/io/cli/", "src/simulator/cli.rs"]),
     ("dimpl", &["src/media/dtls.rs"]),

@@ -88,7 +88,9 @@ async fn b14_a_member_calls_back_the_oldest_of_the_groups_queue_and_nobody_else_
     let source = LedgerSource::UserCall;
     desk.store.set_permission(&number, &user, Permission::Permanent, source, Wall(1)).await.expect("set");
     let next = json!({ "phone": "1001", "group": "desk" });
-    for (answer, wanted) in [(QueueOf::NotAMember, 409), (QueueOf::NoGroup, 404), (QueueOf::Numbers(Vec::new()), 404)] {
+    for (answer, wanted) in
+        [(QueueOf::NotAMember, 409), (QueueOf::NoGroup, 404), (QueueOf::Numbers(Vec::new()), 404)]
+    {
         let (status, problem, asked, begun) = call_back(&mut desk, &next, answer).await;
         assert_eq!((status, begun), (wanted, None), "{problem}");
         assert_eq!(asked, Some(("1001".to_owned(), Some("desk".to_owned()))));

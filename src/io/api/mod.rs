@@ -72,7 +72,7 @@ mod stories;
 mod tests;
 
 #[cfg(test)]
-pub(in crate::io) use tests::number_of_tests;
+pub(in crate::io) use tests::{config as config_of_tests, number_of_tests};
 
 pub use hooks::{Hook, HookFigures, Hooks, HooksSetupError};
 pub use voicemails::Mailbox;
@@ -136,7 +136,7 @@ impl ApiParts {
     ) -> Self {
         let number = |number: &NumberConfig| ApiNumber {
             config: number.clone(),
-            rules: super::app::rules(&number.policy(), &config.policy, config.calls.reservation_life),
+            rules: super::parts::rules(&number.policy(), &config.policy, config.calls.reservation_life),
         };
         Self {
             store,
@@ -212,7 +212,8 @@ impl Api {
         let groups = &self.0.parts.groups;
         let found = groups.iter().find(|it| it.name == group).ok_or_else(|| {
             let known: Vec<&str> = groups.iter().map(|it| it.name.as_str()).collect();
-            Kind::NotFound.because(format!("there is no [[group]] of this name; there are: {}", known.join(", ")))
+            Kind::NotFound
+                .because(format!("there is no [[group]] of this name; there are: {}", known.join(", ")))
         })?;
         let number = |label: &NumberLabel| self.number(label.as_str());
         found.callbacks.iter().map(|it| Ok(number(it)?.config.phone_number_id.clone())).collect()

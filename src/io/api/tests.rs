@@ -80,7 +80,8 @@ impl Surroundings for Machine {
     }
 }
 
-fn config() -> Config {
+/// A configuration with one business number, two phones and two groups.
+pub(in crate::io) fn config() -> Config {
     let (config, _): (_, Vec<KeyUse>) = Config::parse(CONFIG, Path::new("/etc/gateway.toml"), &Machine);
     config.unwrap_or_else(|faults| panic!("{faults}"))
 }

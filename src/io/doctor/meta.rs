@@ -96,7 +96,7 @@ async fn one<'c>(
         told.findings
             .push(warning.mend("cordboard settings diff shows it, cordboard settings apply ends it"));
     }
-    let rules = crate::io::app::rules(&number.policy(), &config.policy, config.calls.reservation_life);
+    let rules = crate::io::parts::rules(&number.policy(), &config.policy, config.calls.reservation_life);
     told.findings.extend(country(label, rules.country.at(now().wall).is_some()));
 }
 

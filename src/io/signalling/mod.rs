@@ -36,6 +36,11 @@ mod transfers;
 pub mod translate;
 mod voicemail;
 
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod stories;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};

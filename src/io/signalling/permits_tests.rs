@@ -40,7 +40,8 @@ impl Office {
 
     async fn allow(&self, permission: Permission) {
         let (number, at) = (&self.desk.number, now().wall - Duration::from_secs(60));
-        let set = self.desk.store.set_permission(number, &user(), permission, LedgerSource::Request, at).await;
+        let set =
+            self.desk.store.set_permission(number, &user(), permission, LedgerSource::Request, at).await;
         set.expect("set");
     }
 
@@ -181,7 +182,8 @@ async fn b8_the_call_that_brings_a_cap_to_its_mark_warns_once_in_metrics_and_eve
     let events = office.desk.store.events_after(EventId(0), 50).await.expect("read");
     let warnings: Vec<_> = events.iter().filter(|it| it.kind == "cap.warning").collect();
     assert_eq!(warnings.len(), 1, "{events:?}");
-    let detail: serde_json::Value = serde_json::from_str(warnings[0].detail.as_deref().expect("told")).expect("JSON");
+    let detail: serde_json::Value =
+        serde_json::from_str(warnings[0].detail.as_deref().expect("told")).expect("JSON");
     assert_eq!((&detail["used"], &detail["max"]), (&4.into(), &5.into()), "{detail}");
     assert_eq!(reason(&office.permit(6).await).map(|it| it.0), Some(DenialReason::NumberCap));
 }

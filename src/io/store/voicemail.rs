@@ -176,7 +176,9 @@ impl Store {
                 label: row.try_get::<String, _>("label")?.into(),
                 sound: KeptSound {
                     id: row.try_get("media")?,
-                    digest: row.try_get::<Option<String>, _>("sha256")?.and_then(|it| SoundDigest::parse(&it)),
+                    digest: row
+                        .try_get::<Option<String>, _>("sha256")?
+                        .and_then(|it| SoundDigest::parse(&it)),
                 },
                 at: Wall(row.try_get("at")?),
                 tries: row.try_get("tries")?,
