@@ -59,7 +59,7 @@ pub use self::voicemail::{LastTarget, VoiceConfig, VoicemailConfig};
 
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::dialplan::EmergencyPlan;
-use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
+use crate::id::{NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::masked::Secret;
 use crate::policy::TollCaps;
 use crate::sip::PhoneLamps;

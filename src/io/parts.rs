@@ -18,6 +18,7 @@ use crate::call::{self, CallTimes};
 use crate::codec::AudioCodec;
 use crate::config::{self, Config};
 use crate::dialplan::{DialEntry, DialPlan, Neighbours, TrunkEntry};
+use crate::id::NumberLabel;
 use crate::masked::Secret;
 use crate::media::Timing;
 use crate::metrics::Registry;
@@ -274,7 +275,7 @@ fn feature_rules(config: &Config) -> FeatureRules {
 }
 
 fn queue(config: &Config, group: &config::GroupConfig) -> GroupQueue {
-    let number = |label| config.numbers.iter().find(|it| it.label == *label);
+    let number = |label: &NumberLabel| config.numbers.iter().find(|it| it.label == *label);
     GroupQueue {
         name: group.name.clone(),
         members: group.members.clone(),

@@ -165,7 +165,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::webhook::parse;
-    use super::super::{AccountNotice, Meaning, Notice, ReplySource};
+    use super::super::{AccountNotice, KeptSound, Meaning, Notice, ReplySource, SoundDigest};
     use super::*;
     use crate::masked::Masked;
 

@@ -2,6 +2,7 @@
 
 use super::Reply;
 use super::availability::Disturb;
+use super::callbacks::GroupQueue;
 use super::from_sip::Dial;
 use super::switchboard::{Live, Switchboard};
 use crate::call::{HangupCause, Input, Joiner, ParkingOrder, ParkingPlace};

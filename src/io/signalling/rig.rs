@@ -178,7 +178,7 @@ impl Rig {
     /// Waits for something that is not said.
     pub(super) async fn holds(&mut self, what: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
         let search = async {
-            while !holds(self).await {
+            while !holds(&*self).await {
                 drop(self.settle());
                 while let Ok((call, reply)) = self.board.replies.try_recv() {
                     self.board.handle_reply(self.now, call, reply);
