@@ -129,6 +129,10 @@ advertised = "127.0.0.1:{layout.sip_port}"
 domain = "127.0.0.1"
 realm = "{REALM}"
 
+[calls]
+# A stop at the end of a run waits for nobody.
+drain = "0s"
+
 [media]
 {media}
 

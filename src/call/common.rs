@@ -387,6 +387,21 @@ impl Common {
         self.record.quality_json = Some(closing.quality_json).filter(|json| !json.is_empty());
     }
 
+    /// Meta has taken our `connect`.
+    pub(super) fn connecting(&mut self, call: WaCallId) {
+        self.learn_wa_call(call);
+        self.graph_replied(ActionKind::Connect);
+    }
+
+    /// Meta's answer to our `connect` (rule 7: it is not the user's); from now on the user may ring for so long.
+    pub(super) fn user_described(&mut self, now: Now, sdp: String) {
+        self.stop_timer(Timer::AnswerWait);
+        self.reached(now, "answer");
+        self.push(Output::ApplyMetaAnswer(sdp));
+        self.push(Output::StartDtls);
+        self.set_timer(Timer::UserRing, now.mono + self.times.user_ring);
+    }
+
     pub(super) fn learn_wa_call(&mut self, call: WaCallId) {
         if self.record.wa_call.is_none() {
             self.record.wa_call = Some(call.clone());

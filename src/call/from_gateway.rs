@@ -11,7 +11,7 @@ use crate::call::input::{ActionKind, Fork, ForkFailure, Input};
 use crate::call::output::{Gate, Output, Sound};
 use crate::id::Endpoint;
 use crate::time::{Now, Wall};
-use crate::whatsapp::{Action, Failure};
+use crate::whatsapp::{Action, Failure, Meaning};
 
 /// The agent's leg.
 const AGENT: Fork = Fork(0);
@@ -97,19 +97,10 @@ impl FromGateway {
     /// What the user's side says; as in a call that a phone dialled.
     fn handle_user(&mut self, common: &mut Common, now: Now, input: Input) {
         match input {
-            Input::GraphConnected(call) => {
-                common.learn_wa_call(call);
-                common.graph_replied(ActionKind::Connect);
-            }
+            Input::GraphConnected(call) => common.connecting(call),
             Input::WaCallLearnt(call) => common.learn_wa_call(call),
             Input::GraphFailed(kind, failure) => graph_failed(common, now, kind, &failure),
-            Input::UserAnswerReceived(sdp) => {
-                common.stop_timer(Timer::AnswerWait);
-                common.reached(now, "answer");
-                common.push(Output::ApplyMetaAnswer(sdp));
-                common.push(Output::StartDtls);
-                common.set_timer(Timer::UserRing, now.mono + common.times.user_ring);
-            }
+            Input::UserAnswerReceived(sdp) => common.user_described(now, sdp),
             Input::DtlsUp => common.set_gate(Gate::Comfort),
             Input::UserRang => {
                 common.note_rang(now);
@@ -181,14 +172,32 @@ impl FromGateway {
             Timer::RingStep => common.end(now, HangupCause::PhoneUnanswered),
             Timer::AnswerWait => common.end(now, HangupCause::MetaSilent),
             Timer::UserRing => common.end(now, HangupCause::UserUnanswered),
+            Timer::CrossWait => common.end(now, HangupCause::Meta(Meaning::AlreadyInCall)),
             _ => {}
         }
+    }
+
+    /// Gives way to the same user's own call (rule 8): who is to be rung first for it. [`None`] once the user has
+    /// taken this one.
+    pub(super) fn give_way(&self, common: &mut Common, now: Now) -> Option<Endpoint> {
+        if common.phase != Phase::SettingUp || self.accepted.is_some() {
+            return None;
+        }
+        common.end(now, HangupCause::Crossed);
+        Some(self.agent.clone())
     }
 }
 
 fn graph_failed(common: &mut Common, now: Now, kind: ActionKind, failure: &Failure) {
     common.graph_replied(kind);
     if kind != ActionKind::Connect {
+        return;
+    }
+    if let Failure::Refused { meaning: Meaning::AlreadyInCall, .. } = failure {
+        // Most likely the user is calling us at this moment: wait for that call (rule 8).
+        (common.meta, common.placed) = (MetaSide::Ended, false);
+        common.stop_timer(Timer::AnswerWait);
+        common.set_timer(Timer::CrossWait, now.mono + common.times.cross_wait);
         return;
     }
     if let Failure::Refused { until, .. } = failure {

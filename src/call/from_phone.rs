@@ -70,19 +70,10 @@ impl FromPhone {
             Input::MediaOpened { meta_sdp, phone_sdp } => {
                 self.media_opened(common, now, meta_sdp, phone_sdp);
             }
-            Input::GraphConnected(call) => {
-                common.learn_wa_call(call);
-                common.graph_replied(ActionKind::Connect);
-            }
+            Input::GraphConnected(call) => common.connecting(call),
             Input::WaCallLearnt(call) => common.learn_wa_call(call),
             Input::GraphFailed(kind, failure) => self.graph_failed(common, now, kind, &failure),
-            Input::UserAnswerReceived(sdp) => {
-                common.stop_timer(Timer::AnswerWait);
-                common.reached(now, "answer");
-                common.push(Output::ApplyMetaAnswer(sdp));
-                common.push(Output::StartDtls);
-                common.set_timer(Timer::UserRing, now.mono + common.times.user_ring);
-            }
+            Input::UserAnswerReceived(sdp) => common.user_described(now, sdp),
             Input::DtlsUp => common.set_gate(Gate::Comfort),
             Input::UserRang => self.user_rang(common, now),
             Input::UserSpoke => self.user_spoke(common),

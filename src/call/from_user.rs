@@ -131,8 +131,8 @@ impl FromUser {
 
     pub(super) fn handle(&mut self, common: &mut Common, now: Now, input: Input) {
         match input {
-            Input::RecordOpened => self.record_open = true,
-            Input::RecordRefused => common.end(now, HangupCause::StoreDown),
+            // A user's call is answered while the store is down, too; its record is written down later (R15).
+            Input::RecordOpened | Input::RecordRefused => self.record_open = true,
             Input::MediaOpened { meta_sdp, phone_sdp } => {
                 common.media = super::common::MediaState::Open;
                 (self.meta_sdp, self.phone_sdp) = (meta_sdp, phone_sdp);

@@ -3,7 +3,7 @@
 //! Until media has taken its offer nothing changes for anybody else: it may take its INVITE back, somebody else may
 //! answer first, and whoever rings rings on.
 
-use crate::call::cause::HangupCause;
+use crate::call::cause::{CodeRefusal, HangupCause};
 use crate::call::common::{Common, LegState};
 use crate::call::input::{Fork, Input};
 use crate::call::output::Output;
@@ -95,7 +95,7 @@ impl Joining {
                 if common.legs.get(usize::from(fork.0)) == Some(&LegState::Ringing) =>
             {
                 let input = Input::PhoneAnswered { fork, sdp, dialog };
-                self.turn_away(common, HangupCause::NothingRings);
+                self.turn_away(common, HangupCause::Code(CodeRefusal::NothingRings));
                 common.push(Output::DropNextPhone);
                 Joined::StaysAwayFor(input)
             }

@@ -2,7 +2,7 @@
 //!
 //! The driver feeds [`Input`]s and the time, drains [`Output`]s, and sleeps until
 //! [`Call::poll_timeout`]. Nothing here can fail: a peer's misbehaviour ends the call with a
-//! [`HangupCause`]. Rule numbers in comments are those of the call-handling rules in the README.
+//! [`HangupCause`]. Rule numbers in comments are those of the project's call-handling rules; each has a test of that name.
 
 pub mod cause;
 mod common;
@@ -33,7 +33,7 @@ use joining::Joining;
 use parking::Parking;
 use transfer::Transfers;
 
-pub use cause::{Fault, HangupCause, Verdict};
+pub use cause::{CodeRefusal, Fault, HangupCause, Verdict};
 pub use common::Timer;
 pub use from_phone::AnswerOn;
 pub use from_user::{CrossedLeg, PreAcceptWhen, Reception};
@@ -178,6 +178,14 @@ impl Call {
         match &mut self.flow {
             Flow::Phone(flow) => flow.hand_over(&mut self.common, now),
             Flow::User(_) | Flow::Gateway(_) => None,
+        }
+    }
+
+    /// A call that we began gives way to the same user's own call (rule 8): whom to ring first for that one.
+    pub fn give_way(&mut self, now: Now) -> Option<crate::id::Endpoint> {
+        match &self.flow {
+            Flow::Gateway(flow) => flow.give_way(&mut self.common, now),
+            Flow::User(_) | Flow::Phone(_) => None,
         }
     }
 

@@ -68,6 +68,14 @@ impl RingPlan {
         Self { steps: vec![step], ..Self::default() }
     }
 
+    /// The same plan, but `first` rings before everybody else, for so long.
+    #[must_use]
+    pub fn after(self, first: Endpoint, ring: Duration) -> Self {
+        let order = RingOrder::Together;
+        let step = RingStep { targets: vec![first], ring: Some(ring), order, alert: Alert::default() };
+        Self { steps: std::iter::once(step).chain(self.steps).collect(), ..self }
+    }
+
     /// Nobody rings: the gateway answers at once.
     #[must_use]
     pub fn answered_by_us(answering: Answering) -> Self {

@@ -397,8 +397,8 @@ fn calls(section: &mut Section<'_, '_, '_>) -> Option<CallsConfig> {
         let problem = "a reservation must outlive the ringing (ring_user) by 30 s or more".to_owned();
         section.fault_of("reservation_life", problem, "reservation_life = \"5m\"".to_owned());
     }
-    let drain = section.or("drain", Duration::ZERO);
-    let why = "systemd waits TimeoutStopSec (90 s in our unit), then kills";
+    let drain = section.or("drain", secs(DAY));
+    let why = "what is longer is a gateway that does not stop";
     let drain = section.within("drain", drain, &(Duration::ZERO..=secs(DAY)), why);
     let toll = super::toll::toll(section);
     Some(CallsConfig {

@@ -251,11 +251,21 @@ async fn stop_on_signal(questions: mpsc::UnboundedSender<Question>, drain: Durat
         let _ = questions.send(Question::Drain(told));
         tokio::select! {
             _ = done => {}
+            () = keep_asking_for_time() => {}
             () = tokio::time::sleep(drain) => tracing::warn!("the drain time is over: calls are ended"),
             () = wait_for(&mut term, &mut int) => tracing::warn!("told twice: calls are ended"),
         }
     }
     let _ = questions.send(Question::Stop);
+}
+
+/// Running calls may need longer than the unit's `TimeoutStopSec`.
+async fn keep_asking_for_time() {
+    let mut due = tokio::time::interval(ASK_FOR_TIME);
+    loop {
+        due.tick().await;
+        systemd::stop_takes(ASK_FOR_TIME * 3);
+    }
 }
 
 async fn wait_for(term: &mut Signal, int: &mut Signal) {
@@ -329,3 +339,6 @@ fn recorder_settings(config: &Config) -> Option<RecorderSettings> {
         kept: Kept::BothSides,
     })
 }
+
+/// How often systemd is asked for more time while running calls end by themselves.
+const ASK_FOR_TIME: Duration = Duration::from_secs(20);

@@ -135,7 +135,7 @@ pub(super) async fn admin(
     let (pulse_seen, trunks_seen) = (Arc::clone(&pulse), Arc::clone(&pulse));
     let bans = super::bans::router(questions.clone())
         .merge(super::phones::router(questions.clone(), sources.phones.clone()))
-        .merge(super::desk::router(questions.clone(), store.clone()))
+        .merge(super::desk::router(questions.clone(), store.clone(), &config.numbers))
         .merge(more);
     let state = AdminState {
         metrics,

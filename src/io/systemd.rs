@@ -1,6 +1,7 @@
 //! What systemd is told: that the gateway is up, that it is stopping, how it fares.
 
 use std::fmt;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 
@@ -12,6 +13,11 @@ pub fn ready(status: impl fmt::Display) {
 /// Tells systemd that a stop is under way.
 pub fn stopping(status: impl fmt::Display) {
     tell(&[NotifyState::Stopping, NotifyState::Status(&status.to_string())]);
+}
+
+/// Tells systemd that a stop takes longer than the unit allows: nobody is to kill us for so long from now on.
+pub fn stop_takes(longer: Duration) {
+    tell(&[NotifyState::ExtendTimeoutUsec(u32::try_from(longer.as_micros()).unwrap_or(u32::MAX))]);
 }
 
 /// The line that `systemctl status` shows.

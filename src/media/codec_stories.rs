@@ -418,3 +418,28 @@ fn a_sender_of_opus_that_starts_anew_or_runs_wrong_is_kept_in_the_line() {
     let level = level_dbov(&decode_opus(&world.user_heard)[24_000..]);
     assert!(level > -27.0, "{level}");
 }
+
+#[test]
+fn rule_11_a_phone_that_goes_over_to_another_codec_of_its_answer_is_understood_and_answered_in_that_one() {
+    let answer = codec_sdp(AudioCodec::Pcmu, "sendrecv", 20)
+        .replace("RTP/AVP 0 101", "RTP/AVP 0 9 101")
+        .replace("a=rtpmap:101", "a=rtpmap:9 G722/8000\r\na=rtpmap:101");
+    let mut world = World::opened(71, None, &answer).answered();
+    (world.phone.speaking, world.user_voice.speaking) = (true, true);
+    world.run(millis(2000));
+    for codec in [AudioCodec::G722, AudioCodec::Pcmu] {
+        world.change_voice(codec);
+        world.run(millis(1000));
+        let (from, to, said) = (world.user_heard.len(), world.phone_heard.len(), world.phone.sample);
+        world.run(millis(3000));
+        assert!(world.phone_heard[to..].iter().all(|it| it.header.payload_type == payload_type(codec)));
+        let rate = codec.rate();
+        let said: Vec<i16> = (said..said + rate.samples(2500)).map(|at| speech_at(at, rate)).collect();
+        let heard = decode_opus_at(&world.user_heard[from..], rate);
+        let (_, like) = likeness(&said, &heard, rate.samples(200));
+        assert!(like > 0.8, "{codec:?}: {like}");
+        let refused = world.bridge.summary().to_meta.refused;
+        assert_eq!(refused, 0, "{codec:?}");
+    }
+    assert_unbroken(&world.user_heard, millis(40), millis(60));
+}

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
@@ -17,13 +17,15 @@ use super::srtp::SrtpProfile;
 use super::webrtc_leg::{LegEvent, WebRtcLeg, WebRtcSettings};
 use crate::random::Random;
 use crate::rtp::{PayloadType, RtpPacket, Ssrc};
-use crate::sdp::audio::{self, AudioCodec, AudioRefusal, Keying, LocalAudio, Negotiated};
+use crate::sdp::audio::{self, Alternative, AudioCodec, AudioRefusal, Keying, LocalAudio, Negotiated};
 use crate::sdp::crypto::{Crypto, CryptoSuite};
 use crate::sdp::protection::{Protection, ProtectionRule};
 use crate::sdp::webrtc::FingerprintCase;
 
 /// RFC 3389 on its static payload type.
 const COMFORT_NOISE: PayloadType = PayloadType(13);
+/// Whoever goes to and fro between codecs more often than this is not followed.
+const BETWEEN_SWITCHES: Duration = Duration::from_secs(1);
 
 /// What the leg's keys are made of.
 #[derive(Clone, Debug)]
@@ -69,6 +71,13 @@ pub enum Heard<'a> {
     Foreign,
 }
 
+/// Whether the pipes have been set to what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pipes {
+    AsBefore,
+    Set,
+}
+
 /// One RTP session with a phone or trunk; renegotiated as often as the phone likes.
 #[derive(Debug)]
 pub struct RtpLeg {
@@ -80,6 +89,8 @@ pub struct RtpLeg {
     latch: Option<Latch>,
     /// Where reports come from: a NAT need not map that port beside the one of the sound (RFC 4961).
     reports_from: Option<SocketAddr>,
+    /// The far end has gone over to another codec of its answer, and whether the pipes know.
+    switched: Option<(Instant, Pipes)>,
     /// Whose place it has taken.
     before: Option<SocketAddr>,
     keys: KeyMaker,
@@ -103,6 +114,7 @@ impl RtpLeg {
             agreed: None,
             latch: None,
             reports_from: None,
+            switched: None,
             before: None,
             keys,
             shield: Shield::Clear,
@@ -268,20 +280,34 @@ impl RtpLeg {
         from: SocketAddr,
         bytes: &'a [u8],
     ) -> Heard<'a> {
-        let Some(agreed) = &self.agreed else { return Heard::Foreign };
+        let Some(agreed) = &mut self.agreed else { return Heard::Foreign };
         match self.shield.open(now, from, bytes) {
             Behind::Rtp(packet) if port == BridgePort::Rtp => {
                 let Some(latch) = &mut self.latch else { return Heard::Foreign };
                 let Ok(parsed) = RtpPacket::parse(&packet) else { return Heard::Foreign };
-                if !expects(agreed, parsed.header.payload_type) {
-                    return Heard::Foreign;
-                }
+                let payload_type = parsed.header.payload_type;
+                let other = if expects(agreed, payload_type) {
+                    None
+                } else {
+                    let calm = self.switched.is_none_or(|(at, _)| now >= at + BETWEEN_SWITCHES);
+                    let other =
+                        agreed.alternatives.iter().position(|it| it.receive_payload_type == payload_type);
+                    let Some(other) = other.filter(|_| calm) else { return Heard::Foreign };
+                    Some(other)
+                };
                 let source = match self.shield {
                     Shield::Clear => latch.judge(now, from),
                     Shield::Sdes(_) => latch.follow(now, from),
                     Shield::Dtls(_) => Source::Known,
                 };
-                if source == Source::Foreign { Heard::Foreign } else { Heard::Rtp(packet) }
+                if source == Source::Foreign {
+                    return Heard::Foreign;
+                }
+                if let Some(other) = other {
+                    go_over(agreed, other);
+                    self.switched = Some((now, Pipes::AsBefore));
+                }
+                Heard::Rtp(packet)
             }
             Behind::Rtcp(packet) if !matches!(self.shield, Shield::Clear) || self.trusts(from) => {
                 self.reports_from = Some(from).filter(|_| port == BridgePort::Rtcp);
@@ -289,6 +315,14 @@ impl RtpLeg {
             }
             Behind::Rtp(_) | Behind::Rtcp(_) | Behind::Nothing => Heard::Nothing,
             Behind::Foreign => Heard::Foreign,
+        }
+    }
+
+    /// True once after the far end has gone over to another codec of its answer: both ways go on in that one.
+    pub fn take_switch(&mut self) -> bool {
+        match &mut self.switched {
+            Some((_, pipes)) => std::mem::replace(pipes, Pipes::Set) == Pipes::AsBefore,
+            None => false,
         }
     }
 
@@ -471,6 +505,21 @@ impl RtpLeg {
     pub fn is_held(&self) -> bool {
         self.agreed.is_some() && !(self.hears() && self.speaks())
     }
+}
+
+/// The far end speaks another codec of its answer, and so do we from now on; it may go back.
+fn go_over(agreed: &mut Negotiated, other: usize) {
+    let before = Alternative {
+        codec: agreed.codec,
+        payload_type: agreed.payload_type,
+        receive_payload_type: agreed.receive_payload_type,
+        telephone_event: agreed.telephone_event,
+    };
+    let new = std::mem::replace(&mut agreed.alternatives[other], before);
+    agreed.codec = new.codec;
+    agreed.payload_type = new.payload_type;
+    agreed.receive_payload_type = new.receive_payload_type;
+    agreed.telephone_event = new.telephone_event;
 }
 
 /// Whether packets of `payload_type` were agreed on.

@@ -133,7 +133,7 @@ fn power(samples: &[f32; WINDOW], line: usize) -> f32 {
     let twice_cosine = 2.0 * (TAU * line as f32 / WINDOW as f32).cos();
     let (mut last, mut before) = (0.0_f32, 0.0_f32);
     for sample in samples {
-        (last, before) = (twice_cosine.mul_add(last, sample - before), last);
+        (last, before) = (twice_cosine * last + (sample - before), last);
     }
     last * last + before * before - twice_cosine * last * before
 }

@@ -106,6 +106,8 @@ pub struct WebRtcLeg {
     role: Option<DtlsRole>,
     dtls_allowed: bool,
     dtls: Option<Box<dyn DtlsEndpoint>>,
+    /// When it wants to be called, at hand: every packet of the call asks for it.
+    dtls_due: Option<Instant>,
     early: Vec<Vec<u8>>,
     srtp: Option<Srtp>,
     sent: BytesMut,
@@ -143,6 +145,7 @@ impl WebRtcLeg {
             role: None,
             dtls_allowed: false,
             dtls: None,
+            dtls_due: None,
             early: Vec::new(),
             srtp: None,
             sent: BytesMut::new(),
@@ -316,16 +319,14 @@ impl WebRtcLeg {
     /// When to call [`Self::handle_timeout`] at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let dtls = self.dtls.as_ref().and_then(|dtls| dtls.poll_timeout());
-        [self.ice.poll_timeout(), dtls].into_iter().flatten().min()
+        [self.ice.poll_timeout(), self.dtls_due].into_iter().flatten().min()
     }
 
     /// Lets time pass; early and extra calls do no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.ice.handle_timeout(now);
         self.drain_ice(now);
-        if let Some(dtls) = self.dtls.as_mut().filter(|dtls| dtls.poll_timeout().is_some_and(|at| now >= at))
-        {
+        if let Some(dtls) = self.dtls.as_mut().filter(|_| self.dtls_due.is_some_and(|at| now >= at)) {
             dtls.handle_timeout(now);
             self.drain_dtls();
         }
@@ -348,7 +349,7 @@ impl WebRtcLeg {
 
     /// Nothing more is sent, DTLS retransmissions included.
     fn stop(&mut self, event: LegEvent) {
-        self.dtls = None;
+        (self.dtls, self.dtls_due) = (None, None);
         self.early = Vec::new();
         self.transmits.clear();
         self.events.push_back(event);
@@ -395,6 +396,7 @@ impl WebRtcLeg {
                 DtlsOutput::Closed => self.events.push_back(LegEvent::Closed),
             }
         }
+        self.dtls_due = self.dtls.as_ref().and_then(|dtls| dtls.poll_timeout());
     }
 }
 

@@ -24,8 +24,8 @@ pub use permission::{LedgerEntry, LedgerSource, Permission, fold};
 pub use pickup::{PickUp, PickUpAlarm, PickedUpBy, Trend};
 pub use picture::picture;
 pub use request::{
-    Ask, AskDenial, AskFacts, AskReason, PermissionRequest, RequestKind, RequestState, decide_request,
-    last_request_state,
+    Ask, AskDenial, AskFacts, AskReason, PermissionRequest, REQUEST_LIFE, RequestKind, RequestState,
+    decide_request, last_request_state,
 };
 pub use rules::{Cap, Hours, RequestRules, Rules};
 pub use toll::{CallCaps, CapReached, TollCaps, TollGuard};

@@ -207,12 +207,12 @@ impl RequestState {
 }
 
 /// How long a request lives after its answer, or without one (reference §16.2).
-const LIFE: Duration = Duration::from_secs(7 * 86_400);
+pub const REQUEST_LIFE: Duration = Duration::from_secs(7 * 86_400);
 
 /// The state at `now` of a request after which `newer` ones were sent.
 #[must_use]
 pub fn last_request_state(request: &PermissionRequest, newer: usize, now: Wall) -> RequestState {
-    let lapses = request.answered.or(request.taken).unwrap_or(request.sent) + LIFE;
+    let lapses = request.answered.or(request.taken).unwrap_or(request.sent) + REQUEST_LIFE;
     if newer > 0 {
         RequestState::Superseded
     } else if now >= lapses {

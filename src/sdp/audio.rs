@@ -199,6 +199,19 @@ pub struct LocalAudio {
     pub keying: LocalKeying,
 }
 
+/// Another codec that the far end has kept in its answer: it may go over to it at any time (RFC 3264 §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alternative {
+    /// The codec.
+    pub codec: AudioCodec,
+    /// With which we send it.
+    pub payload_type: PayloadType,
+    /// With which it comes.
+    pub receive_payload_type: PayloadType,
+    /// With which we send events beside it, if the far end takes them.
+    pub telephone_event: Option<EventFormat>,
+}
+
 /// What both sides have agreed on, seen from our side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Negotiated {
@@ -208,6 +221,8 @@ pub struct Negotiated {
     pub payload_type: PayloadType,
     /// With which it comes.
     pub receive_payload_type: PayloadType,
+    /// The far end's other codecs; none where we answered, for we answer with one.
+    pub alternatives: Vec<Alternative>,
     /// With which we send events, if the far end takes them.
     pub telephone_event: Option<EventFormat>,
     /// With which they may come.
@@ -320,15 +335,23 @@ pub fn read_answer(local: &LocalAudio, sdp: &str) -> Result<Negotiated, AudioRef
     let remote = RemoteAudio::of(&theirs, &theirs.media[chosen], by_ice)?;
     let keying = protected.agreed(&local.keying)?;
     let offered = |&&(_, codec): &&(PayloadType, AudioCodec)| local.codecs.contains(&codec);
-    let &(payload_type, codec) = remote.formats.iter().find(offered).ok_or(AudioRefusal::NoCommonCodec)?;
-    let rtcp_mux = by_ice || remote.rtcp_mux && local.rtp == local.rtcp;
-    // An answerer that claims rtcp-mux unasked gets RTCP where it would be without.
-    let unmuxed = SocketAddr::new(remote.rtp.ip(), remote.rtp.port().saturating_add(1));
-    Ok(Negotiated {
+    let mut formats = remote.formats.iter().filter(offered).map(|&(payload_type, codec)| Alternative {
         codec,
         payload_type,
         receive_payload_type: our_type(codec),
         telephone_event: events_beside(codec, &remote.telephone_events),
+    });
+    let first = formats.next().ok_or(AudioRefusal::NoCommonCodec)?;
+    let alternatives = formats.filter(|it| it.codec != first.codec).collect();
+    let rtcp_mux = by_ice || remote.rtcp_mux && local.rtp == local.rtcp;
+    // An answerer that claims rtcp-mux unasked gets RTCP where it would be without.
+    let unmuxed = SocketAddr::new(remote.rtp.ip(), remote.rtp.port().saturating_add(1));
+    Ok(Negotiated {
+        codec: first.codec,
+        payload_type: first.payload_type,
+        receive_payload_type: first.receive_payload_type,
+        alternatives,
+        telephone_event: first.telephone_event,
         receive_telephone_events: OUR_EVENTS
             .map(|ours| remote.telephone_events.iter().any(|it| it.clock == ours.clock).then_some(ours)),
         // Our offers have none, so that phones do not leave their silence out.
@@ -358,8 +381,10 @@ pub fn read_answer_to(local: &LocalAudio, said: &str, sdp: &str) -> Result<Negot
     }
     let mut agreed = read_answer(&local, sdp)?;
     let Ok(ours) = RemoteAudio::read(said) else { return Ok(agreed) };
-    if let Some((payload_type, _)) = ours.formats.iter().find(|(_, codec)| *codec == agreed.codec) {
-        agreed.receive_payload_type = *payload_type;
+    let said = |of: AudioCodec| ours.formats.iter().find(|(_, codec)| *codec == of).map(|(it, _)| *it);
+    agreed.receive_payload_type = said(agreed.codec).unwrap_or(agreed.receive_payload_type);
+    for it in &mut agreed.alternatives {
+        it.receive_payload_type = said(it.codec).unwrap_or(it.receive_payload_type);
     }
     for event in agreed.receive_telephone_events.iter_mut().flatten() {
         if let Some(said) = ours.telephone_events.iter().find(|it| it.clock == event.clock) {
@@ -409,6 +434,7 @@ pub fn answer_offer(local: &LocalAudio, offer: &str) -> Result<(String, Negotiat
         codec,
         payload_type,
         receive_payload_type: payload_type,
+        alternatives: Vec::new(),
         telephone_event: events,
         receive_telephone_events: [events, None],
         comfort_noise,

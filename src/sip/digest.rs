@@ -1,6 +1,7 @@
 //! Digest access authentication (RFC 7616, RFC 8760; RFC 2617 for old phones): who asks is who they say.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use aws_lc_rs::{digest as hashes, hmac};
@@ -73,6 +74,31 @@ fn digest_all(algorithm: &'static hashes::Algorithm, texts: &[&str]) -> String {
     hex::encode(hash.finish())
 }
 
+/// Whether a header names a parameter more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Once,
+    Twice,
+}
+
+/// The parameters of a challenge or of credentials, by their names in lower case; of those that are named twice the
+/// first. `None` for another scheme than Digest.
+pub(super) fn fields_of(value: &str) -> Option<(BTreeMap<String, String>, Said)> {
+    let (scheme, rest) = value.trim().split_once(|c: char| c.is_whitespace())?;
+    if !scheme.eq_ignore_ascii_case("Digest") {
+        return None;
+    }
+    let (mut fields, mut said) = (BTreeMap::new(), Said::Once);
+    for piece in split_outside_quotes(rest, b',')? {
+        let Some((name, value)) = piece.split_once('=') else { continue };
+        match fields.entry(name.trim().to_ascii_lowercase()) {
+            Entry::Vacant(free) => drop(free.insert(unquote(value.trim()))),
+            Entry::Occupied(_) => said = Said::Twice,
+        }
+    }
+    Some((fields, said))
+}
+
 /// The parameters of an `Authorization: Digest …` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
@@ -92,16 +118,9 @@ impl Credentials {
     /// Reads the header value; `None` for another scheme or if something necessary is missing or double.
     #[must_use]
     pub fn parse(value: &str) -> Option<Self> {
-        let (scheme, rest) = value.trim().split_once(|c: char| c.is_whitespace())?;
-        if !scheme.eq_ignore_ascii_case("Digest") {
+        let (mut fields, said) = fields_of(value)?;
+        if said == Said::Twice {
             return None;
-        }
-        let mut fields: BTreeMap<String, String> = BTreeMap::new();
-        for piece in split_outside_quotes(rest, b',')? {
-            let Some((name, value)) = piece.split_once('=') else { continue };
-            if fields.insert(name.trim().to_ascii_lowercase(), unquote(value.trim())).is_some() {
-                return None;
-            }
         }
         let mut take = |name: &str| fields.remove(name);
         Some(Self {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::rig::gateway::{API_TOKEN, Setup};
+use crate::rig::gateway::{API_TOKEN, Setup, cordboard, run};
 use crate::rig::program::{PATIENCE, wait_for};
 use crate::rig::{USER, World, baresip, http};
 
@@ -63,6 +63,46 @@ fn a_program_calls_a_user_hangs_up_and_says_what_became_of_it() {
         assert!(kinds.contains(&kind), "{kind} is missing: {kinds:?}");
     }
     world.assert_no_violations();
+}
+
+#[test]
+fn somebody_at_a_shell_calls_a_user_and_hangs_up() {
+    let mut world = start("");
+    let run = |world: &World, arguments: &[&str]| {
+        let output = run(cordboard(arguments).arg("--config").arg(world.layout.config()), "");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (_, said) = run(&world, &["call", USER, "--from", "1001"]);
+    assert!(said.contains("nobody is called: "), "{said}");
+    let _phone = world.phone(baresip::OnRing::Answer);
+    world.meta.set_user(USER, &json!({}));
+    let permission = format!("/v1/numbers/support/users/{USER}/permission");
+    done(&world, "PUT", &permission, &json!({ "state": "permanent" }));
+    let (well, said) = run(&world, &["call", USER, "--from", "1001", "--number", "support", "--json"]);
+    assert!(well, "{said}");
+    let begun: Value = serde_json::from_str(&said).expect("JSON");
+    let meta = world.meta.wait_call(USER);
+    meta.talk(40);
+    let (well, said) = run(&world, &["hangup", begun["call"].as_str().expect("an id")]);
+    assert!(well && said.contains("ends at both sides"), "{said}");
+    meta.wait_over();
+    wait_for("it is over", PATIENCE, || {
+        let (well, said) = run(&world, &["hangup", begun["call"].as_str().expect("an id")]);
+        (!well && said.contains("there is no such call now")).then_some(())
+    });
+    world.assert_no_violations();
+}
+
+#[test]
+fn s4_the_cap_of_a_phone_holds_for_calls_that_a_program_begins_for_it() {
+    let calls = "per_phone = { at_once = 10, per_minute = 1, per_day = 10 }";
+    let mut world = World::start(&Setup { api: true, calls, ..Setup::default() });
+    let _phone = world.phone(baresip::OnRing::Wait);
+    let body = json!({ "number": "support", "user": USER, "phone": "1001" });
+    done(&world, "POST", "/v1/calls", &body);
+    let (status, problem) = ask(&world, "POST", "/v1/calls", &body);
+    assert_eq!((status, &problem["type"]), (429, &json!("/problems/phone_capped")), "{problem:#}");
 }
 
 #[test]

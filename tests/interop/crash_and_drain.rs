@@ -12,10 +12,14 @@ use crate::rig::baresip::{OnRing, Phone};
 use crate::rig::gateway::{Gateway, Layout, Setup, desk_calls};
 use crate::rig::program::{PATIENCE, wait_for};
 use crate::rig::simulator::NUMBER_ID;
-use crate::rig::{USER, World, assert_record, sipp};
+use crate::rig::{USER, World, assert_record, http, sipp};
 
 /// Rule 27: both sides must know within this time of the restart.
 const RULE_27: Duration = Duration::from_secs(10);
+
+fn health(world: &World, path: &str) -> u16 {
+    http::request("GET", &world.layout.admin, path, &[], b"").expect("the admin address answers").status
+}
 
 fn kill(gateway: &mut Gateway) {
     gateway.program.signal(libc::SIGKILL);
@@ -219,5 +223,44 @@ fn sigterm_ends_the_call_at_both_sides_and_the_program_with_status_0() {
     let record = world.closed_record(&call.id);
     assert!(!record["answered"].is_null(), "{record:#}");
     assert_eq!(record["fault"], "us", "{record:#}");
+    world.assert_no_violations();
+}
+
+#[test]
+fn r10_a_stop_lets_the_running_call_go_on_turns_new_ones_away_and_ends_with_it() {
+    let mut world = World::start(&Setup { calls: "drain = \"1h\"", ..Setup::default() });
+    let mut phone = world.phone(OnRing::Answer);
+    let call = world.meta.place_call(USER);
+    phone.wait("CALL_ESTABLISHED", 0);
+    call.talk(50);
+    assert_eq!(health(&world, "/readyz"), 200);
+    world.gateway.program.signal(libc::SIGTERM);
+    wait_for("nobody else is sent here", PATIENCE, || (health(&world, "/readyz") == 503).then_some(()));
+    assert_eq!(health(&world, "/healthz"), 200, "it lives on");
+    let late = world.meta.place_call("5521955500777");
+    late.wait_over();
+    call.talk(50);
+    let heard = phone.received().0;
+    wait_for("the call goes on", PATIENCE, || (phone.received().0 >= heard + 100).then_some(()));
+    call.act("hangup", &Value::Null);
+    assert!(world.gateway.program.wait_exit().success(), "with its last call the program ends");
+    let record = world.closed_record(&call.id);
+    assert_eq!(record["fault"], "user", "nobody of us ended it: {record:#}");
+    world.assert_no_violations();
+}
+
+#[test]
+fn a_second_sigterm_ends_the_call_that_the_first_one_spared() {
+    let mut world = World::start(&Setup { calls: "drain = \"1h\"", ..Setup::default() });
+    let mut phone = world.phone(OnRing::Answer);
+    let call = world.meta.place_call(USER);
+    phone.wait("CALL_ESTABLISHED", 0);
+    world.gateway.program.signal(libc::SIGTERM);
+    wait_for("it drains", PATIENCE, || (health(&world, "/readyz") == 503).then_some(()));
+    assert_eq!(phone.seen("CALL_CLOSED", 0), None, "the first one spares it");
+    world.gateway.program.signal(libc::SIGTERM);
+    assert!(world.gateway.program.wait_exit().success(), "a stop is not a failure");
+    phone.wait("CALL_CLOSED", 0);
+    call.wait_over();
     world.assert_no_violations();
 }

@@ -79,6 +79,26 @@ fn a_phone_that_is_held_by_another_hears_hold_audio_and_then_the_other_again() {
 }
 
 #[test]
+fn rule_18_a_phone_that_has_only_info_gets_another_phones_keys_by_it() {
+    let mut world = World::start(&Setup { front_desk: "dtmf = \"info\"", ..Setup::default() });
+    let mut phone = world.phone(OnRing::Answer);
+    let mut other = world.other_phone(OnRing::Answer, "PCMU");
+    other.order("dial", &world.uri_of("1001"));
+    other.wait("CALL_ESTABLISHED", 0);
+    talk([&mut phone, &mut other]);
+    for (many, key) in [(1, '7'), (2, '#')] {
+        // baresip holds a key down until it is told 0x04.
+        other.order("sndcode", &format!("{key}\u{4}"));
+        wait_for("the phone is told of the key", PATIENCE, || (phone.digits(0).len() >= many).then_some(()));
+    }
+    assert_eq!(phone.digits(0), "7#");
+    assert!(phone.output().contains("Signal=#"), "{}", phone.output());
+    talk([&mut phone, &mut other]);
+    phone.order("hangup", "");
+    other.wait("CALL_CLOSED", 0);
+}
+
+#[test]
 fn a_phone_dials_a_number_behind_a_trunk_and_hears_its_echo() {
     let mut world = World::start(&Setup {
         trunk: "[trunk.numbers]\nform = \"00\"\ncountry = \"49\"",

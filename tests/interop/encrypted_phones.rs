@@ -13,6 +13,7 @@ const TALK: u64 = 125;
 
 const REQUIRED: Setup = Setup {
     phone: "srtp = \"required\"",
+    front_desk: "",
     trunk: "",
     probe: "enabled = false",
     ring: r#""phone:1001""#,

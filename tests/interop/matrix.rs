@@ -33,6 +33,7 @@ const DESK: Setup = Setup {
     trunk: "refer = true",
     probe: "enabled = false",
     phone: "",
+    front_desk: "",
     recording: "",
     api: false,
     aiortc: false,

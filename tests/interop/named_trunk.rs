@@ -21,6 +21,7 @@ const NAMED: Setup = Setup {
     calls: "",
     number: "",
     phone: "",
+    front_desk: "",
     recording: "",
     api: false,
     aiortc: false,

@@ -13,7 +13,7 @@ use crate::rig::gateway::{Setup, sample, scrape};
 use crate::rig::program::{PATIENCE, wait_until};
 use crate::rig::simulator::assert_unbroken;
 use crate::rig::sip::{header, is_answer};
-use crate::rig::sound::{PHONE_HZ, USER_HZ, assert_heard};
+use crate::rig::sound::{OTHER_HZ, PHONE_HZ, USER_HZ, assert_heard, tenths_of};
 use crate::rig::{USER, World, assert_record, sipp};
 
 /// Two seconds and a half of talking.
@@ -86,6 +86,33 @@ fn a_phone_inside_tls_is_called_on_its_connection() {
 #[test]
 fn a_phone_inside_tls_calls_on_its_connection() {
     a_phone_calls_a_user_over("tls");
+}
+
+#[test]
+fn a_phone_inside_tls_holds_a_user_and_hands_the_call_to_another_phone() {
+    let mut world = World::start(&Setup::default());
+    let mut phone = world.phone_over("tls", OnRing::Answer);
+    let mut other = world.other_phone(OnRing::Answer, "PCMU");
+    let call = world.meta.place_call(USER);
+    phone.wait("CALL_ESTABLISHED", 0);
+    call.talk(TALK);
+    phone.order("hold", "");
+    call.talk(TALK);
+    phone.order("resume", "");
+    call.talk(TALK);
+    let registrar = world.registrar("tls").to_owned();
+    phone.order("transfer", &format!("sip:1002@{registrar};transport=tls"));
+    other.wait("CALL_ESTABLISHED", 0);
+    phone.wait("CALL_CLOSED", 0);
+    call.talk(TALK);
+    call.act("hangup", &json!({}));
+    other.wait("CALL_CLOSED", 0);
+    call.wait_over();
+    assert_unbroken(&call.told());
+    let (first, _) = tenths_of(&call.heard, PHONE_HZ);
+    let (second, _) = tenths_of(&call.heard, OTHER_HZ);
+    assert!(first >= 20 && second >= 10, "{first} and {second} tenths of a second");
+    world.assert_no_violations();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::rig::baresip::{OnRing, Phone};
 use crate::rig::gateway::{Setup, sample, scrape};
-use crate::rig::kamailio::{Kamailio, KamailioSettings};
+use crate::rig::kamailio::{Kamailio, KamailioSettings, Tls};
 use crate::rig::program::wait_until;
 use crate::rig::sound::{PHONE_HZ, USER_HZ, assert_heard};
 use crate::rig::{USER, World, assert_record};
@@ -95,14 +95,28 @@ fn calls_pass_both_ways_through_kamailio_with_which_we_are_registered() {
 fn calls_pass_both_ways_through_kamailio_by_tls_when_both_show_their_certificates() {
     let trunk = "transport = \"tls\"\ntls_name = \"pbx.test\"\nca = \"authority.pem\"\n\
                  certificate = \"gateway-certificate.pem\"\nkey = \"gateway-key.pem\"\n";
-    let settings = KamailioSettings { tls: true, to_gateway: "tls", ..KamailioSettings::default() };
+    let settings = KamailioSettings { tls: Tls::Mutual, to_gateway: "tls", ..KamailioSettings::default() };
+    calls_pass_both_ways(trunk, settings);
+}
+
+#[test]
+fn calls_pass_both_ways_through_kamailio_by_tls_that_shows_a_certificate_and_asks_for_our_password_instead_of_one()
+ {
+    let trunk = "transport = \"tls\"\ntls_name = \"pbx.test\"\nca = \"authority.pem\"\n\
+                 login = { user = \"acme\", password = { file = \"trunk-password\" } }\n";
+    let settings = KamailioSettings {
+        login: true,
+        tls: Tls::OneSided,
+        to_gateway: "tls",
+        ..KamailioSettings::default()
+    };
     calls_pass_both_ways(trunk, settings);
 }
 
 /// A call to a Kamailio behind TLS that comes to nothing, and without a message to it.
 fn the_call_fails(trunk: &'static str) {
     let mut world = World::start(&setup(trunk));
-    let settings = KamailioSettings { tls: true, to_gateway: "tls", ..KamailioSettings::default() };
+    let settings = KamailioSettings { tls: Tls::Mutual, to_gateway: "tls", ..KamailioSettings::default() };
     let kamailio = Kamailio::start(&mut world, settings);
     let mut phone = kamailio.phone(&mut world, OnRing::Answer);
     let mark = phone.mark();

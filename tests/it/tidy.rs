@@ -160,6 +160,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
             "src/io/doctor/",
             "src/io/cli/gateway.rs",
             "src/io/cli/bans.rs",
+            "src/io/cli/calling.rs",
             "src/io/cli/phone.rs",
             "src/simulator/",
             "src/io/api/hooks.rs",

@@ -1,6 +1,6 @@
 //! What a caller can be told aloud, and how the API says the same.
 
-use super::{HangupCause, Verdict};
+use super::{CodeRefusal, HangupCause, Verdict};
 use crate::call::input::{MediaFailure, MediaRefusal};
 use crate::policy::{AskReason, DenialReason};
 use crate::whatsapp::Meaning;
@@ -104,18 +104,22 @@ impl HangupCause {
             Self::PhoneUnreachable | Self::PhoneFailed | Self::PhoneLost | Self::SessionExpired => {
                 A::TryLater
             }
-            Self::NotDialable | Self::UnknownCode => A::WrongNumber,
-            Self::NothingRings
-            | Self::NothingToPark
-            | Self::NothingParked
-            | Self::NothingToNote
-            | Self::NoSuchOutcome
-            | Self::NobodyToCallBack
-            | Self::NoMessages => A::WrongNumber,
+            Self::NotDialable => A::WrongNumber,
+            Self::Code(refusal) => match refusal {
+                CodeRefusal::NotYours => A::NotAllowed,
+                CodeRefusal::NoParkingPlace => A::Busy,
+                CodeRefusal::Unknown
+                | CodeRefusal::NothingRings
+                | CodeRefusal::NothingToPark
+                | CodeRefusal::NothingParked
+                | CodeRefusal::NothingToNote
+                | CodeRefusal::NoSuchOutcome
+                | CodeRefusal::NobodyToCallBack
+                | CodeRefusal::NoMessages => A::WrongNumber,
+            },
             Self::Voicemail | Self::Announced => A::NoAnswer,
-            Self::NotAllowed | Self::NotYours => A::NotAllowed,
+            Self::NotAllowed => A::NotAllowed,
             Self::NotFetched => A::NoAnswer,
-            Self::NoParkingPlace => A::Busy,
             Self::PhoneCapped | Self::AllCapped => A::Limit,
             Self::Closed => A::Closed,
             Self::Ordered => A::Ended,

@@ -4,10 +4,12 @@
 //! say, and what an operator should do. A test prints the table into the README.
 
 mod announcement;
+mod code;
 mod sip_mode;
 mod table;
 
 pub use announcement::{Announcement, Problem};
+pub use code::CodeRefusal;
 
 use crate::call::input::{MediaFailure, MediaRefusal};
 use crate::policy::{AskReason, DenialReason};
@@ -68,26 +70,8 @@ pub enum HangupCause {
     AllCapped,
     /// An emergency number was dialled (rule 10).
     Emergency,
-    /// The dialled feature code does not exist.
-    UnknownCode,
-    /// Nothing rings that this phone could pick up.
-    NothingRings,
-    /// The call to be picked up or fetched is one that this phone may not have.
-    NotYours,
-    /// The phone that dialled the parking code has no call to park.
-    NothingToPark,
-    /// The code for an outcome was dialled, and there is no outcome of that place.
-    NoSuchOutcome,
-    /// The code for an outcome was dialled by a phone that had no call with a user today.
-    NothingToNote,
-    /// Nothing is parked at this place.
-    NothingParked,
-    /// Every parking place is taken, or the one that was named.
-    NoParkingPlace,
-    /// Nobody called in vain whom this phone may call back now.
-    NobodyToCallBack,
-    /// There are no voice messages for this phone.
-    NoMessages,
+    /// What a feature code was dialled for cannot be done.
+    Code(CodeRefusal),
     /// Nobody took the call; the gateway answered it for a message.
     Voicemail,
     /// Nobody took the call; the gateway answered it and said so.
@@ -207,16 +191,9 @@ impl HangupCause {
             Self::PhoneCapped,
             Self::AllCapped,
             Self::Emergency,
-            Self::UnknownCode,
-            Self::NothingRings,
-            Self::NotYours,
-            Self::NothingToPark,
-            Self::NoSuchOutcome,
-            Self::NothingToNote,
-            Self::NothingParked,
-            Self::NoParkingPlace,
-            Self::NobodyToCallBack,
-            Self::NoMessages,
+        ];
+        all.extend(CodeRefusal::ALL.map(Self::Code));
+        all.extend([
             Self::Voicemail,
             Self::Announced,
             Self::MetaSilent,
@@ -232,7 +209,7 @@ impl HangupCause {
             Self::Ordered,
             Self::Orphaned,
             Self::Panic,
-        ];
+        ]);
         all.extend(DenialReason::ALL.iter().map(|reason| Self::Denied(*reason)));
         all.extend(AskReason::ALL.map(Self::AskDenied));
         all.extend(Meaning::ALL.iter().map(|meaning| Self::Meta(*meaning)));

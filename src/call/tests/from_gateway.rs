@@ -68,6 +68,38 @@ fn a_denial_is_told_to_the_agent_and_nothing_reaches_meta() {
 }
 
 #[test]
+fn rule_8_a_callback_gives_way_to_the_users_own_call_and_tells_who_waits() {
+    let mut scene = ringing_agent(AnswerOn::Accepted);
+    scene.answers(0).outputs();
+    scene.hears(grant()).does(&["post connect"]);
+    let busy = Failure::Refused { meaning: Meaning::AlreadyInCall, http: 400, until: None };
+    scene.hears(Input::GraphFailed(ActionKind::Connect, busy)).does(&[]);
+    assert_eq!(scene.call.give_way(scene.now), Some(phone("1001")));
+    scene.does(&["hang up 0", "close media"]).ended_as(HangupCause::Crossed);
+    scene.hears(closed()).does(&["withdraw", "close record"]);
+}
+
+#[test]
+fn rule_8_a_callback_ends_where_the_users_own_call_does_not_come() {
+    let mut scene = ringing_agent(AnswerOn::Accepted);
+    scene.answers(0).outputs();
+    scene.hears(grant()).does(&["post connect"]);
+    let busy = Failure::Refused { meaning: Meaning::AlreadyInCall, http: 400, until: None };
+    scene.hears(Input::GraphFailed(ActionKind::Connect, busy)).does(&[]);
+    scene.after(Duration::from_secs(3)).does(&["hang up 0", "close media"]);
+    scene.hears(closed()).outputs();
+    scene.ended_as(HangupCause::Meta(Meaning::AlreadyInCall));
+}
+
+#[test]
+fn rule_8_a_callback_that_the_user_has_taken_gives_way_to_nothing() {
+    let mut scene = ringing_user(AnswerOn::Accepted);
+    let at = scene.now.wall;
+    scene.hears(Input::UserAccepted(at)).outputs();
+    assert_eq!(scene.call.give_way(scene.now), None);
+}
+
+#[test]
 fn an_agent_who_hangs_up_while_the_user_rings_takes_the_call_back_at_meta() {
     let mut scene = ringing_user(AnswerOn::Accepted);
     scene.hears(Input::PhoneHungUp(Fork(0))).does(&["post terminate"]);

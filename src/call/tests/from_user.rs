@@ -245,10 +245,10 @@ fn media_that_never_comes_up_ends_the_call_with_a_cause() {
 }
 
 #[test]
-fn a_store_that_is_down_costs_the_call_and_says_so() {
+fn r15_a_users_call_is_answered_while_the_store_is_down() {
     let mut scene = Scene::user_calls(&["1001"], PreAcceptWhen::AtOnce);
-    scene.outputs();
-    scene.opened().hears(Input::RecordRefused).does(&["post reject"]).ended_as(HangupCause::StoreDown);
+    scene.does(&["open record", "open media"]);
+    scene.opened().hears(Input::RecordRefused).does(&["post pre_accept", "invite 0"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use axum::response::sse::{Event, KeepAlive};
 use futures_util::stream::{Stream, unfold};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
@@ -21,7 +22,7 @@ use super::problem::{Kind, Problem};
 use super::token::{Caller, Cover};
 use super::view::{CallView, UserView, time};
 use crate::config::ApiScope;
-use crate::io::store::{EventId, StoreError, StoredEvent};
+use crate::io::store::{EventId, Store, StoreError, StoredEvent};
 
 /// How soon after it was written an event is on its way.
 pub(super) const BEAT: Duration = Duration::from_millis(100);
@@ -125,6 +126,27 @@ struct Streaming {
     cover: Cover,
     place: EventId,
     waiting: VecDeque<StoredEvent>,
+    newest: watch::Receiver<EventId>,
+    /// Given back when the stream ends.
+    _place: OwnedSemaphorePermit,
+}
+
+/// One look at the store for all streams, at every beat, and none while there is no stream.
+pub(super) fn watch_newest(store: Store) -> watch::Receiver<EventId> {
+    let (newest, watcher) = watch::channel(EventId(0));
+    tokio::spawn(async move {
+        let mut beat = tokio::time::interval(BEAT);
+        // The API itself keeps one receiver to make others of.
+        while !newest.is_closed() {
+            beat.tick().await;
+            if newest.receiver_count() > 1
+                && let Ok(id) = store.newest_event().await
+            {
+                newest.send_if_modified(|known| std::mem::replace(known, id) != id);
+            }
+        }
+    });
+    watcher
 }
 
 /// What happens, as it happens (server-sent events). `Last-Event-ID` goes on where a connection broke.
@@ -143,7 +165,11 @@ pub(super) async fn stream(
         Some(id) => event_id(id.to_str().unwrap_or_default())?,
         None => api.store().newest_event().await?,
     };
-    let streaming = Streaming { api, cover: caller.cover(), place, waiting: VecDeque::new() };
+    let Some((permit, newest)) = api.stream() else {
+        return Err(Kind::Busy.because("too many streams of events at once: one serves a whole program"));
+    };
+    let (cover, waiting) = (caller.cover(), VecDeque::new());
+    let streaming = Streaming { api, cover, place, waiting, newest, _place: permit };
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
     Ok(Sse::new(unfold(streaming, next)).keep_alive(keep_alive))
 }
@@ -160,12 +186,61 @@ async fn next(mut streaming: Streaming) -> Option<(Result<Event, Infallible>, St
             return event.ok().map(|event| (Ok(event), streaming));
         }
         match streaming.api.store().events_after(streaming.place, BATCH).await {
-            Ok(events) if events.is_empty() => tokio::time::sleep(BEAT).await,
+            Ok(events) if events.is_empty() => {
+                let place = streaming.place;
+                // The API is gone: so is the gateway.
+                streaming.newest.wait_for(|newest| *newest > place).await.ok()?;
+            }
             Ok(events) => streaming.waiting.extend(events),
             Err(error) => {
                 tracing::warn!(%error, "a stream of events ends: the store does not answer");
                 return None;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, BodyDataStream};
+    use axum::http::StatusCode;
+    use futures_util::StreamExt as _;
+    use tower::ServiceExt as _;
+
+    use super::super::tests::{Desk, READER, asking};
+    use super::*;
+
+    /// The next piece of a stream that is an event.
+    async fn next_event(stream: &mut BodyDataStream) -> String {
+        let piece = async {
+            loop {
+                let piece = stream.next().await.expect("no end").expect("no error");
+                let text = String::from_utf8(piece.to_vec()).expect("text");
+                if text.contains("data:") {
+                    return text;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), piece).await.expect("an event in time")
+    }
+
+    #[tokio::test]
+    async fn every_stream_hears_of_an_event_once_and_one_too_many_is_told_to_share() {
+        let mut desk = Desk::open().await;
+        let opening = || asking("GET", READER, "/v1/events/stream").body(Body::empty()).expect("good");
+        let mut streams = Vec::new();
+        for _ in 0..64 {
+            let response = desk.router.clone().oneshot(opening()).await.expect("infallible");
+            assert_eq!(response.status(), StatusCode::OK);
+            streams.push(response.into_body().into_data_stream());
+        }
+        assert_eq!(desk.ask(opening()).await.0, StatusCode::SERVICE_UNAVAILABLE);
+        desk.open_call(9, 1_791_900_000_000).await;
+        for stream in &mut streams {
+            assert!(next_event(stream).await.contains("call.started"));
+        }
+        streams.pop();
+        let freed = desk.router.clone().oneshot(opening()).await.expect("infallible");
+        assert_eq!(freed.status(), StatusCode::OK, "a place is given back with its stream");
     }
 }

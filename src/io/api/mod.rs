@@ -27,7 +27,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::Value;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -38,7 +38,7 @@ use self::token::Tokens;
 use super::asking::Asking;
 use super::graph::GraphClient;
 use super::signalling::{self, Question};
-use super::store::Store;
+use super::store::{EventId, Store};
 use crate::config::{ApiConfig, Config, GroupConfig, NumberConfig, RecordsConfig};
 use crate::id::{NumberLabel, PhoneName, PhoneNumberId};
 use crate::policy::Rules;
@@ -81,6 +81,8 @@ pub use voicemails::Mailbox;
 const BODY_LIMIT: usize = 64 * 1024;
 /// Requests at once; more are told to come again.
 const AT_ONCE: usize = 64;
+/// Streams of events at once.
+const STREAMS: usize = 64;
 /// How long signalling may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -160,13 +162,18 @@ pub struct Api(Arc<Shared>);
 struct Shared {
     parts: ApiParts,
     places: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    /// The newest event, as long as somebody waits for it.
+    newest: watch::Receiver<EventId>,
 }
 
 impl Api {
     /// An API over `parts`.
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
-        Self(Arc::new(Shared { parts, places: Arc::new(Semaphore::new(AT_ONCE)) }))
+        let newest = events::watch_newest(parts.store.clone());
+        let (places, streams) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(STREAMS)));
+        Self(Arc::new(Shared { parts, places, streams, newest }))
     }
 
     fn tokens(&self) -> &Tokens {
@@ -175,6 +182,12 @@ impl Api {
 
     fn store(&self) -> &Store {
         &self.0.parts.store
+    }
+
+    /// A place for a stream of events, and what tells it that there are new ones.
+    fn stream(&self) -> Option<(OwnedSemaphorePermit, watch::Receiver<EventId>)> {
+        let place = Arc::clone(&self.0.streams).try_acquire_owned().ok()?;
+        Some((place, self.0.newest.clone()))
     }
 
     fn mailbox(&self) -> Option<&Mailbox> {

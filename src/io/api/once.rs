@@ -61,7 +61,17 @@ async fn guarded(api: &Api, key: HeaderValue, request: Request, next: Next) -> R
             return Err(Kind::Senseless.because("this Idempotency-Key came with another request before"));
         }
     }
-    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    // The program may hang up before the answer: what it asked for is done and kept all the same.
+    let (api, key) = (api.clone(), key.to_owned());
+    let doing = tokio::spawn(async move {
+        let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+        keep(&api, &caller, &key, response).await
+    });
+    doing.await.unwrap_or_else(|_| Err(Kind::Broken.because("a bug of ours; please report the log")))
+}
+
+/// Keeps an answer under its key, and gives it.
+async fn keep(api: &Api, caller: &Caller, key: &str, response: Response) -> Result<Response, Problem> {
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, ANSWER_LIMIT)
         .await

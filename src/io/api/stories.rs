@@ -160,6 +160,36 @@ async fn a_new_call_rings_the_phone_and_a_refusal_is_a_row_of_the_verdict_table(
 }
 
 #[tokio::test]
+async fn a_program_that_hangs_up_too_early_finds_the_answer_under_its_key() {
+    let mut desk = Desk::open().await;
+    let posting = || {
+        let body = json!({ "number": "support", "user": "5521955500123", "phone": "1001" });
+        let mut request = posting("/v1/calls", &body);
+        request.headers_mut().insert("idempotency-key", "one-call".parse().expect("ascii"));
+        request
+    };
+    desk.open_call(9, 1_791_900_000_000).await;
+    let (router, request) = (desk.router.clone(), posting());
+    let asked = tokio::spawn(async move { router.oneshot(request).await.expect("infallible") });
+    let Some(Question::Originate(_, reply)) = desk.questions.recv().await else { panic!("a question") };
+    asked.abort();
+    assert!(asked.await.is_err_and(|it| it.is_cancelled()), "the program is gone");
+    reply.send(Originated::Begun(CallId(9))).expect("the call's beginning is awaited all the same");
+    let again = async {
+        loop {
+            let (status, told, _) = desk.ask(posting()).await;
+            if status != StatusCode::CONFLICT {
+                return (status, told);
+            }
+        }
+    };
+    let (status, told) =
+        tokio::time::timeout(std::time::Duration::from_secs(20), again).await.expect("an answer was kept");
+    assert_eq!((status, &told["id"]), (StatusCode::ACCEPTED, &json!(CallId(9).to_string())), "{told}");
+    assert!(desk.questions.try_recv().is_err(), "one call, however often it is asked for");
+}
+
+#[tokio::test]
 async fn b16_a_pair_shows_what_is_possible_now_and_why_not() {
     let mut desk = Desk::open().await;
     let (status, pair) = desk.get(ALL, &format!("{PAIR}/permission")).await;

@@ -3,6 +3,7 @@
 pub mod bans;
 pub mod bench;
 pub mod call_actions;
+pub mod calling;
 pub mod calls;
 pub mod check;
 pub mod codec_chain;
@@ -62,6 +63,8 @@ enum Command {
     Dnd(dnd::DndArgs),
     Missed(missed::MissedArgs),
     Callback(missed::CallbackArgs),
+    Call(calling::CallArgs),
+    Hangup(calling::HangupArgs),
     Voicemail(voicemail::VoicemailArgs),
     Simulate(crate::simulator::cli::SimulateArgs),
     Bench(bench::BenchArgs),
@@ -143,6 +146,8 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
         Command::Dnd(args) => dnd::dnd(&args),
         Command::Missed(args) => records::missed(&args),
         Command::Callback(args) => missed::callback(&args),
+        Command::Call(args) => calling::call(&args),
+        Command::Hangup(args) => calling::hang_up(&args),
         Command::Voicemail(args) => voicemail::voicemail(&args),
         Command::Settings(args) => settings::settings(&args),
         Command::Simulate(args) => simulate::simulate(args),

@@ -12,6 +12,9 @@ use crate::whatsapp::{Action, Failure, Meaning, Refusal, Reply};
 /// The longest wait that a `Retry-After` brings about; the call's own deadline will not wait longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// How long `pre_accept` and `accept` wait after a refusal that may pass: the accept window runs.
+const BREATH: Duration = Duration::from_millis(300);
+
 /// How one try ended.
 #[derive(PartialEq, Eq)]
 pub(super) enum End {
@@ -103,6 +106,10 @@ pub(super) fn judge(action: &Action, end: &End, tried: u32, reached: bool, now: 
         }
         End::Refused { http, refusal, after } if hangs_up && passes(*http, refusal.meaning) => {
             again(after.unwrap_or(backoff).min(LONGEST_WAIT))
+        }
+        // The user hears it ring meanwhile and the agent has picked up: once more, soon.
+        End::Refused { http, refusal, after } if !connects && passes(*http, refusal.meaning) => {
+            again(after.unwrap_or(BREATH).min(BREATH))
         }
         End::Refused { .. } => None,
         End::NeverSent => again(backoff),
@@ -215,13 +222,17 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_refusal_is_final_and_a_passing_one_is_not_when_hanging_up() {
+    fn a_plain_refusal_is_final_and_a_passing_one_comes_again_but_for_connect() {
         assert!(matches!(judged(&terminate(), &refused(400, 100, "no"), 1, false), Verdict::Failed(_)));
         assert!(is_again(&judged(&terminate(), &refused(500, 2, "later"), 1, false)));
-        assert!(!is_again(&judged(&accept(), &refused(500, 2, "later"), 1, false)));
+        assert!(is_again(&judged(&accept(), &refused(500, 2, "later"), 1, false)));
+        assert!(!is_again(&judged(&accept(), &refused(500, 2, "later"), 2, false)));
+        assert!(!is_again(&judged(&accept(), &refused(400, 100, "no"), 1, false)));
+        assert!(!is_again(&judged(&connect(), &refused(500, 2, "later"), 1, false)));
         let End::Refused { http, refusal, .. } = refused(429, 4, "later") else { panic!("refused") };
         let slow = End::Refused { http, refusal, after: Some(Duration::from_secs(3600)) };
         assert_eq!(judged(&terminate(), &slow, 1, false), Verdict::Again { after: LONGEST_WAIT });
+        assert_eq!(judged(&accept(), &slow, 1, false), Verdict::Again { after: BREATH });
     }
 
     #[test]

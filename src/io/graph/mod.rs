@@ -4,8 +4,8 @@
 //!
 //! | action | tries | again after |
 //! | --- | --- | --- |
-//! | `pre_accept`, `accept` | 2 | a time-out, a broken connection, a 5xx that is not Graph's; the body is the same to the byte |
-//! | `reject`, `terminate` | 3 | the same, and Graph's own passing faults and 429 |
+//! | `pre_accept`, `accept` | 2 | a time-out, a broken connection, a 5xx, Graph's passing faults, 429; the body is the same to the byte |
+//! | `reject`, `terminate` | 3 | the same, with longer pauses |
 //! | `connect` | 2 | only if no connection was ever opened: a second one would be a second call |
 //!
 //! A second try may meet its own first one. "Already in progress" counts as success only if a first

@@ -34,24 +34,46 @@ pub struct Datagram<'a> {
 
 /// Buffers for one batch; one per worker.
 pub struct Batch {
-    bytes: Vec<[u8; LONGEST]>,
-    names: Vec<libc::sockaddr_storage>,
-    controls: Vec<Control>,
+    bytes: Box<[[u8; LONGEST]; BATCH]>,
+    names: Box<[libc::sockaddr_storage; BATCH]>,
+    controls: Box<[Control; BATCH]>,
+    /// Where the kernel finds the boxes above, which never move.
+    parts: Box<[libc::iovec; BATCH]>,
+    headers: Box<[libc::mmsghdr; BATCH]>,
+    /// How many of the headers the kernel has written to.
+    used: usize,
     filled: Vec<(usize, Option<SocketAddr>, Instant)>,
 }
+
+// SAFETY: the pointers inside lead to the batch's own boxes only, which move with it.
+unsafe impl Send for Batch {}
 
 impl Batch {
     /// Empty buffers.
     #[must_use]
     pub fn new() -> Self {
-        // SAFETY: all-zero bytes are a valid `sockaddr_storage`: it consists of integers only.
-        let name: libc::sockaddr_storage = unsafe { MaybeUninit::zeroed().assume_init() };
-        Self {
-            bytes: vec![[0; LONGEST]; BATCH],
-            names: vec![name; BATCH],
-            controls: (0..BATCH).map(|_| Control([0; CONTROL])).collect(),
+        // SAFETY: all-zero bytes are valid for these C structures of integers and pointers.
+        let (name, part, header): (libc::sockaddr_storage, libc::iovec, libc::mmsghdr) =
+            unsafe { MaybeUninit::zeroed().assume_init() };
+        let mut batch = Self {
+            bytes: Box::new([[0; LONGEST]; BATCH]),
+            names: Box::new([name; BATCH]),
+            controls: Box::new(std::array::from_fn(|_| Control([0; CONTROL]))),
+            parts: Box::new([part; BATCH]),
+            headers: Box::new([header; BATCH]),
+            used: BATCH,
             filled: Vec::with_capacity(BATCH),
+        };
+        for at in 0..BATCH {
+            batch.parts[at].iov_base = batch.bytes[at].as_mut_ptr().cast();
+            batch.parts[at].iov_len = LONGEST;
+            let message = &mut batch.headers[at].msg_hdr;
+            message.msg_iov = &raw mut batch.parts[at];
+            message.msg_iovlen = 1;
+            message.msg_name = (&raw mut batch.names[at]).cast();
+            message.msg_control = batch.controls[at].0.as_mut_ptr().cast();
         }
+        batch
     }
 
     /// Takes what waits on a non-blocking socket, at most one batch; tells whether more may wait.
@@ -60,38 +82,32 @@ impl Batch {
     /// What `recvmmsg` says, other than that nothing waits.
     pub fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<bool> {
         self.filled.clear();
-        // SAFETY: all-zero bytes are valid for these C structures of integers and pointers.
-        let mut parts: [libc::iovec; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
-        // SAFETY: as above.
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { MaybeUninit::zeroed().assume_init() };
-        for (at, (part, header)) in parts.iter_mut().zip(&mut headers).enumerate() {
-            part.iov_base = self.bytes[at].as_mut_ptr().cast();
-            part.iov_len = LONGEST;
-            let message = &mut header.msg_hdr;
-            message.msg_iov = part;
-            message.msg_iovlen = 1;
-            message.msg_name = (&raw mut self.names[at]).cast();
-            message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            message.msg_control = self.controls[at].0.as_mut_ptr().cast();
-            message.msg_controllen = CONTROL as _;
+        // The kernel wrote how long names and control data were; where it wrote nothing, all is as it was.
+        for header in &mut self.headers[..self.used] {
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_hdr.msg_controllen = CONTROL as _;
         }
         // SAFETY: the headers point to buffers of the lengths given, which live until the call
         // returns and are referred to by nothing else; the count is that of the array.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
-                headers.as_mut_ptr(),
+                self.headers.as_mut_ptr(),
                 BATCH as libc::c_uint,
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             )
         };
         let Ok(count) = usize::try_from(count) else {
+            // A failed call may have written to the first.
+            self.used = 1;
             let error = io::Error::last_os_error();
             return if error.kind() == io::ErrorKind::WouldBlock { Ok(false) } else { Err(error) };
         };
+        // The one behind the last is tried too.
+        self.used = (count + 1).min(BATCH);
         let (mono, wall) = (Instant::now(), SystemTime::now());
-        for (at, header) in headers.iter().take(count).enumerate() {
+        for (at, header) in self.headers.iter().take(count).enumerate() {
             let cut = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
             let length = if cut { 0 } else { (header.msg_len as usize).min(LONGEST) };
             let age = stamp(&header.msg_hdr).and_then(|it| wall.duration_since(it).ok());
@@ -109,7 +125,7 @@ impl Batch {
 
     /// The datagrams of the last batch.
     pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
-        self.filled.iter().zip(&mut self.bytes).filter_map(|((length, from, arrived), bytes)| {
+        self.filled.iter().zip(self.bytes.iter_mut()).filter_map(|((length, from, arrived), bytes)| {
             let from = (*from)?;
             Some(Datagram { from, arrived: *arrived, bytes: bytes.get_mut(..*length)? })
         })

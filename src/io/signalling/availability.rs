@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::from_sip::Dial;
 use super::switchboard::Switchboard;
-use crate::call::HangupCause;
+use crate::call::{CodeRefusal, HangupCause};
 use crate::id::{Endpoint, PhoneName};
 use crate::io::store::StoreError;
 use crate::time::{Now, Wall};
@@ -43,10 +43,12 @@ impl Switchboard {
     /// A phone has dialled the code for itself: it shows and hears that it is done.
     pub(super) fn disturb_by_code(&mut self, now: Now, dial: &Dial, disturb: Disturb) {
         let Endpoint::Phone(phone) = &dial.endpoint else {
-            return self.turn_dial_away(now, dial, HangupCause::UnknownCode);
+            return self.turn_dial_away(now, dial, HangupCause::Code(CodeRefusal::Unknown));
         };
         let text = match (self.set_disturb(now, phone, disturb), disturb) {
-            (DisturbSet::UnknownPhone, _) => return self.turn_dial_away(now, dial, HangupCause::UnknownCode),
+            (DisturbSet::UnknownPhone, _) => {
+                return self.turn_dial_away(now, dial, HangupCause::Code(CodeRefusal::Unknown));
+            }
             (DisturbSet::Kept, Disturb::Not) => "Do not disturb: on",
             (DisturbSet::Kept, Disturb::Welcome) => "Do not disturb: off",
         };

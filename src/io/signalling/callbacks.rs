@@ -72,7 +72,8 @@ impl Switchboard {
         } else if self.parts.media.judge() == CapacityState::Refusing {
             Some(HangupCause::Overloaded)
         } else {
-            None
+            // Last: what is refused for another reason counts for nothing.
+            self.count_toll(now, &agent, 0)
         };
         if let Some(cause) = refusal {
             return Originated::Refused(cause);

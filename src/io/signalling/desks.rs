@@ -11,7 +11,7 @@ use super::{Reply, translate};
 use crate::call::desk::{DeskCall, DeskOrder, DeskOutput, DeskRecord, DeskTimes};
 use crate::call::{Fork, ForkFailure, HangupCause, Input, Order};
 use crate::id::{CallId, Endpoint, LegId, Seat};
-use crate::media::{RelayOrder, RelaySpec};
+use crate::media::{KeyWay, RelayOrder, RelaySpec};
 use crate::metrics::label::{DeskEnd, OfPart, Part, Word};
 use crate::metrics::table;
 use crate::sdp::protection::Protection;
@@ -29,6 +29,8 @@ pub(super) struct LiveDesk {
     pub(super) deadline: Option<Instant>,
     /// Our offer to who is called, in each of the ways.
     pub(super) offers: Vec<(Protection, String)>,
+    /// How keys reach each seat, as its media was told.
+    pub(super) key_ways: [KeyWay; 2],
     lane: Lane,
     /// Who called, as the callee's phone shows it.
     caller: CallerIdentity,
@@ -60,8 +62,9 @@ impl Switchboard {
         let (lane, work) = lane::make(self.parts.store.clone(), id, self.replies_in.clone());
         self.start_lane(work);
         let legs = [(Fork(0), leg)].into();
-        let offers = Vec::new();
-        self.desks.insert(id, LiveDesk { call, legs, deadline: None, offers, lane, caller, urgency });
+        let (offers, key_ways) = (Vec::new(), [KeyWay::default(); 2]);
+        let desk = LiveDesk { call, legs, deadline: None, offers, key_ways, lane, caller, urgency };
+        self.desks.insert(id, desk);
         self.by_leg.insert(leg, (id, Fork(0)));
         self.touch(id);
     }
@@ -104,6 +107,7 @@ impl Switchboard {
             tracing::debug!(call = %id, output = output.name());
             self.carry_out_for_desk(now, id, output);
         }
+        self.tell_desk_key_ways(id);
         let Some(desk) = self.desks.get_mut(&id) else { return };
         let (over, old) = (desk.call.is_over(), desk.deadline);
         desk.deadline = if over { None } else { desk.call.poll_timeout() };

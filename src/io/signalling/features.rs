@@ -5,7 +5,7 @@ use super::availability::Disturb;
 use super::callbacks::GroupQueue;
 use super::from_sip::Dial;
 use super::switchboard::{Live, Switchboard};
-use crate::call::{HangupCause, Input, Joiner, ParkingOrder, ParkingPlace};
+use crate::call::{CodeRefusal, HangupCause, Input, Joiner, ParkingOrder, ParkingPlace};
 use crate::dialplan::{Feature, Neighbours, Reach, Wish};
 use crate::id::{CallId, Endpoint};
 use crate::media::{Order, Repeat, Side};
@@ -57,14 +57,14 @@ impl Switchboard {
         let rules = &self.parts.feature_rules;
         let named = named.map(|name| Endpoint::Phone(name.into()));
         let rings = |owner: &Endpoint| named.as_ref().is_none_or(|named| named == owner);
-        let mut refusal = HangupCause::NothingRings;
+        let mut refusal = HangupCause::Code(CodeRefusal::NothingRings);
         for (id, live) in &self.calls {
             for owner in live.call.ringing().filter(|it| rings(it)) {
                 if rules.neighbours.let_take(rules.pick_up_by, taker, owner) {
                     return Ok(*id);
                 }
                 if named.is_some() {
-                    refusal = HangupCause::NotYours;
+                    refusal = HangupCause::Code(CodeRefusal::NotYours);
                 }
             }
         }
@@ -75,10 +75,10 @@ impl Switchboard {
         let rules = &self.parts.feature_rules;
         let place = place.and_then(|it| it.parse().ok()).map(ParkingPlace);
         let found = self.calls.iter().find(|(_, live)| place.is_some() && live.call.parked_at() == place);
-        let (id, live) = found.ok_or(HangupCause::NothingParked)?;
+        let (id, live) = found.ok_or(HangupCause::Code(CodeRefusal::NothingParked))?;
         let by = live.call.parked_by();
         let allowed = by.is_none_or(|by| rules.neighbours.let_take(rules.retrieve_by, taker, by));
-        if allowed { Ok(*id) } else { Err(HangupCause::NotYours) }
+        if allowed { Ok(*id) } else { Err(HangupCause::Code(CodeRefusal::NotYours)) }
     }
 
     /// A phone that has a call on another of its lines dials the code: that call is parked, and the phone hears
@@ -88,15 +88,16 @@ impl Switchboard {
             |it: &Live| it.call.is_bridged() && it.call.record().endpoint.as_ref() == Some(&dial.endpoint);
         let own =
             self.calls.iter().find_map(|(id, it)| Some((*id, it.call.talking_leg().filter(|_| talks(it))?)));
-        let parked =
-            own.ok_or(HangupCause::NothingToPark).and_then(|own| Ok((own, self.parking_order(place)?)));
+        let parked = own
+            .ok_or(HangupCause::Code(CodeRefusal::NothingToPark))
+            .and_then(|own| Ok((own, self.parking_order(place)?)));
         match parked {
             Ok(((id, fork), order)) => {
                 let place = order.place;
                 tracing::info!(call = %id, place = place.0, by = %dial.endpoint, "a call is parked by a feature code");
                 self.feed(now, id, Input::PhoneParked(fork, order));
                 if self.calls.get(&id).and_then(|it| it.call.parked_at()) != Some(place) {
-                    return self.turn_dial_away(now, dial, HangupCause::NothingToPark);
+                    return self.turn_dial_away(now, dial, HangupCause::Code(CodeRefusal::NothingToPark));
                 }
                 self.confirm(
                     now,
@@ -118,9 +119,9 @@ impl Switchboard {
         let Some(fork) = live.call.join(now, joiner) else {
             // Somebody else is about to take it.
             let gone = if feature == Feature::Retrieve {
-                HangupCause::NothingParked
+                HangupCause::Code(CodeRefusal::NothingParked)
             } else {
-                HangupCause::NothingRings
+                HangupCause::Code(CodeRefusal::NothingRings)
             };
             let dial = Dial { leg, endpoint, sdp, sip_call_id, caller };
             return self.turn_dial_away(now, &dial, gone);
@@ -182,7 +183,7 @@ impl Switchboard {
             }
             None => places.find(is_free),
         };
-        let place = place.ok_or(HangupCause::NoParkingPlace)?;
+        let place = place.ok_or(HangupCause::Code(CodeRefusal::NoParkingPlace))?;
         let (timeout, overflow) = (rules.park_timeout, rules.park_overflow.clone());
         Ok(ParkingOrder { place, timeout, overflow })
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::outputs::refuse;
 use super::switchboard::{Parts, Switchboard};
 use super::translate;
-use crate::call::{Call, CallDirection, CallRecord, Fork, HangupCause};
+use crate::call::{Call, CallDirection, CallRecord, CodeRefusal, Fork, HangupCause};
 use crate::dialplan::Dialled;
 use crate::id::{Endpoint, LegId, PhoneNumberId, TrunkName};
 use crate::media::{CapacityState, Order, RelayOrder};
@@ -134,7 +134,7 @@ impl Switchboard {
                 Dialled::Desk(target) => return self.call_desk(now, dial, target),
                 Dialled::Emergency(_) => HangupCause::Emergency,
                 Dialled::Feature(wish) => return self.do_feature(now, dial, &wish),
-                Dialled::UnknownCode => HangupCause::UnknownCode,
+                Dialled::UnknownCode => HangupCause::Code(CodeRefusal::Unknown),
                 Dialled::NotAllowed => HangupCause::NotAllowed,
                 Dialled::Unknown => HangupCause::NotDialable,
             }
@@ -160,9 +160,14 @@ impl Switchboard {
         if !matches!(dialled, Dialled::User(..) | Dialled::Desk(_)) {
             return None;
         }
-        let Parts { agent, toll, .. } = &mut self.parts;
         // The call that asks is there already.
-        let others = |many: usize| u32::try_from(many.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.count_toll(now, from, 1)
+    }
+
+    /// The same for a call of which `asking` legs are there already.
+    pub(super) fn count_toll(&mut self, now: Now, from: &Endpoint, asking: usize) -> Option<HangupCause> {
+        let Parts { agent, toll, .. } = &mut self.parts;
+        let others = |many: usize| u32::try_from(many.saturating_sub(asking)).unwrap_or(u32::MAX);
         let phone = match from {
             Endpoint::Phone(name) => Some((name, others(agent.legs_of(name)))),
             Endpoint::Trunk(..) => None,

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::Reply;
 use super::from_sip::Dial;
 use super::switchboard::Switchboard;
-use crate::call::HangupCause;
 use crate::call::voicemail::{VoiceMessage, VoicemailId};
+use crate::call::{CodeRefusal, HangupCause};
 use crate::id::{CallId, Endpoint, NumberLabel};
 use crate::io::sounds;
 use crate::io::store::{Store, StoreError, VoicemailFilter};
@@ -52,7 +52,7 @@ impl Switchboard {
                     if ids.len() == 1 { "1 message".to_owned() } else { format!("{} messages", ids.len()) };
                 self.let_hear(now, dial.leg, &text, clip, (dial.endpoint, ids));
             }
-            Ok(None) => self.turn_dial_away(now, &dial, HangupCause::NoMessages),
+            Ok(None) => self.turn_dial_away(now, &dial, HangupCause::Code(CodeRefusal::NoMessages)),
             Err(error) => {
                 tracing::error!(%error, "voice messages could not be looked up");
                 self.turn_dial_away(now, &dial, HangupCause::StoreDown);

@@ -1,12 +1,12 @@
-//! Keys of a user that a phone or trunk has by SIP INFO.
+//! Keys that a phone or trunk has by SIP INFO: a user's, or those of another desk.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::switchboard::Switchboard;
 use crate::config::KeyTelling;
-use crate::id::{CallId, Endpoint, LegId, PhoneName, TrunkName};
-use crate::media::{KeyWay, Order};
+use crate::id::{CallId, Endpoint, LegId, PhoneName, Seat, TrunkName};
+use crate::media::{KeyWay, Order, RelayOrder};
 use crate::sip::KeysByInfo;
 use crate::time::Now;
 
@@ -40,6 +40,10 @@ const fn way(wanted: KeyTelling, by_info: KeysByInfo) -> KeyWay {
     }
 }
 
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
 impl Switchboard {
     /// How keys reach whoever talks in this call.
     pub(super) fn key_way(&self, id: CallId) -> KeyWay {
@@ -53,16 +57,55 @@ impl Switchboard {
     pub(super) fn key_pressed(&mut self, now: Now, id: CallId, digit: char, duration: Duration) {
         let talking = self.calls.get(&id).and_then(|live| live.call.talking_leg());
         if let Some(leg) = talking.and_then(|fork| self.leg(id, fork)) {
-            let millis = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-            self.parts.agent.send_digit(now, leg, digit, millis);
+            self.parts.agent.send_digit(now, leg, digit, millis(duration));
+        }
+    }
+
+    /// How keys reach each seat of a call between desks, told to the media when it changes: with the first answer, with
+    /// whoever takes a seat, and with a refusal.
+    pub(super) fn tell_desk_key_ways(&mut self, id: CallId) {
+        let Some(desk) = self.desks.get(&id).filter(|it| it.call.is_up()) else { return };
+        let (agent, keys) = (&self.parts.agent, &self.parts.keys);
+        let ways = Seat::BOTH.map(|seat| {
+            let leg = desk.legs.get(&desk.call.leg_at(seat));
+            let by_info = leg.map_or(KeysByInfo::Unknown, |leg| agent.keys_by_info(*leg));
+            way(keys.of(Some(desk.call.party(seat))), by_info)
+        });
+        for (seat, way) in Seat::BOTH.into_iter().zip(ways) {
+            if desk.key_ways[seat.index()] != way {
+                self.parts.media.order_relay(id, RelayOrder::SetKeyWay { seat, way });
+            }
+        }
+        if let Some(desk) = self.desks.get_mut(&id) {
+            desk.key_ways = ways;
+        }
+    }
+
+    /// A desk has pressed a key that goes to the other one by signalling.
+    pub(super) fn desk_key_pressed(
+        &mut self,
+        now: Now,
+        id: CallId,
+        to: Seat,
+        (digit, duration): (char, Duration),
+    ) {
+        let leg = self.desks.get(&id).and_then(|desk| desk.legs.get(&desk.call.leg_at(to)).copied());
+        if let Some(leg) = leg {
+            self.parts.agent.send_digit(now, leg, digit, millis(duration));
         }
     }
 
     /// The far end would not have a key by INFO: this one and all others go with the sound.
     pub(super) fn key_refused(&self, leg: LegId, digit: char, duration: Duration) {
-        let Some((id, _)) = self.by_leg.get(&leg).copied() else { return };
+        let Some((id, fork)) = self.by_leg.get(&leg).copied() else { return };
         tracing::info!(call = %id, "the far end takes no keys by INFO: they are sent with the sound");
-        self.parts.media.order(id, Order::DigitToPhone { digit, duration });
+        match self.desks.get(&id).map(|desk| desk.call.seat_of(fork)) {
+            Some(Some(seat)) => {
+                self.parts.media.order_relay(id, RelayOrder::DigitWithSound { seat, digit, duration });
+            }
+            Some(None) => {}
+            None => self.parts.media.order(id, Order::DigitToPhone { digit, duration }),
+        }
     }
 }
 

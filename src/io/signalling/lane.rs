@@ -1,14 +1,13 @@
 //! One call's writes to the store, in order, each with a deadline, beside the loop.
 
-use std::time::Duration;
-
 use tokio::sync::mpsc;
 
 use super::Reply;
+use super::patience::patiently;
 use crate::call::desk::DeskRecord;
-use crate::call::{CallRecord, Input};
+use crate::call::{CallDirection, CallRecord, Input};
 use crate::id::{CallId, Seat, WaCallId};
-use crate::io::store::{Closed, InboxId, Store, StoreError};
+use crate::io::store::{InboxId, Store};
 use crate::time::Wall;
 
 /// What a call wants written.
@@ -23,6 +22,8 @@ pub(super) enum Write {
     Rang(Wall),
     Release,
     Withdraw,
+    /// What this event brought is in the writes before it.
+    Handled(InboxId),
     Close(Box<CallRecord>),
     OpenDesk(Box<DeskRecord>),
     KeepDesk(Box<DeskRecord>),
@@ -32,10 +33,6 @@ pub(super) enum Write {
 
 /// The way in; dropping it lets the lane finish what it has and end.
 pub(super) type Lane = mpsc::UnboundedSender<Write>;
-
-/// How often a closing record is tried while the store is down: ten minutes in all.
-const CLOSE_TRIES: u32 = 120;
-const CLOSE_PAUSE: Duration = Duration::from_secs(5);
 
 /// The lane of one call and the work behind it, which ends when the lane is dropped.
 pub(super) fn make(
@@ -66,6 +63,13 @@ async fn write_one(
             };
             let input = if opened.is_ok() { Input::RecordOpened } else { Input::RecordRefused };
             let _ = replies.send((call, Reply::Input(input)));
+            // A user's call goes on without (R15); its record follows when the store is back, before its end does.
+            let opened = match opened {
+                Err(_) if record.direction == CallDirection::UserInitiated => {
+                    patiently("a record", || store.open_record(&record)).await
+                }
+                opened => opened,
+            };
             match (opened, inbox) {
                 (Ok(()), Some(inbox)) => store.handled(&[inbox]).await,
                 (opened, _) => opened,
@@ -74,12 +78,13 @@ async fn write_one(
         Write::Keep(record) => store.open_record(&record).await,
         Write::WaCall(wa_call) => store.note_wa_call(call, &wa_call).await,
         Write::Dialog(json) => store.save_dialog(call, json).await,
-        Write::Connected(at) => store.connected(call, at).await,
-        Write::CorrectStart(at) => store.correct_start(call, at).await,
-        Write::Rang(at) => store.rang(call, at).await,
-        Write::Release => store.release(call).await,
-        Write::Withdraw => store.withdraw(call).await,
-        Write::Close(record) => patiently(call, || store.close_record(&record)).await,
+        Write::Connected(at) => patiently("connected", || store.connected(call, at)).await,
+        Write::CorrectStart(at) => patiently("a start", || store.correct_start(call, at)).await,
+        Write::Rang(at) => patiently("that it rang", || store.rang(call, at)).await,
+        Write::Release => patiently("a release", || store.release(call)).await,
+        Write::Withdraw => patiently("a withdrawal", || store.withdraw(call)).await,
+        Write::Handled(inbox) => patiently("an event's end", async || store.handled(&[inbox]).await).await,
+        Write::Close(record) => patiently("a record", || store.close_record(&record)).await.map(drop),
         Write::OpenDesk(record) => {
             let opened = store.open_desk_call(&record).await;
             let input = if opened.is_ok() { Input::RecordOpened } else { Input::RecordRefused };
@@ -88,27 +93,9 @@ async fn write_one(
         }
         Write::KeepDesk(record) => store.open_desk_call(&record).await,
         Write::DeskDialog(seat, json) => store.save_desk_dialog(call, seat, json).await,
-        Write::CloseDesk(record) => patiently(call, || store.close_desk_call(&record)).await,
+        Write::CloseDesk(record) => patiently("a record", || store.close_desk_call(&record)).await.map(drop),
     };
     if let Err(error) = outcome {
         tracing::error!(%call, %error, "the store did not take a write of this call");
-    }
-}
-
-/// A record closes exactly once; while the store is down it waits here.
-async fn patiently<F>(call: CallId, close: impl Fn() -> F) -> Result<(), StoreError>
-where
-    F: Future<Output = Result<Closed, StoreError>>,
-{
-    let mut tries = 1;
-    loop {
-        match close().await {
-            Err(error) if tries < CLOSE_TRIES => {
-                tracing::warn!(%call, %error, tries, "the record waits for the store");
-                tries += 1;
-                tokio::time::sleep(CLOSE_PAUSE).await;
-            }
-            outcome => return outcome.map(|_| ()),
-        }
     }
 }

@@ -23,6 +23,7 @@ mod notices;
 mod numbers;
 mod outcomes;
 mod outputs;
+mod patience;
 mod permits;
 mod protection;
 mod quality;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Reply;
 use super::from_sip::Dial;
 use super::switchboard::Switchboard;
-use crate::call::{CallNote, HangupCause};
+use crate::call::{CallNote, CodeRefusal, HangupCause};
 use crate::id::{CallId, Endpoint};
 use crate::io::store::StoreError;
 use crate::time::Now;
@@ -37,7 +37,7 @@ impl Switchboard {
         let place = place.and_then(|it| it.parse::<u16>().ok()).unwrap_or(0);
         let outcome = usize::from(place).checked_sub(1).and_then(|it| outcomes.get(it)).cloned();
         let (Some(outcome), Endpoint::Phone(phone)) = (outcome, dial.endpoint.clone()) else {
-            return self.turn_dial_away(now, &dial, HangupCause::NoSuchOutcome);
+            return self.turn_dial_away(now, &dial, HangupCause::Code(CodeRefusal::NoSuchOutcome));
         };
         let (store, replies) = (self.parts.store.clone(), self.replies_in.clone());
         let at = now.wall;
@@ -57,7 +57,7 @@ impl Switchboard {
                 let spoken = self.parts.sounds.number(*place);
                 self.confirm(now, dial.leg, &format!("Noted: {outcome}"), spoken);
             }
-            Ok(None) => self.turn_dial_away(now, dial, HangupCause::NothingToNote),
+            Ok(None) => self.turn_dial_away(now, dial, HangupCause::Code(CodeRefusal::NothingToNote)),
             Err(error) => {
                 tracing::error!(%error, "what a phone said of its call was not written");
                 self.turn_dial_away(now, dial, HangupCause::StoreDown);

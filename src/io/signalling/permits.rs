@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::patience::patiently;
 use super::switchboard::Switchboard;
 use super::{Reply, now};
 use crate::call::Input;
@@ -103,7 +104,7 @@ impl Switchboard {
                     at: notice.at,
                     until: one.until,
                 };
-                store.note_restriction(&line).await?;
+                patiently("a notice of Meta's", || store.note_restriction(&line)).await?;
             }
             Ok(())
         }

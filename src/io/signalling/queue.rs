@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::from_sip::Dial;
 use super::switchboard::Switchboard;
 use super::{QueueOf, Reply};
-use crate::call::HangupCause;
+use crate::call::{CodeRefusal, HangupCause};
 use crate::dialplan::Dialled;
 use crate::id::{CallId, Endpoint, PhoneNumberId};
 use crate::io::store::{Claim, StoreError};
@@ -44,19 +44,19 @@ impl Switchboard {
         from: &Endpoint,
         place: Option<&str>,
     ) -> Result<(String, Vec<PhoneNumberId>), HangupCause> {
-        let Endpoint::Phone(phone) = from else { return Err(HangupCause::UnknownCode) };
+        let Endpoint::Phone(phone) = from else { return Err(HangupCause::Code(CodeRefusal::Unknown)) };
         let group = match place {
             None => None,
             Some(place) => {
                 let at = place.parse::<usize>().ok().and_then(|it| it.checked_sub(1));
                 let group = at.and_then(|it| self.parts.feature_rules.queues.get(it));
-                Some(group.ok_or(HangupCause::UnknownCode)?.name.as_str())
+                Some(group.ok_or(HangupCause::Code(CodeRefusal::Unknown))?.name.as_str())
             }
         };
         match self.queue_of(phone, group) {
             QueueOf::Numbers(numbers) => Ok((phone.to_string(), numbers)),
-            QueueOf::NotAMember => Err(HangupCause::NotYours),
-            QueueOf::NoPhone | QueueOf::NoGroup => Err(HangupCause::UnknownCode),
+            QueueOf::NotAMember => Err(HangupCause::Code(CodeRefusal::NotYours)),
+            QueueOf::NoPhone | QueueOf::NoGroup => Err(HangupCause::Code(CodeRefusal::Unknown)),
         }
     }
 
@@ -69,7 +69,9 @@ impl Switchboard {
         }
         let missed = match claim {
             Ok(Claim::Taken(missed)) => missed,
-            Ok(_) => return self.turn_dial_away(now, &dial, HangupCause::NobodyToCallBack),
+            Ok(_) => {
+                return self.turn_dial_away(now, &dial, HangupCause::Code(CodeRefusal::NobodyToCallBack));
+            }
             Err(error) => {
                 tracing::error!(%error, "the callback queue could not be read");
                 return self.turn_dial_away(now, &dial, HangupCause::StoreDown);

@@ -38,7 +38,7 @@ impl Switchboard {
                 tracing::warn!(wa_call = %call.call, "a call without a record is ended at Meta");
                 self.terminate_at_meta(number, Some(call.call.clone()));
             }
-            self.handle_delivery(now, Delivery { inbox, event, arrived: now });
+            self.handle_delivery(now, Delivery { inbox: Some(inbox), event, arrived: now });
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ use crate::io::sip::{Arrival, ConnectionFigures};
 use crate::io::sounds::Sounds;
 use crate::io::store::{InboxId, Store};
 use crate::io::voicemail::Cabinet;
-use crate::media::Report;
+use crate::media::{RelayReport, Report};
 use crate::metrics::label::{OfPart, Part};
 use crate::metrics::{Registry, table};
 use crate::policy::TollGuard;
@@ -319,7 +319,7 @@ impl Switchboard {
         self.by_wa.retain(|_, call| *call != id);
     }
 
-    fn drain_call(&mut self, now: Now, id: CallId) {
+    pub(super) fn drain_call(&mut self, now: Now, id: CallId) {
         while let Some(output) = self.calls.get_mut(&id).and_then(|live| live.call.poll_output()) {
             tracing::debug!(call = %id, output = output.name());
             self.carry_out(now, id, output);
@@ -426,6 +426,9 @@ impl Switchboard {
         }
         if let Report::KeyPressed { digit, duration } = report {
             return self.key_pressed(now, id, digit, duration);
+        }
+        if let Report::Relay(RelayReport::KeyPressed { seat, digit, duration }) = report {
+            return self.desk_key_pressed(now, id, seat, (digit, duration));
         }
         let Some(input) = translate::from_media(report) else {
             return tracing::debug!(call = %id, "the peer closed DTLS");

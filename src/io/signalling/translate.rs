@@ -45,7 +45,7 @@ pub fn from_media(report: Report) -> Option<Input> {
         Report::NextOffered { sdp, .. } => Input::NextPhoneOffered(sdp),
         Report::NextAnswered { sdp } => Input::NextPhoneAnswered(sdp),
         Report::NextRefused(_) => Input::NextPhoneRefused,
-        Report::Relay(report) => Input::Desk(from_relay(report)),
+        Report::Relay(report) => Input::Desk(from_relay(report)?),
         Report::Closed(summary) => {
             let quality_json = summary.to_json();
             Input::MediaClosed(MediaClosing { line: summary.codecs, quality_json })
@@ -104,9 +104,9 @@ pub fn to_media(output: Output) -> Result<Order, Output> {
     })
 }
 
-/// What the media of a call between desks told.
-fn from_relay(report: RelayReport) -> DeskMedia {
-    match report {
+/// What the media of a call between desks told the call; keys are not its business.
+fn from_relay(report: RelayReport) -> Option<DeskMedia> {
+    Some(match report {
         RelayReport::Opened { sdp, .. } => DeskMedia::Opened(sdp),
         RelayReport::Described { seat, sdp } => DeskMedia::Described(seat, sdp),
         RelayReport::AnswerRefused { seat, .. } => DeskMedia::AnswerRefused(seat),
@@ -116,11 +116,12 @@ fn from_relay(report: RelayReport) -> DeskMedia {
         RelayReport::NextAnswered { sdp } => DeskMedia::NextAnswered(sdp),
         RelayReport::NextRefused(_) => DeskMedia::NextRefused,
         RelayReport::Stalled => DeskMedia::Stalled,
+        RelayReport::KeyPressed { .. } => return None,
         RelayReport::Closed(summary) => {
             let quality_json = summary.to_json();
             DeskMedia::Closed(MediaClosing { line: summary.codecs, quality_json })
         }
-    }
+    })
 }
 
 /// What a call between desks orders of its media; a sound that is not in `sounds` is not played.

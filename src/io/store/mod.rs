@@ -205,6 +205,8 @@ impl Store {
                 Synchronous::Normal => SqliteSynchronous::Normal,
             })
             .busy_timeout(settings.busy_timeout)
+            // As many rows as a cap has places come over in one go.
+            .row_buffer_size(128)
             .pragma("temp_store", "memory")
             // In pages. The writing task does it in quiet moments; this is for a day without one.
             .pragma("wal_autocheckpoint", "8000")
@@ -272,3 +274,5 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::migrate:
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub use self::tests::Stall;

@@ -153,13 +153,16 @@ impl Write for AddLine {
         users::remember(db, &self.user).await?;
         let ids = users::ids(db, &self.user).await?;
         let line = &self.line;
-        let before = held(db, &self.number, &ids).await?.permission;
+        let known = lines(db, &self.number, &ids).await?;
+        let before = fold(&known.iter().map(PermissionLine::entry).collect::<Vec<_>>());
         let drift = if before == line.permission { Drift::Same } else { Drift::Corrected };
         let repeats = match line.source {
             LedgerSource::Live => drift == Drift::Same,
             // A permission that has run out, or that nobody gave, is none already.
             LedgerSource::Refusal => !before.holds(line.at),
-            _ => false,
+            // A webhook that is told again, or a write that nobody knew the outcome of.
+            LedgerSource::Operator => false,
+            _ => known.contains(line),
         };
         if repeats {
             return Ok(Drift::Same);
@@ -213,7 +216,7 @@ impl Write for AddReply {
             return Ok(None);
         }
         let ids = users::ids(db, &reply.user).await?;
-        requests::take_waiting(db, &reply.number, &ids).await
+        requests::take_waiting(db, &reply.number, &ids, reply.at).await
     }
 }
 

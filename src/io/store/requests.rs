@@ -9,8 +9,8 @@ use super::writer::{Operation, Write};
 use super::{Store, StoreError, guards, permissions};
 use crate::id::PhoneNumberId;
 use crate::policy::{
-    Ask, AskDenial, AskFacts, PermissionRequest, RequestKind, RequestState, Rules, decide_request,
-    last_request_state,
+    Ask, AskDenial, AskFacts, PermissionRequest, REQUEST_LIFE, RequestKind, RequestState, Rules,
+    decide_request, last_request_state,
 };
 use crate::time::Wall;
 use crate::user::UserId;
@@ -157,22 +157,24 @@ pub(super) async fn answered(
     Ok(marked.rows_affected() > 0)
 }
 
-/// Who waits to be rung because the user has granted; nobody afterwards.
+/// Who waits to be rung because the user has granted at `at`; nobody afterwards, and nobody whose request has lapsed.
 pub(super) async fn take_waiting(
     db: &mut SqliteConnection,
     number: &PhoneNumberId,
     ids: &Ids,
+    at: Wall,
 ) -> Result<Option<String>, sqlx::Error> {
     let rows = sqlx::query(
         "UPDATE permission_request SET rung = 1
          WHERE id IN (SELECT id FROM permission_request WHERE number = ?1 AND phone = ?2 UNION ALL
                       SELECT id FROM permission_request WHERE number = ?1 AND bsuid = ?3)
-           AND refused = 0 AND rung = 0 AND ring IS NOT NULL
+           AND refused = 0 AND rung = 0 AND ring IS NOT NULL AND COALESCE(answered, taken, sent) > ?4
          RETURNING sent, ring",
     )
     .bind(number.as_str())
     .bind(ids.phone.as_deref())
     .bind(ids.bsuid.as_deref())
+    .bind((at - REQUEST_LIFE).millis())
     .fetch_all(db)
     .await?;
     let newest = rows.iter().max_by_key(|row| row.try_get::<i64, _>("sent").unwrap_or(0));

@@ -195,16 +195,17 @@ impl Reserve {
     }
 
     async fn facts(&self, db: &mut SqliteConnection, ids: &Ids) -> Result<Facts, sqlx::Error> {
-        let (up, up_with_user) = self.up(db, ids).await?;
         let (number, now) = (&self.attempt.number, self.now.wall);
+        let Counted { number: connected_number, pair, in_flight, up, up_with_user, started } =
+            self.counted(db, ids).await?;
         let held = permissions::held(db, number, ids).await?;
         let run = guards::run(db, number, ids, held.run_ended).await?;
         Ok(Facts {
             permission: held.permission,
-            connected_number: self.connected_number(db).await?,
-            connected_pair: self.connected_pair(db, ids).await?,
-            initiation_at_cap: self.initiation_at_cap(db).await?,
-            in_flight: self.in_flight(db, ids).await?,
+            connected_number,
+            connected_pair: pair,
+            initiation_at_cap: self.initiation_at_cap(db, started).await?,
+            in_flight,
             up,
             up_with_user,
             unanswered: run.unanswered,
@@ -223,44 +224,43 @@ impl Reserve {
         (self.now.wall - cap.window).millis()
     }
 
-    async fn connected_number(&self, db: &mut SqliteConnection) -> Result<Vec<Wall>, sqlx::Error> {
-        let Some(cap) = self.rules.per_number else { return Ok(Vec::new()) };
-        let rows = sqlx::query(
-            "SELECT connected FROM reservation
-             WHERE number = ?1 AND connected IS NOT NULL AND connected >= ?2 AND call <> ?3
-             ORDER BY connected DESC LIMIT ?4",
-        )
-        .bind(self.attempt.number.as_str())
-        .bind(self.horizon(cap))
-        .bind(self.call())
-        .bind(cap.max)
-        .fetch_all(db)
-        .await?;
-        walls(&rows)
+    /// All that is counted, by one statement: each one more is a way to the database's thread and back, which takes
+    /// longer than most of these questions.
+    async fn counted(&self, db: &mut SqliteConnection, ids: &Ids) -> Result<Counted, sqlx::Error> {
+        // A cap that is switched off asks for no row.
+        let of = |cap: Option<Cap>| cap.map_or((0, 0), |cap| (self.horizon(cap), cap.max));
+        let ((number_since, number_max), (pair_since, pair_max)) =
+            (of(self.rules.per_number), of(self.rules.per_pair));
+        let rows = sqlx::query(COUNTED)
+            .bind(self.attempt.number.as_str())
+            .bind(self.call())
+            .bind(ids.phone.as_deref())
+            .bind(ids.bsuid.as_deref())
+            .bind(number_since)
+            .bind(number_max)
+            .bind(pair_since)
+            .bind(pair_max)
+            .bind(of(self.rules.initiations).0)
+            .fetch_all(db)
+            .await?;
+        let mut counted = Counted::default();
+        for row in &rows {
+            counted.take(row)?;
+        }
+        Ok(counted)
     }
 
-    async fn connected_pair(&self, db: &mut SqliteConnection, ids: &Ids) -> Result<Vec<Wall>, sqlx::Error> {
-        let Some(cap) = self.rules.per_pair else { return Ok(Vec::new()) };
-        let rows = sqlx::query(
-            "SELECT connected FROM reservation
-             WHERE number = ?1 AND connected IS NOT NULL AND connected >= ?2 AND call <> ?3
-               AND (phone = ?5 OR bsuid = ?6)
-             ORDER BY connected DESC LIMIT ?4",
-        )
-        .bind(self.attempt.number.as_str())
-        .bind(self.horizon(cap))
-        .bind(self.call())
-        .bind(cap.max)
-        .bind(ids.phone.as_deref())
-        .bind(ids.bsuid.as_deref())
-        .fetch_all(db)
-        .await?;
-        walls(&rows)
-    }
-
-    async fn initiation_at_cap(&self, db: &mut SqliteConnection) -> Result<Option<Wall>, sqlx::Error> {
+    /// When the call started that holds the last place under the cap on started calls.
+    async fn initiation_at_cap(
+        &self,
+        db: &mut SqliteConnection,
+        started: u64,
+    ) -> Result<Option<Wall>, sqlx::Error> {
         let Some(cap) = self.rules.initiations.filter(|it| it.max > 0) else { return Ok(None) };
-        // What is out of the window need not be walked over.
+        // The window's calls are walked over only if its whole hours hold enough of them.
+        if started < u64::from(cap.max) {
+            return Ok(None);
+        }
         let row = sqlx::query(
             "SELECT reserved FROM reservation WHERE number = ?1 AND placed = 1 AND call <> ?2 AND reserved >= ?4
              ORDER BY reserved DESC LIMIT 1 OFFSET ?3",
@@ -273,49 +273,71 @@ impl Reserve {
         .await?;
         row.map(|it| it.try_get(0).map(Wall)).transpose()
     }
-
-    async fn in_flight(&self, db: &mut SqliteConnection, ids: &Ids) -> Result<Vec<InFlight>, sqlx::Error> {
-        let rows = sqlx::query(
-            "SELECT r.reserved, IFNULL(r.phone = ?3, 0) OR IFNULL(r.bsuid = ?4, 0),
-                    EXISTS (SELECT 1 FROM call c WHERE c.id = r.call AND c.ended IS NULL)
-             FROM reservation r
-             WHERE r.number = ?1 AND r.connected IS NULL AND r.ended = 0 AND r.call <> ?2",
-        )
-        .bind(self.attempt.number.as_str())
-        .bind(self.call())
-        .bind(ids.phone.as_deref())
-        .bind(ids.bsuid.as_deref())
-        .fetch_all(db)
-        .await?;
-        let read = |row: &SqliteRow| {
-            let reserved = Wall(row.try_get(0)?);
-            Ok(InFlight { reserved, same_user: row.try_get(1)?, record_open: row.try_get(2)? })
-        };
-        rows.iter().map(read).collect()
-    }
-
-    /// Open records of the number, both directions, and those with this user; without what is in flight.
-    /// The index is named: by its own estimates the planner walks over all records that the number ever had.
-    async fn up(&self, db: &mut SqliteConnection, ids: &Ids) -> Result<(u32, u32), sqlx::Error> {
-        let row = sqlx::query(
-            "SELECT COUNT(*), IFNULL(SUM(IFNULL(phone = ?3, 0) OR IFNULL(bsuid = ?4, 0)), 0)
-             FROM call INDEXED BY call_open
-             WHERE phone_number_id = ?1 AND ended IS NULL AND id <> ?2
-               AND NOT EXISTS (SELECT 1 FROM reservation r
-                               WHERE r.call = call.id AND r.connected IS NULL AND r.ended = 0)",
-        )
-        .bind(self.attempt.number.as_str())
-        .bind(self.call())
-        .bind(ids.phone.as_deref())
-        .bind(ids.bsuid.as_deref())
-        .fetch_one(db)
-        .await?;
-        Ok((row.try_get(0)?, row.try_get(1)?))
-    }
 }
 
-fn walls(rows: &[SqliteRow]) -> Result<Vec<Wall>, sqlx::Error> {
-    rows.iter().map(|it| it.try_get(0).map(Wall)).collect()
+/// Rows of `fact`, a moment, and two numbers:
+///
+/// | fact | one row for | moment | numbers |
+/// | --- | --- | --- | --- |
+/// | 1 | a connected call of the number in its cap's window, newest first | when connected | |
+/// | 2 | the same of the pair | when connected | |
+/// | 3 | a place that is held and not connected | when reserved | with this user; its record is open |
+/// | 4 | all open records of the number, both directions, without what is in flight | | how many; with this user |
+/// | 5 | the calls that whole hours of the window say were started, never too few | | how many |
+///
+/// The index of open records is named: by its own estimates the planner walks over all records of the number.
+const COUNTED: &str = "
+    SELECT 1, connected, 0, 0 FROM (
+        SELECT connected FROM reservation
+        WHERE number = ?1 AND connected IS NOT NULL AND connected >= ?5 AND call <> ?2
+        ORDER BY connected DESC LIMIT ?6)
+    UNION ALL
+    SELECT 2, connected, 0, 0 FROM (
+        SELECT connected FROM reservation
+        WHERE number = ?1 AND connected IS NOT NULL AND connected >= ?7 AND call <> ?2
+          AND (phone = ?3 OR bsuid = ?4)
+        ORDER BY connected DESC LIMIT ?8)
+    UNION ALL
+    SELECT 3, r.reserved, IFNULL(r.phone = ?3, 0) OR IFNULL(r.bsuid = ?4, 0),
+           EXISTS (SELECT 1 FROM call c WHERE c.id = r.call AND c.ended IS NULL)
+    FROM reservation r
+    WHERE r.number = ?1 AND r.connected IS NULL AND r.ended = 0 AND r.call <> ?2
+    UNION ALL
+    SELECT 4, 0, COUNT(*), IFNULL(SUM(IFNULL(phone = ?3, 0) OR IFNULL(bsuid = ?4, 0)), 0)
+    FROM call INDEXED BY call_open
+    WHERE phone_number_id = ?1 AND ended IS NULL AND id <> ?2
+      AND NOT EXISTS (SELECT 1 FROM reservation r
+                      WHERE r.call = call.id AND r.connected IS NULL AND r.ended = 0)
+    UNION ALL
+    SELECT 5, 0, IFNULL(SUM(calls), 0), 0 FROM started WHERE number = ?1 AND hour >= ?9 / 3600000";
+
+/// What [`COUNTED`] gives.
+#[derive(Default)]
+struct Counted {
+    number: Vec<Wall>,
+    pair: Vec<Wall>,
+    in_flight: Vec<InFlight>,
+    up: u32,
+    up_with_user: u32,
+    started: u64,
+}
+
+impl Counted {
+    fn take(&mut self, row: &SqliteRow) -> Result<(), sqlx::Error> {
+        let at = Wall(row.try_get(1)?);
+        match row.try_get::<i64, _>(0)? {
+            1 => self.number.push(at),
+            2 => self.pair.push(at),
+            3 => self.in_flight.push(InFlight {
+                reserved: at,
+                same_user: row.try_get(2)?,
+                record_open: row.try_get(3)?,
+            }),
+            4 => (self.up, self.up_with_user) = (row.try_get(2)?, row.try_get(3)?),
+            _ => self.started = row.try_get::<i64, _>(2)?.cast_unsigned(),
+        }
+        Ok(())
+    }
 }
 
 struct Connected {

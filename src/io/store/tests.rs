@@ -28,6 +28,41 @@ mod requests;
 mod rough;
 mod voicemail;
 
+/// Keeps a store's writing task busy, as a slow disk does, until it is ended.
+pub struct Stall(Arc<tokio::sync::Notify>);
+
+struct Stalling {
+    begun: Arc<tokio::sync::Notify>,
+    end: Arc<tokio::sync::Notify>,
+}
+
+impl writer::Write for Stalling {
+    type Output = ();
+
+    async fn apply(&self, _: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        self.begun.notify_one();
+        self.end.notified().await;
+        Ok(())
+    }
+}
+
+impl Stall {
+    /// Returns once the task is busy.
+    pub async fn begin(store: &Store) -> Self {
+        let (begun, end) = (Arc::default(), Arc::default());
+        let stalling = Stalling { begun: Arc::clone(&begun), end: Arc::clone(&end) };
+        let store = store.clone();
+        tokio::spawn(async move { store.0.writer.submit_patiently(stalling).await });
+        begun.notified().await;
+        Self(end)
+    }
+
+    /// Lets the task go on.
+    pub fn end(self) {
+        self.0.notify_one();
+    }
+}
+
 /// A store in a directory that goes when the test does.
 async fn fresh() -> (TempDir, Store) {
     let directory = tempfile::tempdir().expect("a directory");

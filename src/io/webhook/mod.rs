@@ -51,8 +51,8 @@ const SHORT: usize = 64 * 1024;
 /// An event on its way to whoever acts on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Where the inbox keeps it until it was acted on.
-    pub inbox: InboxId,
+    /// Where the inbox keeps it until it was acted on; `None` while the store is down, and Meta will tell it again.
+    pub inbox: Option<InboxId>,
     /// What Meta told.
     pub event: Event,
     /// When the last byte of the webhook came: what a caller waits for counts from here.
@@ -274,11 +274,21 @@ async fn store(shared: &Arc<Shared>, events: Vec<Event>, arrived: Now) -> Webhoo
     }
     let owned = Arc::clone(shared);
     let task = tokio::spawn(async move {
-        let new = owned.store.receive(&events, arrived.wall).await?;
+        let new = match owned.store.receive(&events, arrived.wall).await {
+            Ok(new) => new,
+            Err(error) => {
+                // A user who calls cannot wait for the disk (R15): what belongs to calls is acted on now, and again
+                // without harm when Meta tells it again because of our 503.
+                for event in events.into_iter().filter(|it| matches!(it, Event::Call(_))) {
+                    let _ = owned.events.send(Delivery { inbox: None, event, arrived });
+                }
+                return Err(error);
+            }
+        };
         owned.counters.received(new.len(), known - new.len());
         for (inbox, event) in new {
             // Nobody listens during shutdown: the inbox keeps it for the next start.
-            let _ = owned.events.send(Delivery { inbox, event, arrived });
+            let _ = owned.events.send(Delivery { inbox: Some(inbox), event, arrived });
         }
         Ok::<(), StoreError>(())
     });

@@ -212,13 +212,15 @@ async fn headers_and_bodies_that_dawdle_are_cut_off_and_do_not_stand_in_anybodys
 }
 
 #[tokio::test]
-async fn with_the_store_down_meta_is_told_to_come_again_and_nothing_is_lost() {
+async fn r15_with_the_store_down_a_call_is_acted_on_and_meta_is_told_to_come_again() {
     let mut bench = Bench::set_up().await;
     bench.store.close().await;
     let body = ringing("wacid.A");
     let answer = bench.post(body.clone(), Some(sign(SECRETS[0].as_bytes(), body.as_bytes()))).await;
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers()["retry-after"], "5");
+    let delivery = bench.events.recv().await.expect("an event");
+    assert!(delivery.inbox.is_none() && matches!(delivery.event, Event::Call(_)), "{delivery:?}");
     assert!(bench.nothing_more());
     assert_eq!(bench.count(WebhookOutcome::StoreDown), 1);
     // What nothing acts on needs no store.

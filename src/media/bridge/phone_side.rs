@@ -30,6 +30,9 @@ impl Bridge {
     ) {
         match self.phone.receive(now.mono, port, from, bytes) {
             Heard::Rtp(packet) => {
+                if self.phone.take_switch() {
+                    self.take_agreement(now);
+                }
                 self.note_media(now.mono);
                 self.tap.hear(Side::Phone, arrived, &packet);
                 self.hear_hold_audio(now);

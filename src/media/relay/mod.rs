@@ -21,6 +21,7 @@ use super::dtls::Identity;
 use super::frames::Frames;
 use super::hold::{Hold, HoldAudio};
 use super::leg_reports::{LegReports, Metrics, Moment};
+use super::order::KeyWay;
 use super::outbox::{BridgePort, Outbox};
 use super::rtp_leg::{Heard, KeyMaker, RtpLeg};
 use super::stream::Stream;
@@ -220,18 +221,26 @@ impl Relay {
             }
             RelayOrder::StopPlaying { seat } => self.end(seat).way.stop_announcing(),
             RelayOrder::Digit { seat, digit, duration } => {
-                if let Some(event) = Event::from_digit(digit) {
-                    let ticks = u16::try_from(duration.as_millis() * 8).unwrap_or(u16::MAX);
-                    let to = seat.other();
-                    self.ends[to.index()].way.press(now.mono, event, ticks, &mut self.frames);
-                    self.send(to);
-                }
+                self.press(now, seat.other(), digit, duration);
+            }
+            RelayOrder::SetKeyWay { seat, way } => self.end(seat).way.set_key_way(way),
+            RelayOrder::DigitWithSound { seat, digit, duration } => {
+                self.end(seat).way.set_key_way(KeyWay::WithSound);
+                self.press(now, seat, digit, duration);
             }
             RelayOrder::Close => self.close(now),
         }
         for seat in Seat::BOTH {
             self.drain(seat);
         }
+    }
+
+    /// A key for a seat that did not come with the speech of the other one.
+    fn press(&mut self, now: Now, to: Seat, digit: char, duration: Duration) {
+        let Some(event) = Event::from_digit(digit) else { return };
+        let ticks = u16::try_from(duration.as_millis() * 8).unwrap_or(u16::MAX);
+        self.ends[to.index()].way.press(now.mono, event, ticks, &mut self.frames);
+        self.send(to);
     }
 
     fn take_answer(&mut self, now: Now, seat: Seat, sdp: &str) {
@@ -354,6 +363,9 @@ impl Relay {
 
     fn take_rtp(&mut self, now: Now, arrived: Instant, seat: Seat, bytes: &[u8]) {
         self.quiet_since = now.mono;
+        if self.end(seat).leg.take_switch() {
+            self.agreed(now, seat);
+        }
         let end = self.end(seat);
         let (hears, to) = (end.leg.hears(), seat.other());
         let hold = if hears { end.hold.heard(now.mono) } else { HoldAudio::AsBefore };
@@ -401,6 +413,9 @@ impl Relay {
             }
         }
         self.frames.clear();
+        while let Some((digit, duration)) = self.ends[seat.index()].way.take_told() {
+            self.reports.push_back(RelayReport::KeyPressed { seat, digit, duration });
+        }
     }
 
     fn report(&mut self, now: Now, seat: Seat, last: bool) {

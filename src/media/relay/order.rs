@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::clip::{Clip, Repeat};
+use super::super::order::KeyWay;
 use super::super::summary::DirectionSummary;
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::id::Seat;
@@ -100,6 +101,22 @@ pub enum RelayOrder {
         /// How long it was pressed.
         duration: Duration,
     },
+    /// How the keys of the seat across reach a seat from now on.
+    SetKeyWay {
+        /// Who gets them.
+        seat: Seat,
+        /// In which way.
+        way: KeyWay,
+    },
+    /// A key that a seat would not have by signalling: it and all after it go with the sound.
+    DigitWithSound {
+        /// Who gets it.
+        seat: Seat,
+        /// `0`-`9`, `*`, `#`, `A`-`D`; anything else is ignored.
+        digit: char,
+        /// How long it was pressed.
+        duration: Duration,
+    },
     /// Ends the media: RTCP BYE both ways, then [`RelayReport::Closed`].
     Close,
 }
@@ -154,6 +171,15 @@ pub enum RelayReport {
     },
     /// The newcomer's description cannot be used; who has the seat keeps it.
     NextRefused(AudioRefusal),
+    /// A key that a seat is to be told by signalling ([`RelayOrder::SetKeyWay`]).
+    KeyPressed {
+        /// Who gets it.
+        seat: Seat,
+        /// The key.
+        digit: char,
+        /// How long it was pressed.
+        duration: Duration,
+    },
     /// Both have been silent for `dead_after`, told once.
     Stalled,
     /// The media is closed; its ports go into quarantine.

@@ -276,6 +276,50 @@ fn the_callee_is_offered_what_the_caller_speaks_first_and_the_rest_after_it() {
 }
 
 #[test]
+fn a_phone_that_goes_over_to_another_codec_of_its_answer_is_followed_and_so_is_its_way_back() {
+    let mut desk = Desk::offered(PCMU, PCMU);
+    let both = sdp(PCMU, "sendrecv", 1)
+        .replace("RTP/AVP 0 101", "RTP/AVP 0 9 101")
+        .replace("a=rtpmap:101", "a=rtpmap:9 G722/8000\r\na=rtpmap:101");
+    desk.order(RelayOrder::TakeAnswer { seat: CALLEE, sdp: both })
+        .order(RelayOrder::Describe { seat: CALLER });
+    desk.talk(30);
+    desk.phones[0].heard.clear();
+    let (at, ssrc) = (PHONES[1], 8);
+    for codec in [AudioCodec::G722, PCMU] {
+        let before = desk.phones[1].header;
+        desk.phones[1] = Phone::new(codec, at, ssrc);
+        desk.phones[1].header = RtpHeader { payload_type: payload_type(codec), ..before };
+        // Not sooner: who goes to and fro is not followed.
+        desk.pass(Duration::from_secs(1));
+        desk.talk(60);
+        let heard = desk.phone(CALLEE).packets();
+        assert_eq!(heard.last().expect("a packet").header.payload_type, payload_type(codec), "as it speaks");
+        assert!(desk.phone(CALLEE).level(400.0) > -6.0, "{codec:?}");
+        assert!(desk.phone(CALLER).level(1000.0) > -6.0, "{codec:?}");
+    }
+}
+
+#[test]
+fn a_phone_that_goes_to_and_fro_between_codecs_is_followed_once_a_second_at_most() {
+    let mut desk = Desk::offered(PCMU, PCMU);
+    let both = sdp(PCMU, "sendrecv", 1)
+        .replace("RTP/AVP 0 101", "RTP/AVP 0 9 101")
+        .replace("a=rtpmap:101", "a=rtpmap:9 G722/8000\r\na=rtpmap:101");
+    desk.order(RelayOrder::TakeAnswer { seat: CALLEE, sdp: both })
+        .order(RelayOrder::Describe { seat: CALLER });
+    for slot in 0..150 {
+        let codec = if slot % 2 == 0 { PCMU } else { AudioCodec::G722 };
+        desk.phones[1].header.payload_type = payload_type(codec);
+        desk.talk(1);
+    }
+    let packets = desk.phone(CALLEE).packets();
+    let types: Vec<u8> = packets.iter().map(|it| it.header.payload_type.0).collect();
+    let changes = types.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!((1..=3).contains(&changes), "{changes} in three seconds");
+}
+
+#[test]
 fn rule_16_who_is_held_hears_hold_audio_and_then_the_other_again_and_its_own_session_is_untouched() {
     for (caller, callee) in [(PCMU, PCMU), (AudioCodec::Opus, AudioCodec::Pcma)] {
         let mut desk = Desk::talking(caller, callee);
@@ -299,14 +343,12 @@ fn rule_16_who_is_held_hears_hold_audio_and_then_the_other_again_and_its_own_ses
     }
 }
 
-#[test]
-fn a_key_reaches_the_other_phone_as_an_event_on_its_clock_or_as_a_tone() {
-    let mut desk = Desk::talking(AudioCodec::Opus, PCMU);
-    desk.talk(10);
+/// The caller, who speaks Opus, presses a key for 120 ms.
+fn press(desk: &mut Desk, key: char) {
     for step in 1..=8_u16 {
         let phone = &mut desk.phones[0];
         let report = TelephoneEvent {
-            event: Event::from_digit('5').unwrap(),
+            event: Event::from_digit(key).unwrap(),
             end: step > 5,
             volume: 10,
             duration: step.min(6) * 960,
@@ -318,6 +360,13 @@ fn a_key_reaches_the_other_phone_as_an_event_on_its_clock_or_as_a_tone() {
         desk.arrives(CALLER, from, &bytes);
         desk.pass(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_key_reaches_the_other_phone_as_an_event_on_its_clock_or_as_a_tone() {
+    let mut desk = Desk::talking(AudioCodec::Opus, PCMU);
+    desk.talk(10);
+    press(&mut desk, '5');
     desk.pass(Duration::from_millis(200));
     let packets = desk.phone(CALLEE).packets();
     let keys: Vec<_> = packets.iter().filter(|it| it.header.payload_type.0 == 101).collect();
@@ -334,6 +383,60 @@ fn a_key_reaches_the_other_phone_as_an_event_on_its_clock_or_as_a_tone() {
     desk.order(RelayOrder::Digit { seat: CALLER, digit: '5', duration: Duration::from_millis(400) });
     desk.pass(Duration::from_millis(600));
     assert!(desk.phone(CALLEE).level(770.0) > -30.0 && desk.phone(CALLEE).level(1336.0) > -30.0);
+}
+
+/// The keys that a seat is to be told by signalling.
+fn told(desk: &Desk, to: Seat) -> String {
+    let of = |report: &RelayReport| match report {
+        RelayReport::KeyPressed { seat, digit, duration } if *seat == to => {
+            assert!((80..=200).contains(&duration.as_millis()), "{duration:?}");
+            Some(*digit)
+        }
+        _ => None,
+    };
+    desk.reports.iter().filter_map(of).collect()
+}
+
+#[test]
+fn rule_18_who_has_keys_by_signalling_is_told_those_of_the_other_desk_however_they_came() {
+    let duration = Duration::from_millis(160);
+    for way in [KeyWay::Told, KeyWay::EventsElseTold, KeyWay::WithSound] {
+        let mut desk = Desk::talking(AudioCodec::Opus, PCMU);
+        desk.order(RelayOrder::SetKeyWay { seat: CALLEE, way }).talk(10);
+        press(&mut desk, '5');
+        desk.order(RelayOrder::Digit { seat: CALLER, digit: '#', duration });
+        // The other way round nothing has changed.
+        desk.order(RelayOrder::Digit { seat: CALLEE, digit: '9', duration });
+        desk.pass(Duration::from_millis(600));
+        let events = |desk: &mut Desk, seat: Seat, number: u8| {
+            desk.phone(seat).packets().iter().filter(|it| it.header.payload_type.0 == number).count()
+        };
+        let by_signalling = if way == KeyWay::Told { "5#" } else { "" };
+        assert_eq!((told(&desk, CALLEE).as_str(), told(&desk, CALLER).as_str()), (by_signalling, ""));
+        assert_eq!(events(&mut desk, CALLEE, 101) > 0, way != KeyWay::Told, "{way:?}");
+        assert!(events(&mut desk, CALLER, 110) > 0);
+        assert_line(desk.phone(CALLEE));
+        let before = desk.phone(CALLEE).packets().len();
+        desk.talk(20);
+        assert!(desk.phone(CALLEE).packets().len() > before + 15, "speech goes on");
+    }
+}
+
+#[test]
+fn a_key_that_a_desk_would_not_have_by_signalling_goes_with_the_sound_and_so_do_those_after_it() {
+    let duration = Duration::from_millis(160);
+    let mut desk = Desk::talking(PCMU, PCMU);
+    desk.order(RelayOrder::SetKeyWay { seat: CALLEE, way: KeyWay::Told });
+    desk.order(RelayOrder::DigitWithSound { seat: CALLEE, digit: '1', duration });
+    desk.pass(Duration::from_millis(500));
+    desk.order(RelayOrder::Digit { seat: CALLER, digit: '2', duration });
+    desk.pass(Duration::from_millis(500));
+    let packets = desk.phone(CALLEE).packets();
+    let keys = packets.iter().filter(|it| it.header.payload_type.0 == 101);
+    let mut digits: Vec<char> =
+        keys.map(|it| TelephoneEvent::parse(it.payload).unwrap().event.digit()).collect();
+    digits.dedup();
+    assert_eq!((digits, told(&desk, CALLEE).as_str()), (vec!['1', '2'], ""));
 }
 
 #[test]

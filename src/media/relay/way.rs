@@ -1,5 +1,6 @@
 //! One direction of a call between desks: packets on with a new header, decoded only where the codecs differ.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::codec::{
@@ -11,6 +12,7 @@ use crate::media::digits::{Digits, Sounding};
 use crate::media::format::{PhoneFormat, PhoneLine};
 use crate::media::frames::Frames;
 use crate::media::line::SLOT;
+use crate::media::order::KeyWay;
 use crate::media::pacer::Spacing;
 use crate::media::packetizer::Packetizer;
 use crate::media::reorder::{Place, Reorder};
@@ -50,6 +52,9 @@ pub(super) struct Way {
     stream: Stream,
     digits: Digits,
     next_report: Option<Instant>,
+    key_way: KeyWay,
+    /// Keys for signalling, with their length in ticks of 8 kHz.
+    told: VecDeque<(Event, u16)>,
     key_tone: KeyTone,
     announcer: Announcer,
     /// When the next 20 ms of a clip are due.
@@ -74,6 +79,8 @@ impl Way {
             stream,
             digits: Digits::default(),
             next_report: None,
+            key_way: KeyWay::default(),
+            told: VecDeque::new(),
             key_tone: KeyTone::new(8000),
             announcer: Announcer::default(),
             next_slot: None,
@@ -336,10 +343,37 @@ impl Way {
         }
     }
 
-    /// Says or sounds the key for every step that is due.
+    /// How keys reach the listener from now on.
+    pub(super) const fn set_key_way(&mut self, way: KeyWay) {
+        self.key_way = way;
+    }
+
+    /// A key that is to be told by signalling, and how long it was pressed.
+    pub(super) fn take_told(&mut self) -> Option<(char, Duration)> {
+        let (event, ticks) = self.told.pop_front()?;
+        Some((event.digit(), Duration::from_millis(u64::from(ticks) / 8)))
+    }
+
+    fn tells_keys(&self) -> bool {
+        let agreed = || self.out.as_ref().is_some_and(|(line, _)| line.format.events().is_some());
+        match self.key_way {
+            KeyWay::WithSound => false,
+            KeyWay::EventsElseTold => !agreed(),
+            KeyWay::Told => true,
+        }
+    }
+
+    /// Says or sounds the key for every step that is due, or hands it over when it is released.
     fn say(&mut self, now: Instant, out: &mut Frames) {
         while let Some(due) = self.next_report.filter(|due| *due <= now) {
             self.next_report = Some(due + SLOT);
+            if self.tells_keys() {
+                self.told.extend(self.digits.tell(now));
+                if !self.digits.is_active() {
+                    self.next_report = None;
+                }
+                continue;
+            }
             let events =
                 self.out.as_ref().filter(|_| self.sending).and_then(|(line, _)| line.format.events());
             let Some(events) = events else {

@@ -261,3 +261,21 @@ fn voip_metrics_are_agreed_on_only_if_both_sides_name_them() {
         assert_eq!((negotiated.voip_metrics, answer.contains("a=rtcp-xr:voip-metrics")), (agreed, agreed));
     }
 }
+
+#[test]
+fn an_answer_with_several_codecs_begins_with_the_first_and_keeps_the_others() {
+    let answer = sdp(
+        "IP4 192.0.2.99",
+        "m=audio 5000 RTP/AVP 8 96 0 101 102\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n\
+         a=rtpmap:102 telephone-event/48000\r\n",
+    );
+    let agreed = read_answer(&all(), &answer).unwrap();
+    assert_eq!(agreed.codec, AudioCodec::Pcma);
+    let others: Vec<_> = agreed.alternatives.iter().map(|it| (it.codec, it.payload_type.0)).collect();
+    assert_eq!(others, [(AudioCodec::Opus, 96), (AudioCodec::Pcmu, 0)]);
+    let opus = agreed.alternatives[0];
+    assert_eq!((opus.receive_payload_type, opus.telephone_event.unwrap().clock), (PayloadType(111), 48_000));
+    let one = LocalAudio { codecs: vec![AudioCodec::Pcma], ..all() };
+    assert_eq!(read_answer(&one, &answer).unwrap().alternatives, [], "what was not offered cannot come");
+    assert_eq!(answer_offer(&all(), &answer).unwrap().1.alternatives, [], "we answer with one");
+}

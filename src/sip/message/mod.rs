@@ -260,7 +260,8 @@ pub fn sdp_of(headers: &Headers, body: &[u8]) -> Option<String> {
     if body.is_empty() {
         return None;
     }
-    let kind = headers.get(&Name::ContentType)?;
+    // A body without a word on its kind is what such bodies are (RFC 3261 §7.4.1 wants the word).
+    let kind = headers.get(&Name::ContentType).or(body.starts_with(b"v=0").then_some("application/sdp"))?;
     let params = kind.split_once(';').map_or("", |(_, params)| params);
     let media_type = media_type_of(kind);
     let text = String::from_utf8_lossy(body).into_owned();

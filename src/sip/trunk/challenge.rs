@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::masked::Secret;
 
-use super::super::digest::DigestAlgorithm;
-use super::super::message::uri::{quote, split_outside_quotes, unquote};
+use super::super::digest::{DigestAlgorithm, fields_of};
+use super::super::message::uri::quote;
 use super::super::message::{Headers, Name, Response};
 
 /// What a trunk knows us by.
@@ -55,15 +55,7 @@ enum Asker {
 impl Challenge {
     /// Reads a challenge; `None` for another scheme, an algorithm or a protection that is not known here.
     fn parse(value: &str, by: Asker) -> Option<Self> {
-        let (scheme, rest) = value.trim().split_once(|c: char| c.is_whitespace())?;
-        if !scheme.eq_ignore_ascii_case("Digest") {
-            return None;
-        }
-        let mut fields: BTreeMap<String, String> = BTreeMap::new();
-        for piece in split_outside_quotes(rest, b',')? {
-            let Some((name, value)) = piece.split_once('=') else { continue };
-            fields.entry(name.trim().to_ascii_lowercase()).or_insert_with(|| unquote(value.trim()));
-        }
+        let (mut fields, _) = fields_of(value)?;
         let named = fields.get("algorithm").map(|it| it.to_ascii_uppercase());
         let algorithm = match named.as_deref() {
             None | Some("MD5") => DigestAlgorithm::Md5,

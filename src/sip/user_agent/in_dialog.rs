@@ -8,7 +8,7 @@ use super::super::message::{Method, Name, sdp_of};
 use super::super::transaction::ServerKey;
 use super::incoming::Incoming;
 use super::leg::{Leg, Owner, Stage, Up};
-use super::{Event, Reason, Refusal, Timer, UserAgent};
+use super::{ALLOW, Event, Reason, Refusal, Timer, UserAgent};
 
 impl UserAgent {
     /// Ends a call at whatever stage: BYE when up, CANCEL when calling, 480 when called.
@@ -84,12 +84,13 @@ impl UserAgent {
             Some(Stage::Called(_)) if incoming.request.method == Method::Prack => {
                 return self.handle_prack(now, leg, &incoming);
             }
-            // An early dialog: whatever it wants has to wait until the call is answered.
+            // An early dialog: whatever else it wants has to wait until the call is answered.
             _ => {
-                return if incoming.request.method == Method::Options {
-                    self.answer_options(&incoming);
-                } else {
-                    self.answer_later(&incoming);
+                return match incoming.request.method {
+                    Method::Options => self.answer_options(&incoming),
+                    // It tells who is on the line now (PBXs do when a call is passed on) and offers nothing.
+                    Method::Update if incoming.request.body.is_empty() => self.answer_early_update(&incoming),
+                    _ => self.answer_later(&incoming),
                 };
             }
         };
@@ -112,6 +113,12 @@ impl UserAgent {
             Method::Prack => self.answer_stateless(&incoming, 200, "OK", Vec::new()),
             _ => self.answer_stateless(&incoming, 405, "Method Not Allowed", Vec::new()),
         }
+    }
+
+    fn answer_early_update(&mut self, incoming: &Incoming) {
+        let contact = self.contact(incoming.flow, &incoming.request.uri);
+        let headers = vec![(Name::Contact, contact), (Name::Allow, ALLOW.to_owned())];
+        self.answer_stateless(incoming, 200, "OK", headers);
     }
 
     /// 500 with Retry-After: come again in a moment (RFC 3261 §14.2).
@@ -254,6 +261,10 @@ fn read_digit(text: &str) -> Option<char> {
     match text {
         "10" => return Some('*'),
         "11" => return Some('#'),
+        "12" => return Some('A'),
+        "13" => return Some('B'),
+        "14" => return Some('C'),
+        "15" => return Some('D'),
         _ => {}
     }
     let mut chars = text.chars();

@@ -246,7 +246,12 @@ pub(super) fn add_body(response: &mut Response, sdp: Option<String>) {
 fn caller(incoming: &Incoming, origin: CallerOrigin, numbering: Option<&Numbering>) -> Caller {
     let asserted =
         incoming.request.headers.list(&Name::PAssertedIdentity).into_iter().find_map(NameAddr::parse);
-    let (number, display) = match (&origin, asserted) {
+    // Who does not want to be known is not: From says so already (RFC 3323 §4.2, RFC 3325 §9.3).
+    let withheld = incoming.request.headers.get(&Name::Privacy).is_some_and(|value| {
+        let mut words = value.split([';', ',']).map(str::trim);
+        words.any(|word| ["id", "user", "header", "critical"].iter().any(|it| word.eq_ignore_ascii_case(it)))
+    });
+    let (number, display) = match (&origin, asserted.filter(|_| !withheld)) {
         (CallerOrigin::Phone(name), _) => (name.as_str().to_owned(), incoming.head.from.display.clone()),
         (CallerOrigin::Trunk(_), Some(asserted)) => (user_of(&asserted.uri), asserted.display),
         (CallerOrigin::Trunk(_), None) => {

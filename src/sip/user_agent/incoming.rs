@@ -63,7 +63,11 @@ fn answer(request: &Request, flow: Flow, status: u16, phrase: &str, tag: Option<
         if let Some(value) = request.headers.get(&name) {
             let untagged = name == Name::To && NameAddr::parse(value).is_some_and(|to| to.tag().is_none());
             match tag.filter(|_| untagged) {
-                Some(tag) => headers.push(name, format!("{value};tag={tag}")),
+                Some(tag) => {
+                    // Some phones end the header with an empty parameter; two marks in a row could not be read.
+                    let value = value.trim_end_matches([';', ' ', '\t']);
+                    headers.push(name, format!("{value};tag={tag}"));
+                }
                 None => headers.push(name, value),
             }
         }
@@ -294,7 +298,8 @@ fn objection_to_body(request: &Request) -> Option<Objection> {
     }
     let kind = media_type_of(headers.get(&Name::ContentType).unwrap_or(""));
     let readable = kind == "application/sdp" || kind.starts_with("multipart/");
-    if !request.body.is_empty() && !readable {
+    let unnamed = headers.get(&Name::ContentType).is_none() && request.body.starts_with(b"v=0");
+    if !request.body.is_empty() && !readable && !unnamed {
         return Objection::new(
             415,
             "Unsupported Media Type",

@@ -41,6 +41,8 @@ pub(crate) struct Setup {
     pub(crate) probe: &'static str,
     /// More lines for both phones.
     pub(crate) phone: &'static str,
+    /// More lines for phone 1001 alone.
+    pub(crate) front_desk: &'static str,
     /// Lines of the `[recording]` section.
     pub(crate) recording: &'static str,
     /// Whether programs may ask the API, by [`API_TOKEN`].
@@ -61,6 +63,7 @@ impl Default for Setup {
             number: "",
             recording: "",
             phone: "",
+            front_desk: "",
             api: false,
             aiortc: false,
         }
@@ -150,6 +153,8 @@ impl Layout {
         let (folder, office) = (self.folder.display(), &self.office);
         let Self { admin, webhook, sip, sips, ws, wss, trunk, outside, inside, .. } = self;
         let Setup { ring, media, calls, number, recording, probe, .. } = setup;
+        // A stop at the end of a test waits for nobody.
+        let drain = if calls.contains("drain") { "" } else { "drain = \"0s\"" };
         format!(
             r#"
 [store]
@@ -186,6 +191,7 @@ bind = "{office}"
 advertised = ["{office}"]
 ports = "{inside}"
 [calls]
+{drain}
 {calls}
 [recording]
 {recording}
@@ -210,7 +216,7 @@ dial = {{ prefix = "8", phones = ["1001"], trunks = ["pbx"] }}
 {number}
 {api}
 "#,
-            phones = phones(&self.folder, setup.phone),
+            phones = phones(&self.folder, setup),
             of_trunk = setup.trunk.replace("SECOND", &self.second).replace("NAMESERVER", &self.dns),
             api = if setup.api { api(&self.api) } else { String::new() },
         )
@@ -237,15 +243,16 @@ fn api(at: &str) -> String {
 }
 
 /// The sections of both phones.
-fn phones(folder: &Path, more: &str) -> String {
-    let phone = |(name, display)| {
+fn phones(folder: &Path, setup: &Setup) -> String {
+    let phone = |(name, display, own)| {
+        let more = setup.phone;
         let file = folder.join(format!("phone-{name}"));
         let file = file.display();
         format!(
-            "[[phone]]\nname = \"{name}\"\ndisplay = \"{display}\"\nha1 = {{ file = \"{file}\" }}\n{more}\n"
+            "[[phone]]\nname = \"{name}\"\ndisplay = \"{display}\"\nha1 = {{ file = \"{file}\" }}\n{more}\n{own}\n"
         )
     };
-    [("1001", "Front desk"), ("1002", "Back office")].map(phone).concat()
+    [("1001", "Front desk", setup.front_desk), ("1002", "Back office", "")].map(phone).concat()
 }
 
 /// A running `cordboard serve`.

@@ -13,6 +13,18 @@ use super::sound;
 /// The name in its certificate and in its users' addresses.
 pub(crate) const DOMAIN: &str = "pbx.test";
 
+/// How its own address, the trunk's, is spoken to.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Tls {
+    /// In clear.
+    #[default]
+    Off,
+    /// Only Kamailio shows a certificate, as web servers do.
+    OneSided,
+    /// Who calls Kamailio shows one, too.
+    Mutual,
+}
+
 /// How it is set up.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct KamailioSettings {
@@ -20,8 +32,8 @@ pub(crate) struct KamailioSettings {
     pub(crate) login: bool,
     /// The gateway is where its registration says.
     pub(crate) registration: bool,
-    /// The trunk's address speaks TLS and asks for a certificate.
-    pub(crate) tls: bool,
+    /// Whether the trunk's address speaks TLS, and asks for a certificate of ours.
+    pub(crate) tls: Tls,
     /// `udp`, `tcp` or `tls`: how it calls the gateway.
     pub(crate) to_gateway: &'static str,
 }
@@ -42,13 +54,13 @@ impl Kamailio {
         let (host, _) = world.layout.trunk.split_once(':').expect("an address with a port");
         let trunk = world.layout.trunk.clone();
         // With TLS the trunk's address is that listener; phones use another port then.
-        let plain = if settings.tls { format!("{host}:{}", world.ports.take(1)) } else { trunk.clone() };
+        let tls = settings.tls != Tls::Off;
+        let plain = if tls { format!("{host}:{}", world.ports.take(1)) } else { trunk.clone() };
         let transport = settings.to_gateway;
         let gateway = format!("{};transport={transport}", world.registrar(transport));
         let tls_config = folder.join("tls.cfg");
         let mut text = include_str!("../kamailio/kamailio.cfg").to_owned();
-        let flags =
-            [("LOGIN", settings.login), ("REGISTRATION", settings.registration), ("TLS", settings.tls)];
+        let flags = [("LOGIN", settings.login), ("REGISTRATION", settings.registration), ("TLS", tls)];
         let defines: String =
             flags.iter().filter(|(_, on)| *on).map(|(name, _)| format!("#!define WITH_{name}\n")).collect();
         text = text.replacen("#!KAMAILIO\n", &format!("#!KAMAILIO\n{defines}"), 1);
@@ -64,8 +76,8 @@ impl Kamailio {
             text = text.replace(name, &value);
         }
         std::fs::write(folder.join("kamailio.cfg"), text).expect("the test's folder can be written");
-        if settings.tls {
-            write_tls_config(world.folder(), &tls_config);
+        if tls {
+            write_tls_config(world.folder(), &tls_config, settings.tls);
         }
         let mut it = Self { program: None, folder, phones_at: plain };
         it.restart();
@@ -146,18 +158,19 @@ pub(crate) fn write_certificates(folder: &Path) {
     write("authority.pem", &root.pem());
 }
 
-fn write_tls_config(folder: &Path, path: &Path) {
+fn write_tls_config(folder: &Path, path: &Path, tls: Tls) {
     let own = std::fs::read_to_string(folder.join("sip-certificate.pem")).expect("the rig wrote it");
     let authority = std::fs::read_to_string(folder.join("authority.pem")).expect("the test wrote it");
     std::fs::write(folder.join("trusted.pem"), authority + &own).expect("the test's folder can be written");
     let folder = folder.display();
-    let part = |name: &str, trusted: &str| {
+    let part = |name: &str, asks: bool, trusted: &str| {
+        let asks = if asks { "yes" } else { "no" };
         format!(
-            "[{name}:default]\nmethod = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\n\
+            "[{name}:default]\nmethod = TLSv1.2+\nverify_certificate = {asks}\nrequire_certificate = {asks}\n\
              certificate = {folder}/pbx-certificate.pem\nprivate_key = {folder}/pbx-key.pem\n\
              ca_list = {folder}/{trusted}\n"
         )
     };
-    let text = part("server", "authority.pem") + &part("client", "trusted.pem");
+    let text = part("server", tls == Tls::Mutual, "authority.pem") + &part("client", true, "trusted.pem");
     std::fs::write(path, text).expect("the test's folder can be written");
 }

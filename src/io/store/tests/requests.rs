@@ -105,6 +105,26 @@ async fn who_waits_is_not_rung_when_the_user_declines() {
     assert_eq!(store.note_reply(&reply).await.expect("noted").as_deref(), Some("phone:1001"));
 }
 
+#[tokio::test]
+async fn b7_nobody_is_rung_for_a_request_that_has_lapsed_when_the_user_grants_months_later() {
+    let (_directory, store) = fresh().await;
+    let (id, _) = asked(&store, Some("phone:1001"), 1000).await.expect("asked");
+    store.request_taken(id, "wamid.R", Wall(1001)).await.expect("noted");
+    let late = granted(phone(1), 1001 + 7 * 86_400_000, None);
+    assert_eq!(store.note_reply(&late).await.expect("noted"), None);
+    let held = store.permission(&number(), &phone(1)).await.expect("read");
+    assert!(held.holds(late.at), "the permission itself counts: {held:?}");
+}
+
+#[tokio::test]
+async fn a_reply_that_is_told_twice_stands_in_the_ledger_once() {
+    let (_directory, store) = fresh().await;
+    for _ in 0..2 {
+        store.note_reply(&granted(phone(1), 2000, Some("wamid.R"))).await.expect("noted");
+    }
+    assert_eq!(store.permission_log(&number(), &phone(1)).await.expect("read").len(), 1);
+}
+
 /// A captured reply, as the webhook brings it.
 async fn hear(store: &Store, name: &str) {
     let path = format!("{}/tests/data/webhook/{name}.json", env!("CARGO_MANIFEST_DIR"));

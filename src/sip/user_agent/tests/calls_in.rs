@@ -60,6 +60,22 @@ fn an_invite_whose_content_type_has_spaces_around_the_slash_is_not_refused_with_
 }
 
 #[test]
+fn an_offer_of_a_device_that_forgets_to_say_what_it_is_is_read_and_another_body_is_not() {
+    for (body, what) in [(SDP, "100 INVITE"), ("hello", "415 INVITE")] {
+        let mut rig = Rig::new();
+        let text = rig.request("INVITE", "sip:85521955500123@192.0.2.1", "200", 1, "", body);
+        rig.send(TRUNK, &text);
+        assert_eq!(rig.one().what(), what);
+        let events = rig.events();
+        let sdp = events.iter().find_map(|event| match event {
+            Event::Invited { sdp, .. } => sdp.as_deref(),
+            _ => None,
+        });
+        assert_eq!(sdp, Some(SDP).filter(|_| what == "100 INVITE"));
+    }
+}
+
+#[test]
 fn a_captured_response_cannot_dial_another_number() {
     let mut rig = Rig::new();
     let text = rig.request("INVITE", DIALLED, "1001", 1, SDP_LINE, SDP);
@@ -245,4 +261,17 @@ fn a_registered_phone_on_the_trunks_address_is_still_a_phone() {
     assert_eq!(rig.one().what(), "401 INVITE");
     rig.send("198.51.100.9:40008", &text.replace("branch=z9hG4bK", "branch=z9hG4bKo"));
     assert_eq!(rig.one().what(), "100 INVITE");
+}
+
+#[test]
+fn a_phone_that_ends_its_to_with_an_empty_parameter_gets_an_answer_that_can_be_read() {
+    let mut rig = Rig::new();
+    let uri = "sip:85521955500123@192.0.2.1";
+    let text = rig
+        .request("OPTIONS", uri, "pbx", 1, "", "")
+        .replace(&format!("To: <{uri}>"), &format!("To: <{uri}>; "));
+    assert!(text.contains(">; \r\n"), "{text}");
+    rig.send(TRUNK, &text);
+    let to = rig.one().header("To").to_owned();
+    assert!(to.starts_with(&format!("<{uri}>;tag=")), "{to}");
 }

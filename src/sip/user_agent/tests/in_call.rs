@@ -183,6 +183,7 @@ fn digits_by_info_are_read_in_both_formats() {
         (3, "application/dtmf-relay", "Signal= 11\nDuration= 99999999999\n", Some(('#', 160))),
         (4, "application/dtmf", "*", Some(('*', 160))),
         (5, "application/dtmf-relay", "Signal=Z\r\n", None),
+        (7, "application/dtmf-relay", "Signal=12\r\nDuration=100\r\n", Some(('A', 100))),
     ] {
         let text = rig.within(&ok, "INFO", number, &format!("Content-Type: {kind}\r\n"), body);
         rig.send(TRUNK, &text);
@@ -191,7 +192,7 @@ fn digits_by_info_are_read_in_both_formats() {
             expected.into_iter().map(|(digit, millis)| Event::Digit { leg, digit, millis }).collect();
         assert_eq!(rig.events(), expected);
     }
-    let text = rig.within(&ok, "INFO", 6, "Content-Type: application/media_control+xml\r\n", "<x/>");
+    let text = rig.within(&ok, "INFO", 8, "Content-Type: application/media_control+xml\r\n", "<x/>");
     rig.send(TRUNK, &text);
     assert_eq!(rig.one().what(), "415 INFO");
 }
@@ -263,4 +264,23 @@ fn what_belongs_to_no_call_is_481_and_what_we_do_not_offer_is_405_501_or_420() {
     let options = rig.one();
     assert_eq!(options.header("Accept"), "application/sdp");
     assert_eq!(options.header("Supported"), SUPPORTED);
+}
+
+#[test]
+fn an_update_before_the_answer_that_offers_nothing_is_taken_and_one_that_does_has_to_wait() {
+    // Theirs to us, and ours to them: PBXs tell in either who is on the line now.
+    let mut rig = Rig::new();
+    let (leg, _) = rig.trunk_calls(SDP);
+    rig.ua.ring(rig.now, leg, None);
+    let ringing = rig.one();
+    for (number, lines, body, what) in
+        [(2, "P-Asserted-Identity: <sip:7@pbx>\r\n", "", "200 UPDATE"), (3, SDP_LINE, SDP, "500 UPDATE")]
+    {
+        let text = rig.within(&ringing, "UPDATE", number, lines, body);
+        rig.send(TRUNK, &text);
+        let answer = rig.one();
+        assert_eq!((answer.what().as_str(), rig.events()), (what, vec![]));
+        assert_eq!(answer.header("Contact").is_empty(), what != "200 UPDATE");
+    }
+    assert_eq!(rig.ua.figures().legs, 1);
 }

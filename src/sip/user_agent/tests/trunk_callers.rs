@@ -91,6 +91,25 @@ fn what_comes_from_a_trunk_is_read_as_the_trunk_writes_it() {
 }
 
 #[test]
+fn a_caller_behind_a_trunk_that_withholds_its_number_is_not_shown_though_the_trunk_knows_it() {
+    for (privacy, number) in [
+        ("", "+4930777"),
+        ("Privacy: none\r\n", "+4930777"),
+        ("Privacy: id\r\n", "anonymous"),
+        ("Privacy: user;ID;critical\r\n", "anonymous"),
+    ] {
+        let mut rig = Rig::new();
+        let lines = format!("P-Asserted-Identity: \"Ana\" <sip:+4930777@pbx>\r\n{privacy}{SDP_LINE}");
+        let text = rig.request("INVITE", "sip:1001@192.0.2.1", "anonymous", 1, &lines, SDP);
+        rig.send(TRUNK, &text);
+        let events = rig.events();
+        let [Event::Invited { from, .. }] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!(from.number, number, "{privacy}");
+        assert_eq!(from.display.contains("Ana"), number != "anonymous");
+    }
+}
+
+#[test]
 fn from_shows_the_account_and_the_caller_stands_where_the_provider_looks_for_it() {
     let mut rig = rig(|trunk| {
         let password = Secret::new("pa55".to_owned());
