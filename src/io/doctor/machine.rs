@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::Finding;
-use crate::config::{Config, RealmConfig};
+use crate::config::{Config, NumberConfig, RealmConfig};
 use crate::io::dns::Dns;
 use crate::io::recording::{free_bytes, is_writable};
 use crate::io::sounds::Sounds;
@@ -47,7 +47,7 @@ fn folders(config: &Config) -> Vec<Finding> {
     if config.recording.enabled {
         folders.push(("recording.directory", &config.recording.directory));
     }
-    if config.numbers.iter().any(|it| it.takes_messages()) {
+    if config.numbers.iter().any(NumberConfig::takes_messages) {
         folders.push(("voicemail.directory", &config.voicemail.directory));
     }
     folders.into_iter().map(|(key, folder)| folder_of(key, folder)).collect()

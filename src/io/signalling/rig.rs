@@ -280,7 +280,7 @@ impl Rig {
     /// Meta tells something.
     pub(super) fn deliver(&mut self, event: Event) {
         self.inbox += 1;
-        let delivery = Delivery { inbox: InboxId(self.inbox), event, arrived: self.now };
+        let delivery = Delivery { inbox: Some(InboxId(self.inbox)), event, arrived: self.now };
         self.board.handle_delivery(self.now, delivery);
     }
 
