@@ -13,6 +13,7 @@ mod fault;
 mod features;
 mod hours;
 mod lamps;
+mod needed;
 mod peers;
 mod policy;
 mod rates;
@@ -41,11 +42,12 @@ pub use self::dns::{DnsConfig, ServerAt};
 pub use self::fault::{ConfigFaults, Fault};
 pub use self::features::{FeaturesConfig, ParkingConfig};
 pub use self::hours::{ClosedTarget, HoursConfig, MetaSettings};
+pub use self::needed::Records;
 pub use self::policy::{AskConfig, GuardsConfig, NumberPolicy, PolicyConfig, TemplateConfig};
 pub use self::reader::KeyUse;
 pub use self::recording::{Consent, RecordingConfig, RecordingFormat};
 pub use self::records::{RecordsConfig, read_moment};
-pub use self::ring_plan::{OVERFLOW_KEPT, RingOrder, RingPlanConfig, RingStepConfig};
+pub use self::ring_plan::{GroupConfig, OVERFLOW_KEPT, RingOrder, RingPlanConfig, RingStepConfig};
 pub use self::secret::{Machine, Surroundings};
 pub use self::sip::{
     ClientCertificates, ConnectionsConfig, KeyTelling, ListenAt, SipConfig, SipTlsConfig, StreamTransport,
@@ -57,7 +59,7 @@ pub use self::voicemail::{LastTarget, VoiceConfig, VoicemailConfig};
 
 use crate::codec::{AudioCodec, EncoderSettings};
 use crate::dialplan::EmergencyPlan;
-use crate::id::{Endpoint, NumberLabel, PhoneName, PhoneNumberId, TrunkName};
+use crate::id::{NumberLabel, PhoneName, PhoneNumberId, TrunkName};
 use crate::masked::Secret;
 use crate::policy::TollCaps;
 use crate::sip::PhoneLamps;
@@ -105,7 +107,7 @@ pub struct Config {
     /// The PBXs and providers that need no registration.
     pub trunks: Vec<TrunkConfig>,
     /// Who belongs together, in the order of the file.
-    pub groups: Vec<Vec<Endpoint>>,
+    pub groups: Vec<GroupConfig>,
     /// The WhatsApp business numbers.
     pub numbers: Vec<NumberConfig>,
     /// What works but is worth a look.
@@ -437,23 +439,6 @@ pub struct DialConfig {
     pub trunks: Vec<TrunkName>,
 }
 
-/// What `cordboard calls` and `cordboard permission` need of the file: no secret is looked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Records {
-    /// Where the records are.
-    pub store: StoreConfig,
-    /// Outcomes, rates.
-    pub records: RecordsConfig,
-    /// The business numbers, as the administrator and as Graph call them.
-    pub numbers: Vec<(NumberLabel, PhoneNumberId)>,
-    /// What decides about their calls, in the same order; `None` where something in it is wrong.
-    pub policies: Vec<Option<NumberPolicy>>,
-    /// Data about Meta's rules.
-    pub policy: PolicyConfig,
-    /// A reservation against a cap lapses after so long.
-    pub reservation_life: Duration,
-}
-
 impl NumberConfig {
     /// What decides about its calls.
     #[must_use]
@@ -495,47 +480,6 @@ impl Config {
             _ => Err(ConfigFaults { file: path.to_owned(), faults, warnings }),
         };
         (result, keys)
-    }
-}
-
-impl Records {
-    /// Reads what is needed of the file.
-    ///
-    /// # Errors
-    /// The faults of what is needed, in the order of the file.
-    pub fn read(path: &Path) -> Result<Self, ConfigFaults> {
-        Self::parse(&text_of(path)?, path, &Machine)
-    }
-
-    /// Reads what is needed of `text` as the file at `path`.
-    ///
-    /// # Errors
-    /// The faults of what is needed, in the order of the file.
-    pub fn parse(text: &str, path: &Path, surroundings: &dyn Surroundings) -> Result<Self, ConfigFaults> {
-        let Reading { draft, mut faults, .. } = read(text, path, surroundings);
-        let needed = |key: &str| {
-            let of_number = key.ends_with(".label") || key.ends_with(".phone_number_id") || key == "number";
-            let data = ["store", "records", "policy", "calls"].iter().any(|it| key.starts_with(it));
-            key == "syntax" || data || of_number
-        };
-        faults.retain(|fault| needed(&fault.key));
-        let complete = || {
-            let draft = draft?;
-            let policies = draft.numbers.iter().map(|it| it.policy.clone()).collect();
-            let numbers = draft.numbers.into_iter().map(|it| Some((it.label?, it.phone_number_id?)));
-            Some(Self {
-                numbers: numbers.collect::<Option<_>>()?,
-                store: draft.store?,
-                records: draft.records?,
-                policies,
-                policy: draft.policy?,
-                reservation_life: draft.calls?.reservation_life,
-            })
-        };
-        match complete() {
-            Some(records) if faults.is_empty() => Ok(records),
-            _ => Err(ConfigFaults { file: path.to_owned(), faults, warnings: Vec::new() }),
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::CapConfig;
 use super::peers::Digits;
 use super::reader::Section;
 use super::secret::plain;
-use crate::policy::{CountryRow, CountryTable, PickUpAlarm};
+use crate::policy::{CountryRow, CountryTable, PickUpAlarm, PickedUpBy};
 use crate::time::Wall;
 use crate::user::Msisdn;
 
@@ -170,11 +170,13 @@ pub(super) fn guards(section: &mut Section<'_, '_, '_>) -> Option<GuardsConfig> 
     let below = section.or("pickup_below", 70);
     let below = section.within("pickup_below", below, &(0..=100), "it is a percentage; 0 never alarms");
     let min_calls = section.or("pickup_min_calls", 20);
+    let voicemail = section.or("pickup_voicemail", false);
+    let counts = voicemail.map(|it| if it { PickedUpBy::Anybody } else { PickedUpBy::People });
     let hold_outside_hours = section.or("hold_outside_hours", false);
     Some(GuardsConfig {
         unanswered_stop: stop.map(|it| (it > 0).then_some(it))?,
         warn_at: warn_at?,
-        pickup: PickUpAlarm { below: below?, min_calls: min_calls? },
+        pickup: PickUpAlarm { below: below?, min_calls: min_calls?, counts: counts? },
         hold_outside_hours: hold_outside_hours?,
     })
 }

@@ -10,7 +10,7 @@ use super::reader::{Reader, Section};
 use super::sections::{Draft, secs};
 use super::setting::{Setting, words};
 use super::voicemail::LastTarget;
-use crate::id::Endpoint;
+use crate::id::{Endpoint, NumberLabel};
 
 /// What an overflow is left of the accept window: enough for something that answers by itself, and for the two
 /// seconds after which a silent trunk is given up.
@@ -27,6 +27,29 @@ pub struct RingPlanConfig {
     pub steps: Vec<RingStepConfig>,
     /// Who gets a call that none of them has taken.
     pub overflow: Option<LastTarget>,
+}
+
+impl RingPlanConfig {
+    /// Everybody who may ring, in the order of the plan.
+    pub fn targets(&self) -> impl Iterator<Item = &Endpoint> {
+        let last = self.overflow.as_ref().and_then(LastTarget::endpoint);
+        self.steps.iter().flat_map(|it| &it.targets).chain(last)
+    }
+
+    /// How long a user's call may ring here at most, in a window of `window`.
+    #[must_use]
+    pub fn longest(&self, window: Duration) -> Duration {
+        // Whoever rings last may do so for what is left of the window.
+        if self.overflow.as_ref().is_some_and(|it| it.endpoint().is_some()) {
+            return window;
+        }
+        let step = |step: &RingStepConfig| {
+            let turns = if step.order == RingOrder::OneByOne { step.targets.len() } else { 1 };
+            step.ring.map_or(window, |it| it.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX)))
+        };
+        let all = self.steps.iter().map(step).fold(Duration::ZERO, Duration::saturating_add);
+        all.min(window)
+    }
 }
 
 /// `[[number.step]]`
@@ -79,10 +102,30 @@ impl Setting for Target {
     }
 }
 
+/// `[[group]]`: who belongs together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// What ring plans call it.
+    pub name: String,
+    /// Who belongs to it, in the order of the file.
+    pub members: Vec<Endpoint>,
+    /// The business numbers whose missed calls its phones call back.
+    pub callbacks: Vec<NumberLabel>,
+}
+
 /// A group as far as it could be read.
 pub(super) struct GroupDraft {
     pub(super) name: Option<String>,
     pub(super) members: Option<Vec<Endpoint>>,
+    callbacks: Option<Vec<Name>>,
+}
+
+impl GroupDraft {
+    /// The group, if everything in it is good.
+    pub(super) fn complete(self) -> Option<GroupConfig> {
+        let callbacks = self.callbacks?.into_iter().map(|it| it.0.as_str().into()).collect();
+        Some(GroupConfig { name: self.name?, members: self.members?, callbacks })
+    }
 }
 
 /// A plan as far as it could be read.
@@ -104,7 +147,8 @@ struct StepDraft {
 pub(super) fn group(section: &mut Section<'_, '_, '_>) -> GroupDraft {
     let name = section.required::<Name>("name", "\"desk\"").map(|it| it.0);
     let members = section.list::<Endpoint>("members", None, "[\"phone:1001\", \"trunk:pbx/200\"]");
-    GroupDraft { name, members }
+    let callbacks = section.list::<Name>("callbacks", Some(Vec::new()), "[\"support\"]");
+    GroupDraft { name, members, callbacks }
 }
 
 /// The plan of a `[[number]]`.
@@ -218,6 +262,19 @@ fn groups(reader: &mut Reader<'_>, draft: &Draft) {
             reader.fault_at(&key, problem, remedy);
         }
         unique(reader, "member", members.iter().map(|it| (key.clone(), Some(Shown(it)))));
+        callbacks(reader, index, group, draft);
+    }
+}
+
+/// Who is called back must have called a number of the file.
+fn callbacks(reader: &mut Reader<'_>, index: usize, group: &GroupDraft, draft: &Draft) {
+    let numbers = draft.numbers.iter().filter_map(|it| it.label.as_ref()).map(NumberLabel::as_str);
+    let numbers: Vec<&str> = numbers.collect();
+    let unknown = group.callbacks.iter().flatten().filter(|it| !numbers.contains(&it.0.as_str()));
+    for label in unknown {
+        let problem = format!("there is no [[number]] with the label {:?}", label.0);
+        let remedy = format!("one or more of {}", numbers.join(", "));
+        reader.fault_at(&format!("group[{}].callbacks", index + 1), problem, remedy);
     }
 }
 

@@ -114,7 +114,7 @@ impl Draft {
             api: self.api?,
             phones: self.phones.into_iter().map(|it| it.config).collect::<Option<_>>()?,
             trunks: self.trunks.into_iter().map(|it| it.config).collect::<Option<_>>()?,
-            groups: self.groups.into_iter().map(|it| it.members).collect::<Option<_>>()?,
+            groups: self.groups.into_iter().map(GroupDraft::complete).collect::<Option<_>>()?,
             numbers,
             warnings: Vec::new(),
         })

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::NumberConfig;
+use super::hours::ClosedTarget;
 use super::reader::{Reader, Section};
 use super::recording::Bytes;
 use super::sections::{Draft, secs};
@@ -69,6 +71,15 @@ impl LastTarget {
     }
 }
 
+impl NumberConfig {
+    /// Whether the gateway takes messages for it.
+    #[must_use]
+    pub fn takes_messages(&self) -> bool {
+        self.ring.overflow == Some(LastTarget::Voicemail)
+            || self.hours.as_ref().is_some_and(|it| it.closed == ClosedTarget::Voicemail)
+    }
+}
+
 /// What a business number says by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoiceConfig {
@@ -117,7 +128,7 @@ pub(super) fn compare(reader: &mut Reader<'_>, draft: &Draft) {
     for (index, number) in draft.numbers.iter().enumerate() {
         let silent = number.config.as_ref().is_some_and(|it| it.voice.announcement == SoundSource::None);
         let announces = number.plan.ends_in(&LastTarget::Announcement)
-            || matches!(&number.hours, Some(Some(it)) if it.closed == super::ClosedTarget::Announcement);
+            || matches!(&number.hours, Some(Some(it)) if it.closed == ClosedTarget::Announcement);
         if silent && announces {
             let problem = "the number is to play an announcement and has none".to_owned();
             let remedy = "announcement = \"closed.wav\"  (WAV or Ogg Opus)".to_owned();

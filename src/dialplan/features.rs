@@ -21,7 +21,7 @@ pub enum Feature {
     DisturbNot,
     /// Ring plans ring it again.
     DisturbAgain,
-    /// Calls back the user who called in vain and has waited longest.
+    /// Calls back the user who called in vain and has waited longest; behind the code, of the group at this place.
     CallBackNext,
     /// Plays the voice messages of the phone's business numbers.
     Messages,
@@ -58,7 +58,7 @@ const ROWS: [Row; 9] = [
     Row { feature: Feature::Retrieve, key: "retrieve", code: "*85", argument: Argument::Required },
     Row { feature: Feature::DisturbNot, key: "disturb_not", code: "*78", argument: Argument::None },
     Row { feature: Feature::DisturbAgain, key: "disturb_again", code: "*79", argument: Argument::None },
-    Row { feature: Feature::CallBackNext, key: "call_back_next", code: "*75", argument: Argument::None },
+    Row { feature: Feature::CallBackNext, key: "call_back_next", code: "*75", argument: Argument::Optional },
     Row { feature: Feature::Messages, key: "messages", code: "*97", argument: Argument::None },
     Row { feature: Feature::Outcome, key: "outcome", code: "*80", argument: Argument::Required },
 ];
@@ -189,6 +189,8 @@ mod tests {
     fn a_code_is_read_with_what_stands_behind_it() {
         assert_eq!(read("*8"), Some((Feature::PickUpGroup, None)));
         assert_eq!(read("**1002"), Some((Feature::PickUp, Some("1002".into()))));
+        assert_eq!(read("*75"), Some((Feature::CallBackNext, None)));
+        assert_eq!(read("*752"), Some((Feature::CallBackNext, Some("2".into()))), "of the second group");
         assert_eq!(read("*68"), Some((Feature::Park, None)));
         assert_eq!(read("*68702"), Some((Feature::Park, Some("702".into()))));
         assert_eq!(read("*85702"), Some((Feature::Retrieve, Some("702".into()))));

@@ -166,3 +166,7 @@ pub enum Sent {
     /// It may.
     Perhaps,
 }
+
+#[cfg(test)]
+#[path = "asking_tests.rs"]
+mod tests;

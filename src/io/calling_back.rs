@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::signalling::{Originated, Origination, Question, now};
+use super::signalling::{Originated, Origination, Question, QueueOf, now};
 use super::store::{Claim, Store, StoreError};
 use crate::call::{HangupCause, MissedCall};
 use crate::id::{CallId, PhoneName};
@@ -16,10 +16,12 @@ type Questions = mpsc::UnboundedSender<Question>;
 const LEASE: Duration = Duration::from_secs(180);
 
 /// Which missed call is called back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
     /// The oldest that the phone may call back.
     Next,
+    /// The oldest of a group's queue.
+    NextOf(String),
     /// This one.
     One(CallId),
 }
@@ -39,6 +41,12 @@ pub enum NotBegun {
     /// The configuration has no such phone.
     #[error("there is no [[phone]] of this name")]
     NoPhone,
+    /// The configuration has no such group.
+    #[error("there is no [[group]] of this name")]
+    NoGroup,
+    /// Only who belongs to a group takes from its queue.
+    #[error("this phone does not belong to the group")]
+    NotAMember,
     /// There is no such missed call, or none in the queue.
     #[error("there is no such missed call, or none that may be called back")]
     NothingMissed,
@@ -87,11 +95,20 @@ pub async fn call_back(
     from: PhoneName,
 ) -> Result<Begun, NotBegun> {
     let (answer, queue) = oneshot::channel();
-    let _ = questions.send(Question::QueueOf(from.clone(), answer));
-    let queue = queue.await.map_err(|_| NotBegun::Stopping)?.ok_or(NotBegun::NoPhone)?;
+    let group = match &which {
+        Which::NextOf(group) => Some(group.clone()),
+        Which::Next | Which::One(_) => None,
+    };
+    let _ = questions.send(Question::QueueOf(from.clone(), group, answer));
+    let queue = match queue.await.map_err(|_| NotBegun::Stopping)? {
+        QueueOf::Numbers(numbers) => numbers,
+        QueueOf::NoPhone => return Err(NotBegun::NoPhone),
+        QueueOf::NoGroup => return Err(NotBegun::NoGroup),
+        QueueOf::NotAMember => return Err(NotBegun::NotAMember),
+    };
     let at = now().wall;
     let claim = match which {
-        Which::Next => store.claim_next_missed(&queue, from.as_str(), at, LEASE).await?,
+        Which::Next | Which::NextOf(_) => store.claim_next_missed(&queue, from.as_str(), at, LEASE).await?,
         Which::One(call) => store.claim_missed(call, from.as_str(), at, LEASE).await?,
     };
     let missed = match claim {

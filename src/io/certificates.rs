@@ -7,8 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use tokio::sync::watch;
-use x509_cert::Certificate as X509;
-use x509_cert::der::Decode;
 
 use crate::io::tls::{ClientCertificates, TlsSetupError, certificates, server_config};
 
@@ -154,8 +152,8 @@ impl CertificateFiles {
     /// When the leaf ends, since 1970.
     fn end(&self) -> Option<Duration> {
         let chain = certificates(&self.certificate).ok()?;
-        let leaf = X509::from_der(chain.first()?).ok()?;
-        Some(leaf.tbs_certificate().validity().not_after.to_unix_duration())
+        let (_, leaf) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
+        u64::try_from(leaf.validity().not_after.timestamp()).ok().map(Duration::from_secs)
     }
 
     fn stamp(&self) -> Stamp {

@@ -4,8 +4,9 @@
 //! can do none of it: reading needs our consent, and so do PUT and DELETE (CORS).
 //!
 //! `PUT /callbacks?call=ID&from=1001` rings phone 1001, then the user who made that missed call; `call=next` takes the
-//! oldest one that this phone may call back. `PUT /calls?user=5521955500123&from=1001&number=support` rings phone 1001,
-//! then the user; `DELETE /calls?call=ID` ends a call at both sides. The answer is JSON, or a sentence that says why not.
+//! oldest one that this phone may call back, with `group=desk` the oldest of that group's queue.
+//! `PUT /calls?user=5521955500123&from=1001&number=support` rings phone 1001, then the user; `DELETE /calls?call=ID` ends
+//! a call at both sides. The answer is JSON, or a sentence that says why not.
 
 use std::sync::Arc;
 
@@ -75,15 +76,18 @@ pub struct CallbackRow {
 struct Back {
     call: String,
     from: String,
+    /// Of whose queue the next one is taken.
+    group: Option<String>,
 }
 
 async fn call_back(
     State((questions, store)): State<(Questions, Store)>,
     Query(back): Query<Back>,
 ) -> Response {
-    let which = match back.call.as_str() {
-        "next" => Some(Which::Next),
-        id => CallId::parse(id).map(Which::One),
+    let which = match (back.call.as_str(), back.group) {
+        ("next", None) => Some(Which::Next),
+        ("next", Some(group)) => Some(Which::NextOf(group)),
+        (id, _) => CallId::parse(id).map(Which::One),
     };
     let Some(which) = which else {
         return (StatusCode::BAD_REQUEST, "call is no id of a call, nor \"next\"\n").into_response();
@@ -101,8 +105,8 @@ async fn call_back(
 
 fn status(why: &NotBegun) -> StatusCode {
     match why {
-        NotBegun::NoPhone | NotBegun::NothingMissed => StatusCode::NOT_FOUND,
-        NotBegun::NotAllowed(_) => StatusCode::FORBIDDEN,
+        NotBegun::NoPhone | NotBegun::NoGroup | NotBegun::NothingMissed => StatusCode::NOT_FOUND,
+        NotBegun::NotAllowed(_) | NotBegun::NotAMember => StatusCode::FORBIDDEN,
         NotBegun::Claimed(_) | NotBegun::Settled | NotBegun::Refused(_) => StatusCode::CONFLICT,
         NotBegun::Store(_) | NotBegun::Stopping => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -46,10 +46,7 @@ impl Dns {
         let it = self.clone();
         tokio::spawn(async move {
             let host = lookup.sought.host.clone();
-            let answer = match tokio::time::timeout(SEARCH, it.locate(lookup.sought)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(LocateFailure::Unanswered),
-            };
+            let answer = it.search(lookup.sought).await;
             match &answer {
                 Ok(found) => {
                     tracing::debug!(host, transport = found.transport.as_str(), servers = found.servers.len(), life = ?found.ttl, "DNS answered");
@@ -61,6 +58,17 @@ impl Dns {
             }
             let _ = it.answers.send((lookup.id, answer));
         });
+    }
+
+    /// Searches for servers of a name.
+    ///
+    /// # Errors
+    /// There are none, or nobody answers.
+    pub async fn search(&self, sought: Sought) -> Result<Located, LocateFailure> {
+        match tokio::time::timeout(SEARCH, self.locate(sought)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(LocateFailure::Unanswered),
+        }
     }
 
     async fn locate(&self, sought: Sought) -> Result<Located, LocateFailure> {

@@ -458,19 +458,17 @@ async fn guard_figures(scrape: &mut Scrape, store: &Store, number: &NumberConfig
         let restricted = restrictions.iter().any(|it| it.kind.starts_with("RESTRICTED"));
         scrape.gauge(&table::RESTRICTED, &labels, f64::from(u8::from(restricted)));
     }
-    let day = store.pick_up(id, at - DAY, at).await.unwrap_or_default();
-    let week = store.pick_up(id, at - DAY * 8, at - DAY).await.unwrap_or_default();
+    let alarm = number.guards.pickup;
+    let (day, week) = store.pick_up_rates(id, alarm.counts, at).await.unwrap_or_default();
+    scrape.gauge(&table::PICKUP_CALLS, &labels, f64::from(day.calls));
     for (metric, rate) in [(&table::PICKUP, day), (&table::PICKUP_BEFORE, week)] {
         if rate.calls > 0 {
             scrape.gauge(metric, &labels, ratio(rate));
         }
     }
-    let low = number.guards.pickup.is_due(day);
+    let low = alarm.is_due(day);
     scrape.gauge(&table::PICKUP_LOW, &labels, f64::from(u8::from(low)));
 }
-
-/// The span of the pick-up rate.
-const DAY: Duration = Duration::from_secs(86_400);
 
 async fn store_figures(scrape: &mut Scrape, sources: &Sources) {
     let figures = sources.store.figures();

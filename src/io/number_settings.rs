@@ -88,3 +88,47 @@ fn wanted(number: &NumberConfig, now: Wall) -> Result<Wanted, SettingsTrouble> {
         hours,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::api::number_of_tests;
+    use crate::io::graph::tests::{Does, Graph};
+
+    const NOW: Wall = Wall(1_791_900_000_000);
+    const ON: Does = Does::Answer(200, "", r#"{"calling":{"status":"ENABLED"}}"#);
+    const OFF: Does = Does::Answer(200, "", r#"{"calling":{"status":"DISABLED"}}"#);
+    const DONE: Does = Does::Answer(200, "", r#"{"success":true}"#);
+
+    /// Applies `calls = true` at a Graph that answers so; gives the methods that it saw, too.
+    async fn applied(
+        script: impl IntoIterator<Item = Does>,
+    ) -> (Result<Vec<Drift>, SettingsTrouble>, Vec<String>) {
+        let mut graph = Graph::that(script).await;
+        let outcome = apply(&graph.client(), &number_of_tests(), NOW).await;
+        let method = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+        (outcome, graph.all().iter().map(|it| method(&it.line)).collect())
+    }
+
+    #[tokio::test]
+    async fn b13_what_is_written_is_read_back_and_only_what_meta_holds_then_is_the_proof() {
+        let (outcome, seen) = applied([OFF, DONE, ON]).await;
+        assert_eq!(outcome.expect("written").iter().map(|it| it.path).collect::<Vec<_>>(), ["status"]);
+        assert_eq!(seen, ["GET", "POST", "GET"]);
+        // Meta says yes and holds what it held.
+        let (outcome, seen) = applied([OFF, DONE, OFF]).await;
+        assert!(matches!(&outcome, Err(SettingsTrouble::Kept(paths)) if paths == "status"), "{outcome:?}");
+        assert_eq!(seen, ["GET", "POST", "GET"]);
+    }
+
+    #[tokio::test]
+    async fn b13_nothing_is_written_where_nothing_differs_and_nothing_more_after_a_refusal() {
+        let (outcome, seen) = applied([ON]).await;
+        assert_eq!((outcome.expect("asked"), seen), (Vec::new(), vec!["GET".to_owned()]));
+        let refused = Does::Answer(400, "", r#"{"error":{"code":138015,"message":"limit"}}"#);
+        let (outcome, seen) = applied([OFF, refused]).await;
+        let said = outcome.expect_err("refused").to_string();
+        assert!(said.contains("138015"), "{said}");
+        assert_eq!(seen, ["GET", "POST"]);
+    }
+}

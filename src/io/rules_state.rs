@@ -36,7 +36,7 @@ pub struct Use {
 pub struct PickUpState {
     /// Calls that came.
     pub calls: u32,
-    /// Those that somebody answered.
+    /// Those that somebody answered; with `pickup_voicemail` also those that our voicemail took.
     pub answered: u32,
     /// In a hundred; null without calls.
     pub percent: Option<u32>,
@@ -118,8 +118,8 @@ impl RulesState {
     ) -> Result<Self, StoreError> {
         let (at, window) = (now.wall, number.cap_per_number.window);
         let used = store.cap_use(id, window, now).await?;
-        let day = store.pick_up(id, at - DAY, at).await?;
-        let week = store.pick_up(id, at - DAY * 8, at - DAY).await?;
+        let alarm = number.guards.pickup;
+        let (day, week) = store.pick_up_rates(id, alarm.counts, at).await?;
         let runs = store.runs(id, at - RUNS_KEPT, RUNS).await?;
         let restrictions = store.restrictions(id, at).await?;
         let run = |(user, run): (UserId, super::store::Run)| RunState {
@@ -143,7 +143,7 @@ impl RulesState {
                 percent: day.percent(),
                 before_percent: week.percent(),
                 trend: Trend::of(day, week).as_str(),
-                alarm: number.guards.pickup.is_due(day),
+                alarm: alarm.is_due(day),
             },
             restrictions: restrictions.into_iter().map(Into::into).collect(),
         })

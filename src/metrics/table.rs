@@ -137,6 +137,7 @@ table! {
         "Share of the users' calls of the last 24 hours that were picked up; absent without calls";
     PICKUP_BEFORE: Gauge<OfNumber> = "cordboard_pickup_ratio_week",
         "The same of the seven days before: the trend";
+    PICKUP_CALLS: Gauge<OfNumber> = "cordboard_pickup_calls", "The users' calls of the last 24 hours that the share is of";
     PICKUP_LOW: Gauge<OfNumber> = "cordboard_pickup_low", "Whether the share is below the bar of the configuration";
     RESERVATIONS: Gauge<OfNumber> = "cordboard_cap_reserved", "Places of the cap held by calls that are not answered yet";
 

@@ -21,7 +21,7 @@ pub use decide::{CapName, CapWarning, Decision, Denial, DenialReason, Grant, Mak
 pub use facts::{Attempt, Facts, InFlight, Restriction};
 pub use hours::{Opening, OpeningHours, Overlap, Span};
 pub use permission::{LedgerEntry, LedgerSource, Permission, fold};
-pub use pickup::{PickUp, PickUpAlarm, Trend};
+pub use pickup::{PickUp, PickUpAlarm, PickedUpBy, Trend};
 pub use picture::picture;
 pub use request::{
     Ask, AskDenial, AskFacts, AskReason, PermissionRequest, REQUEST_LIFE, RequestKind, RequestState,

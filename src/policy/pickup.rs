@@ -51,6 +51,20 @@ impl Trend {
     }
 }
 
+/// Whose answer makes a call a picked-up one.
+///
+/// Meta publishes neither its thresholds nor what it counts (reference §16.7). It cannot tell who is behind an
+/// `accept`, so its own figure probably takes our voicemail for an answer; the users who hang up there are those that
+/// it surveys. The stricter reading is the usual one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PickedUpBy {
+    /// Only who talks to the user: a phone, or what stands behind a trunk.
+    #[default]
+    People,
+    /// The gateway's own voicemail and announcements, too.
+    Anybody,
+}
+
 /// When the pick-up rate is too low.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PickUpAlarm {
@@ -58,13 +72,26 @@ pub struct PickUpAlarm {
     pub below: u32,
     /// With fewer calls than this the rate says nothing.
     pub min_calls: u32,
+    /// What is counted.
+    pub counts: PickedUpBy,
 }
+
+/// An alarm that was raised ends so many points above its bar: a rate at the bar would raise it all day.
+const CLEAR: u32 = 5;
 
 impl PickUpAlarm {
     /// Whether it is due.
     #[must_use]
     pub fn is_due(self, rate: PickUp) -> bool {
         rate.calls >= self.min_calls && rate.percent().is_some_and(|it| it < self.below)
+    }
+
+    /// Whether it stands after `rate`, if it `stood` before.
+    #[must_use]
+    pub fn stands(self, stood: bool, rate: PickUp) -> bool {
+        // A bar near the top must still be left behind by a perfect rate.
+        let clear = if stood { (self.below + CLEAR).min(100) } else { self.below };
+        Self { below: clear, ..self }.is_due(rate)
     }
 }
 
@@ -74,10 +101,21 @@ mod tests {
 
     #[test]
     fn the_alarm_needs_enough_calls_and_a_rate_below_its_bar() {
-        let alarm = PickUpAlarm { below: 70, min_calls: 10 };
+        let alarm = PickUpAlarm { below: 70, min_calls: 10, counts: PickedUpBy::People };
         let rate = |calls, answered| PickUp { calls, answered };
         assert!(alarm.is_due(rate(10, 6)) && !alarm.is_due(rate(10, 7)) && !alarm.is_due(rate(9, 0)));
         assert_eq!(rate(0, 0).percent(), None);
+    }
+
+    #[test]
+    fn an_alarm_that_stands_ends_five_points_above_its_bar_or_with_too_few_calls() {
+        let alarm = PickUpAlarm { below: 70, min_calls: 10, counts: PickedUpBy::People };
+        let stands = |stood, calls, answered| alarm.stands(stood, PickUp { calls, answered });
+        assert!(stands(false, 100, 69) && !stands(false, 100, 70));
+        assert!(stands(true, 100, 74) && !stands(true, 100, 75) && !stands(true, 9, 0));
+        let strict = PickUpAlarm { below: 100, ..alarm };
+        assert!(strict.stands(true, PickUp { calls: 100, answered: 99 }));
+        assert!(!strict.stands(true, PickUp { calls: 100, answered: 100 }));
     }
 
     #[test]

@@ -17,7 +17,7 @@
 //! | `POST /sim/calls/{id}/hangup` | | the user hangs up |
 //! | `POST /sim/calls/{id}/ring`, `/answer`, `/reject` | | the called user's phone rings; the user picks up; declines |
 //! | `POST /sim/calls/{id}/speak` | `wav` | the user says something else from now on |
-//! | `POST /sim/calls/{id}/voicemail` | `file` (Ogg/Opus) | the user has said that to Meta's voicemail: webhook, and the Graph serves the sound |
+//! | `POST /sim/calls/{id}/voicemail` | `file` (Ogg/Opus), `altered` | the user has said that to Meta's voicemail: webhook, and the Graph serves the sound |
 //! | `POST /sim/calls/{id}/digits` | `digits` | the user presses keys (RFC 4733) |
 //! | `POST /sim/users/{digits or scoped id}` | `permission` `"none"`/`"temporary"`/`"permanent"` (for all numbers, or `number`), `callable`, `ring_after_ms` (after `connect`; `null`: never rings), `answer_after_ms` (after ringing; `null`: only by `/answer`), `reject`, `accepted` `"normal"`/`"late"` (3 s)/`"never"`/`{"delay_ms":n}`, `speak`, `record`, `dtls_role` (default: either), `name`, `username` | how this user behaves when called; what is absent stays, `null` takes away |
 //! | `GET /sim/users`, `GET /sim/users/{…}` | | the same with permissions, connected calls, unanswered run |
@@ -27,6 +27,7 @@
 //! | `POST /sim/numbers/{id}` | `calling`, `callback_permission`, `paused_for_ms` | switches of a business number; a pause for bad quality, with its webhook |
 //! | `GET`, `POST /sim/limits` | `pair_calls`, `initiations`, `concurrent`, `unanswered_notice`, `unanswered_revoke`, `queries` | the numbers of Meta's rules; absent means Meta's own |
 //! | `GET`, `POST /sim/faults` | `graph_delay_ms`, `graph_error` `{action, code, http, times}`, `graph_drop` (`true`, a count, or `{action, processed, times}`), `connect_webhook_first`, `webhook_duplicate`, `webhook_reorder`, `webhook_drop`, `webhook_bad_signature` (each `true` or a count), `webhook_delay_ms`, `webhook_batch_ms` | replaces all faults; `{}` takes all back |
+//! | `GET`, `POST /sim/account` | `tier`, `platform`, `coexistence`, `status`, `quality`, `mode`, `old_names`, `token_ends`, `scopes`, `subscribed`, `fields`, `callback`, `health` | what Graph says of numbers, account, app and token; replaces all, `{}` makes all well |
 //! | `GET /sim/violations` | | every rule that the business broke |
 //! | `GET /sim/webhooks` | | what was sent, with HTTP statuses and latency |
 //! | `POST /sim/replay` | `webhook` (number), or `call` and `event`; `bad_signature` | sends a stored webhook again, byte by byte |
@@ -43,6 +44,7 @@
 //! A user speaks Opus at 20 kbit/s out of a mono 16-bit WAV file of 8, 16 or 48 kHz, else the noise of a quiet room;
 //! what is heard is recorded as mono 16-bit at 16 kHz, from the answer on, with silence where nothing came.
 
+mod account;
 mod business;
 mod call;
 pub mod cli;
@@ -139,9 +141,10 @@ pub async fn start(args: &SimulateArgs) -> io::Result<Simulation> {
     let (taken, taken_inbox) = mpsc::unbounded_channel();
     let media = media::Media::start(args.media, identity.clone(), media_events)?;
     let local = media.local();
+    let app_secret = secret(&args.app_secret_file)?;
     let target = delivery::Target {
         url: args.webhook.clone(),
-        app_secret: secret(&args.app_secret_file)?,
+        app_secret: app_secret.clone(),
         retry: args.webhook_retry,
     };
     let delivery =
@@ -158,6 +161,7 @@ pub async fn start(args: &SimulateArgs) -> io::Result<Simulation> {
     let router = control::routes(meta.clone())
         .merge(graph::routes(meta.clone()))
         .merge(settings::routes(meta.clone()))
+        .merge(account::routes(meta.clone(), &args.webhook, &app_secret))
         .merge(voicemail::routes(meta));
     Ok(Simulation { http: listener.local_addr()?, media: local, listener, router })
 }

@@ -3,12 +3,15 @@
 
 use std::path::PathBuf;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Bytes;
 use axum::extract::{Path, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -23,7 +26,6 @@ use super::meta::{Meta, Problem};
 pub(super) fn routes(meta: Meta) -> Router {
     Router::new()
         .route("/sim/calls/{id}/voicemail", post(leave))
-        .route("/{version}/{media}", get(place))
         .route("/{version}/{media}/file", get(file))
         .with_state(meta)
 }
@@ -33,6 +35,9 @@ pub(super) fn routes(meta: Meta) -> Router {
 struct Leaving {
     /// An Ogg/Opus file.
     file: PathBuf,
+    /// Whether what is announced is another sound than what is served, until it is left again.
+    #[serde(default)]
+    altered: bool,
 }
 
 /// The user of a call that is over has said something to Meta's voicemail.
@@ -41,6 +46,7 @@ async fn leave(Shared(meta): Shared<Meta>, Path(id): Path<String>, body: Bytes) 
     let sound = tokio::fs::read(&leaving.file).await.map_err(|error| {
         Problem::new(400, format!("{}: {error}", leaving.file.display()), "name an Ogg/Opus file")
     })?;
+    let announced = if leaving.altered { digest(&SHA256, b"another") } else { digest(&SHA256, &sound) };
     let at = now().wall;
     let change = meta.with(|state| {
         let call = state.calls.get(&id).cloned().ok_or_else(no_call)?;
@@ -54,7 +60,8 @@ async fn leave(Shared(meta): Shared<Meta>, Path(id): Path<String>, body: Bytes) 
             message.remove("text");
         }
         message["type"] = "audio".into();
-        message["audio"] = json!({ "id": media, "mime_type": "audio/ogg; codecs=opus", "voice": true });
+        message["audio"] = json!({ "id": media, "mime_type": "audio/ogg; codecs=opus", "voice": true,
+            "sha256": STANDARD.encode(announced) });
         Ok::<_, Problem>(Change {
             call: format!("voicemail {id}"),
             event: "audio".to_owned(),
@@ -76,26 +83,24 @@ fn is_welcome(meta: &Meta, headers: &HeaderMap) -> Result<(), GraphError> {
 }
 
 /// Where a sound is.
-async fn place(
-    Shared(meta): Shared<Meta>,
-    Path((version, media)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Response {
-    if let Err(error) = is_welcome(&meta, &headers) {
-        return super::graph::refuse(&meta, &error);
+pub(super) fn place(meta: &Meta, version: &str, media: &str, headers: &HeaderMap) -> Response {
+    if let Err(error) = is_welcome(meta, headers) {
+        return super::graph::refuse(meta, &error);
     }
-    let size = meta.with(|state| state.sounds.get(&media).map(Vec::len));
+    let told =
+        meta.with(|state| state.sounds.get(media).map(|it| (it.len(), hex::encode(digest(&SHA256, it)))));
     let host = headers.get(header::HOST).and_then(|it| it.to_str().ok()).unwrap_or_default();
-    match size {
-        Some(size) => Json(json!({
+    match told {
+        Some((size, sha256)) => Json(json!({
             "messaging_product": "whatsapp",
             "url": format!("http://{host}/{version}/{media}/file"),
             "mime_type": "audio/ogg; codecs=opus",
             "file_size": size,
+            "sha256": sha256,
             "id": media,
         }))
         .into_response(),
-        None => super::graph::refuse(&meta, &GraphError::parameter("there is no media of this id")),
+        None => super::graph::refuse(meta, &GraphError::parameter("there is no media of this id")),
     }
 }
 

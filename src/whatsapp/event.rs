@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::account::AccountNotice;
 use super::error::Meaning;
+use super::sound::KeptSound;
 use crate::id::{PhoneNumberId, WaCallId};
 use crate::masked::Masked;
 use crate::time::Wall;
@@ -141,9 +142,8 @@ pub struct UserMessage {
     pub user: UserId,
     /// When.
     pub at: Wall,
-    /// What the user has said to Meta's voicemail: Meta's id of the sound. The id of the message is the call's then
-    /// (`wacid.…`, reference §5.3).
-    pub voicemail: Option<String>,
+    /// What the user has said to Meta's voicemail. The id of the message is the call's then (`wacid.…`, reference §5.3).
+    pub voicemail: Option<KeptSound>,
 }
 
 /// A user's word about being called.

@@ -129,7 +129,11 @@ fn print_message(told: &UserMessage) -> Value {
     match &told.voicemail {
         None => message.insert("type".into(), "text".into()),
         Some(sound) => {
-            message.insert("audio".into(), json!({ "id": sound, "mime_type": "audio/ogg; codecs=opus" }));
+            let mut audio = Map::new();
+            put(&mut audio, "id", Some(sound.id.clone()));
+            put(&mut audio, "sha256", sound.digest.map(|it| it.base64()));
+            put(&mut audio, "mime_type", Some("audio/ogg; codecs=opus".to_owned()));
+            message.insert("audio".into(), audio.into());
             message.insert("type".into(), "audio".into())
         }
     };
@@ -161,7 +165,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::webhook::parse;
-    use super::super::{AccountNotice, Meaning, Notice, ReplySource};
+    use super::super::{AccountNotice, KeptSound, Meaning, Notice, ReplySource, SoundDigest};
     use super::*;
     use crate::masked::Masked;
 
@@ -238,7 +242,12 @@ mod tests {
             },
         );
         let ids = ("wamid\\.[A-Z]{6}", "[0-9]{10,16}", users(), times());
-        let voicemail = prop::option::of("[0-9]{8,16}");
+        let digest = prop::option::of("[a-z]{1,9}");
+        let voicemail =
+            prop::option::of(("[0-9]{8,16}", digest).prop_map(|(id, said)| KeptSound {
+                id,
+                digest: said.map(|it| SoundDigest::of(it.as_bytes())),
+            }));
         let messages = (ids, voicemail).prop_map(|((id, number, user, at), voicemail)| {
             let id = if voicemail.is_some() { id.replace("wamid", "wacid") } else { id };
             Event::Wrote(UserMessage { id, number: number.into(), user, at, voicemail })

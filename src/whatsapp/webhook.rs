@@ -13,6 +13,7 @@ use super::event::{
     UserMessage,
 };
 use super::json::{items, seconds, text, time, truth, user};
+use super::sound::{KeptSound, SoundDigest};
 use crate::id::{PhoneNumberId, WaCallId};
 use crate::masked::Masked;
 use crate::time::Wall;
@@ -321,7 +322,9 @@ impl Context<'_> {
                 (Some(id), Some(number), Some(user)) => {
                     // An ordinary voice note has an id of a message, not of a call.
                     let of_call = id.starts_with("wacid.");
-                    let voicemail = text(&message["audio"]["id"]).filter(|_| of_call);
+                    let digest = text(&message["audio"]["sha256"]).and_then(|it| SoundDigest::parse(&it));
+                    let sound = text(&message["audio"]["id"]).filter(|_| of_call);
+                    let voicemail = sound.map(|id| KeptSound { id, digest });
                     Event::Wrote(UserMessage { id, number, user, at: self.at(message), voicemail })
                 }
                 // Nobody can tell whose window it opens.

@@ -206,7 +206,8 @@ fn an_audio_message_whose_id_is_a_call_is_what_a_user_said_to_metas_voicemail() 
         let body = format!(
             r#"{{"object":"whatsapp_business_account","entry":[{{"id":"1","changes":[{{"field":"messages","value":{{
             "metadata":{{"phone_number_id":"108911223344556"}},"messages":[{{"id":"{id}","from":"5521955500123",
-            "timestamp":"1791899000","type":"audio","audio":{{"id":"7155","mime_type":"audio/ogg; codecs=opus"}}}}]}}}}]}}]}}"#
+            "timestamp":"1791899000","type":"audio","audio":{{"id":"7155","mime_type":"audio/ogg; codecs=opus",
+            "sha256":"ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="}}}}]}}}}]}}]}}"#
         );
         let events = parse(body.as_bytes(), Wall::from_secs(1_791_899_001)).expect("a webhook").events;
         match events.as_slice() {
@@ -214,7 +215,8 @@ fn an_audio_message_whose_id_is_a_call_is_what_a_user_said_to_metas_voicemail() 
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(told("wacid.HBgN"), Some("7155".to_owned()));
+    let sound = KeptSound { id: "7155".to_owned(), digest: Some(SoundDigest::of(b"abc")) };
+    assert_eq!(told("wacid.HBgN"), Some(sound));
     assert_eq!(told("wamid.HBgN"), None, "a voice note in the chat");
 }
 

@@ -101,3 +101,44 @@ fn a_phone_calls_back_the_next_in_the_queue_by_its_code_and_a_second_one_finds_n
     assert_eq!(done(&world, &["missed"]).trim(), "no missed calls");
     world.assert_no_violations();
 }
+
+#[test]
+fn b14_a_group_shares_a_queue_by_command_and_code_and_who_is_outside_takes_nobody() {
+    let groups = r#"[[group]]
+name = "front"
+members = ["phone:1001"]
+[[group]]
+name = "back"
+members = ["phone:1002"]
+callbacks = ["support"]
+"#;
+    // 1002 is neither rung by the number nor dials through it: the group alone makes the queue its own.
+    let mut world = World::start(&Setup { ring: r#""phone:1001""#, number: groups, ..Setup::default() });
+    let missed = world.meta.place_call(USER).id;
+    world.closed_record(&missed);
+    assert!(done(&world, &["missed", "--group", "back"]).contains("no: none"));
+    assert_eq!(done(&world, &["missed", "--group", "front"]).trim(), "no missed calls");
+    world.meta.set_user(USER, &json!({ "answer_after_ms": 3000 }));
+    done(&world, &["permission", "set", "--user", USER, "--state", "permanent"]);
+    let mut outside = world.phone(OnRing::Answer);
+    let mut member = world.other_phone(OnRing::Answer, "PCMU");
+    for (code, why) in [("*752", "Not your group"), ("*753", "No such code")] {
+        let mark = outside.mark();
+        outside.order("dial", &world.uri_of(code));
+        let closed = outside.wait("CALL_CLOSED", mark);
+        assert!(closed.to_string().contains(why), "{code}: {closed:#}");
+    }
+    let refused = ["callback", "next", "--from", "1001", "--group", "back", "--config"];
+    let refused = run(cordboard(&refused).arg(world.layout.config()), "");
+    let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.contains("does not belong to the group"), "{refused}");
+    member.order("dial", &world.uri_of("*752"));
+    let call = world.meta.wait_call(USER);
+    member.wait("CALL_ESTABLISHED", 0);
+    call.talk(40);
+    member.order("hangup", "");
+    member.wait("CALL_CLOSED", 0);
+    assert_eq!(world.closed_record(&call.id)["endpoint"], "phone 1002");
+    assert_eq!(done(&world, &["missed", "--group", "back"]).trim(), "no missed calls");
+    world.assert_no_violations();
+}

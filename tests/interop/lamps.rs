@@ -22,6 +22,45 @@ fn a_sipp_asks_for_its_mailbox_and_for_what_there_is_not() {
     assert!(trace.contains("Messages-Waiting: no"), "{trace}");
 }
 
+/// What the mailbox's NOTIFY requests said so far, each as its lines about messages.
+fn told_of_messages(folder: &Path) -> Vec<String> {
+    let trace = std::fs::read_to_string(folder.join("sipp-messages.log")).unwrap_or_default();
+    let notices = trace.split("NOTIFY sip:").skip(1);
+    let lines = |it: &str| {
+        let about =
+            it.lines().filter(|it| it.starts_with("Messages-Waiting") || it.starts_with("Voice-Message"));
+        about.map(str::trim).collect::<Vec<_>>().join(", ")
+    };
+    notices.map(lines).filter(|it| !it.is_empty()).collect()
+}
+
+#[test]
+fn a_message_lights_the_lamp_when_it_was_left_and_puts_it_out_when_it_was_heard() {
+    let number = "overflow = \"voicemail\"\n[voicemail]\ndirectory = \"voicemail\"\nmin_free = \"1kB\"\n";
+    let mut world = World::start(&Setup { number, ..Setup::default() });
+    let folder = world.folder().to_owned();
+    let scenario = "phone_watches_mailbox.xml";
+    let mut watcher = sipp::caller(&folder, &world.layout, &mut world.ports, scenario, "1001");
+    wait_until("the lamp is there", || told_of_messages(&folder).len() == 1);
+    let call = world.meta.place_call(USER);
+    call.talk(250);
+    call.act("hangup", &Value::Null);
+    world.closed_record(&call.id);
+    wait_until("the lamp is lit", || told_of_messages(&folder).len() == 2);
+    let mut phone = world.phone(OnRing::Wait);
+    phone.order("dial", &world.uri_of("*97"));
+    phone.wait("CALL_ESTABLISHED", 0);
+    phone.wait("CALL_CLOSED", 0);
+    assert!(watcher.wait_exit().success(), "SIPp saw its whole scenario");
+    let told = told_of_messages(&folder);
+    let wanted = ["Messages-Waiting: no", "Messages-Waiting: yes", "Messages-Waiting: no"];
+    assert!(
+        told.len() == 3 && told.iter().zip(wanted).all(|(it, wanted)| it.starts_with(wanted)),
+        "{told:#?}"
+    );
+    assert!(told[1].contains("Voice-Message: 1/0") && told[2].contains("Voice-Message: 0/1"), "{told:#?}");
+}
+
 /// The calls of a lamp's last document, as Python's XML parser reads it.
 fn read_with_python(folder: &Path) -> Option<Value> {
     let trace = std::fs::read_to_string(folder.join("sipp-messages.log")).ok()?;

@@ -10,6 +10,7 @@ mod crash_and_drain;
 mod dead_phones;
 mod desk_codes;
 mod desks;
+mod doctor;
 mod encrypted_phones;
 mod features;
 mod figures_with_prometheus;

@@ -150,6 +150,17 @@ fn what_a_user_said_to_metas_own_voicemail_is_fetched_and_stands_beside_the_miss
     write_voice(&wav, 48_000, USER_HZ, 3);
     let made = Command::new("opusenc").arg("--quiet").arg(&wav).arg(&sound).status();
     assert!(made.expect("opus-tools is installed").success());
+    // Another sound than the one that was announced is not what the user has said.
+    world
+        .meta
+        .order(&format!("/sim/calls/{}/voicemail", call.id), &json!({ "file": sound, "altered": true }));
+    let altered = r#"cordboard_voicemails_total{number="support",outcome="altered"} "#;
+    wait_for("the other sound is refused", PATIENCE, || {
+        scrape(&world.layout).contains(altered).then_some(())
+    });
+    assert!(messages(&world).iter().all(|it| it["file"].is_null()), "and not kept");
+    let refused = messages(&world)[0]["id"].to_string();
+    done(&world, &["voicemail", "delete", &refused]);
     world.meta.set_faults(&json!({ "webhook_duplicate": true }));
     world.meta.order(&format!("/sim/calls/{}/voicemail", call.id), &json!({ "file": sound }));
     let message = wait_for("the message was fetched", PATIENCE, || {

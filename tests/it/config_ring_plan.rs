@@ -137,6 +137,10 @@ fn each_mistake_in_a_plan_is_named() {
             "group[2].name: \"desk\" is already the name of group[1].name",
         ),
         (
+            "ring = [\"phone:1001\"]\n[[group]]\nname = \"back\"\nmembers = [\"phone:1003\"]\ncallbacks = [\"sales\"]",
+            "group[2].callbacks: there is no [[number]] with the label \"sales\" | one or more of support",
+        ),
+        (
             "ring = [\"phone:1001\"]\n[[group]]\nname = \"far\"\nmembers = [\"trunk:pstn/1\"]",
             "group[2].members: trunk \"pstn\" is not declared voip_only",
         ),

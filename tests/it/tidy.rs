@@ -104,7 +104,17 @@ const NAMED_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("axum_server", &["src/io/webhook/", "src/io/listeners.rs"]),
-    ("base64", &["src/sdp/crypto.rs", "src/media/", "src/io/api/", "src/io/cli/token.rs", "src/simulator/"]),
+    (
+        "base64",
+        &[
+            "src/sdp/crypto.rs",
+            "src/whatsapp/sound.rs",
+            "src/media/",
+            "src/io/api/",
+            "src/io/cli/token.rs",
+            "src/simulator/",
+        ],
+    ),
     ("bytes", &["src/media/", "src/io/", "src/simulator/"]),
     ("clap", &["src/io/cli/", "src/simulator/cli.rs"]),
     ("dimpl", &["src/media/dtls.rs"]),
@@ -133,7 +143,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("is", &["src/media/ice.rs"]),
-    ("jiff", &["src/billing/", "src/policy/hours.rs", "src/config/"]),
+    ("jiff", &["src/billing/", "src/policy/hours.rs", "src/config/", "src/io/graph/inspect.rs"]),
     ("libc", &["src/io/"]),
     ("md5", &["src/sip/digest.rs"]),
     ("memchr", &["src/sip/message/"]),
@@ -147,6 +157,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
         "reqwest",
         &[
             "src/io/graph/",
+            "src/io/doctor/",
             "src/io/cli/gateway.rs",
             "src/io/cli/bans.rs",
             "src/io/cli/calling.rs",
@@ -191,7 +202,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["src/io/log.rs", "src/simulator/"]),
     ("utoipa", &["src/io/api/", "src/io/bans.rs", "src/io/gateway_state.rs", "src/io/rules_state.rs"]),
     ("utoipa_axum", &["src/io/api/mod.rs"]),
-    ("x509_cert", &["src/io/certificates.rs"]),
+    ("x509_parser", &["src/io/certificates.rs", "src/io/doctor/webhook.rs"]),
     ("zeroize", &["src/masked.rs", "src/io/cli/password.rs"]),
 ];
 

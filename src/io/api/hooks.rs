@@ -24,11 +24,33 @@ use crate::time::Wall;
 
 /// How long one try may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause after the first failure; it doubles up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-/// An event is given up after so long.
-const GIVE_UP: Duration = Duration::from_hours(24);
+
+/// How often an event is tried, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// The pause after the first failure; it doubles up to the longest.
+    pub(super) first: Duration,
+    pub(super) longest: Duration,
+    /// An event is given up after so long.
+    pub(super) give_up: Duration,
+}
+
+impl Pace {
+    /// Seconds at first, for a receiver that restarts; minutes for one that is away for the night.
+    const USUAL: Self = Self {
+        first: Duration::from_secs(1),
+        longest: Duration::from_mins(5),
+        give_up: Duration::from_hours(24),
+    };
+
+    fn pause_after(self, pause: Duration) -> Duration {
+        (pause * 2).min(self.longest)
+    }
+
+    fn is_over(self, began: Wall, now: Wall) -> bool {
+        now.since(began) > self.give_up
+    }
+}
 
 /// A receiver of events.
 #[derive(Debug)]
@@ -38,6 +60,7 @@ pub struct Hook {
     key: hmac::Key,
     events: Vec<String>,
     cover: Cover,
+    pace: Pace,
 }
 
 impl Hook {
@@ -50,7 +73,14 @@ impl Hook {
             key: hmac::Key::new(hmac::HMAC_SHA256, &key_of(&config.secret)),
             events: config.events.clone(),
             cover: if config.identities { Cover::Open } else { Cover::Masked },
+            pace: Pace::USUAL,
         }
+    }
+
+    /// The same receiver in a world whose seconds are shorter.
+    #[cfg(test)]
+    pub(super) fn at_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
     }
 
     fn wants(&self, kind: &str) -> bool {
@@ -158,7 +188,7 @@ async fn deliver_all(api: Api, client: Client, hook: Hook, counters: Arc<Counter
         match api.store().hook_place(&hook.name).await {
             Ok(place) => break place,
             Err(StoreError::Closed) => return,
-            Err(_) => tokio::time::sleep(FIRST_PAUSE).await,
+            Err(_) => tokio::time::sleep(hook.pace.first).await,
         }
     };
     loop {
@@ -187,7 +217,7 @@ async fn deliver_all(api: Api, client: Client, hook: Hook, counters: Arc<Counter
 /// Tries until the receiver takes the event, refuses it, or its time is over.
 async fn deliver(api: &Api, client: &Client, hook: &Hook, counters: &Counters, event: StoredEvent) {
     let (place, began) = (event.id, event.at);
-    let mut pause = FIRST_PAUSE;
+    let mut pause = hook.pace.first;
     loop {
         let outcome = attempt(api, client, hook, &event).await;
         match outcome {
@@ -195,7 +225,7 @@ async fn deliver(api: &Api, client: &Client, hook: &Hook, counters: &Counters, e
                 counters.delivered.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            Outcome::Later if !is_stale(began, now().wall) => {
+            Outcome::Later if !hook.pace.is_over(began, now().wall) => {
                 counters.failed.fetch_add(1, Ordering::Relaxed);
                 // What was taken before must not come again after a crash.
                 let before = EventId(place.0.saturating_sub(1));
@@ -207,7 +237,7 @@ async fn deliver(api: &Api, client: &Client, hook: &Hook, counters: &Counters, e
                     "a receiver did not take an event"
                 );
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = hook.pace.pause_after(pause);
             }
             Outcome::Later | Outcome::Refused => {
                 counters.given_up.fetch_add(1, Ordering::Relaxed);
@@ -221,10 +251,6 @@ async fn deliver(api: &Api, client: &Client, hook: &Hook, counters: &Counters, e
             }
         }
     }
-}
-
-fn is_stale(at: Wall, now: Wall) -> bool {
-    now.since(at) > GIVE_UP
 }
 
 async fn attempt(api: &Api, client: &Client, hook: &Hook, event: &StoredEvent) -> Outcome {
@@ -287,6 +313,16 @@ mod tests {
         assert_eq!([of(200), of(204)], [Outcome::Taken; 2]);
         assert_eq!([of(301), of(401), of(404), of(408), of(429), of(500), of(503)], [Outcome::Later; 7]);
         assert_eq!([of(400), of(410), of(422)], [Outcome::Refused; 3]);
-        assert!(is_stale(Wall(0), Wall(86_400_001)) && !is_stale(Wall(0), Wall(86_400_000)));
+    }
+
+    #[test]
+    fn the_pause_doubles_up_to_five_minutes_and_a_day_is_the_end() {
+        let pace = Pace::USUAL;
+        let pauses: Vec<u64> = std::iter::successors(Some(pace.first), |it| Some(pace.pause_after(*it)))
+            .map(|it| it.as_secs())
+            .take(11)
+            .collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert!(pace.is_over(Wall(0), Wall(86_400_001)) && !pace.is_over(Wall(0), Wall(86_400_000)));
     }
 }

@@ -39,7 +39,7 @@ use super::asking::Asking;
 use super::graph::GraphClient;
 use super::signalling::{self, Question};
 use super::store::{EventId, Store};
-use crate::config::{ApiConfig, Config, NumberConfig, RecordsConfig};
+use crate::config::{ApiConfig, Config, GroupConfig, NumberConfig, RecordsConfig};
 use crate::id::{NumberLabel, PhoneName, PhoneNumberId};
 use crate::policy::Rules;
 use crate::time::Wall;
@@ -63,9 +63,16 @@ mod view;
 mod voicemails;
 
 #[cfg(test)]
+mod deliveries;
+#[cfg(test)]
+mod group_stories;
+#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(in crate::io) use tests::{config as config_of_tests, number_of_tests};
 
 pub use hooks::{Hook, HookFigures, Hooks, HooksSetupError};
 pub use voicemails::Mailbox;
@@ -109,6 +116,8 @@ pub struct ApiParts {
     pub numbers: Vec<ApiNumber>,
     /// The phones of the file.
     pub phones: Vec<PhoneName>,
+    /// Its groups.
+    pub groups: Vec<GroupConfig>,
     /// What is made of call records.
     pub records: RecordsConfig,
     /// Who may ask for what.
@@ -129,7 +138,7 @@ impl ApiParts {
     ) -> Self {
         let number = |number: &NumberConfig| ApiNumber {
             config: number.clone(),
-            rules: super::app::rules(&number.policy(), &config.policy, config.calls.reservation_life),
+            rules: super::parts::rules(&number.policy(), &config.policy, config.calls.reservation_life),
         };
         Self {
             store,
@@ -137,6 +146,7 @@ impl ApiParts {
             graph,
             numbers: config.numbers.iter().map(number).collect(),
             phones: config.phones.iter().map(|phone| phone.name.clone()).collect(),
+            groups: config.groups.clone(),
             records: config.records.clone(),
             tokens,
             mailbox: None,
@@ -208,6 +218,18 @@ impl Api {
     fn phone(&self, name: &str) -> Result<&PhoneName, Problem> {
         let found = self.phones().iter().find(|it| it.as_str() == name);
         found.ok_or_else(|| Kind::NotFound.because("there is no [[phone]] of this name"))
+    }
+
+    /// The business numbers whose users a group calls back.
+    fn queue_of(&self, group: &str) -> Result<Vec<PhoneNumberId>, Problem> {
+        let groups = &self.0.parts.groups;
+        let found = groups.iter().find(|it| it.name == group).ok_or_else(|| {
+            let known: Vec<&str> = groups.iter().map(|it| it.name.as_str()).collect();
+            Kind::NotFound
+                .because(format!("there is no [[group]] of this name; there are: {}", known.join(", ")))
+        })?;
+        let number = |label: &NumberLabel| self.number(label.as_str());
+        found.callbacks.iter().map(|it| Ok(number(it)?.config.phone_number_id.clone())).collect()
     }
 
     /// The business number with this label.
@@ -295,7 +317,7 @@ fn routes() -> (Router<Api>, Value) {
         .routes(routes!(records::export))
         .routes(routes!(originate::missed))
         .routes(routes!(originate::dismiss))
-        .routes(routes!(originate::call_back))
+        .routes(routes!(originate::queue, originate::call_back))
         .routes(routes!(rules::numbers))
         .routes(routes!(rules::limits))
         .routes(routes!(rules::state))

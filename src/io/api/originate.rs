@@ -161,26 +161,72 @@ pub(super) async fn missed(
     let limit = page_length(wanted.limit)?;
     let number = wanted.number.as_deref().map(|it| api.number(it)).transpose()?;
     let filter = MissedFilter {
-        number: number.map(|it| it.config.phone_number_id.clone()),
+        numbers: number.map(|it| vec![it.config.phone_number_id.clone()]),
         settled: wanted.all.unwrap_or(false),
         after: wanted.cursor.as_deref().map(place).transpose()?,
     };
-    let mut calls = api.store().missed(limit + 1, &filter).await?;
+    page(&api, &caller, &filter, limit).await
+}
+
+async fn page(
+    api: &Api,
+    caller: &Caller,
+    filter: &MissedFilter,
+    limit: u32,
+) -> Result<Json<MissedPage>, Problem> {
+    let mut calls = api.store().missed(limit + 1, filter).await?;
     let more = calls.len() > limit as usize;
     calls.truncate(limit as usize);
     let next = if more { calls.last().map(|it| cursor_of(&it.record)) } else { None };
     let at = now().wall;
-    Ok(Json(MissedPage { missed: calls.iter().map(|it| MissedView::new(it, &caller, at)).collect(), next }))
+    Ok(Json(MissedPage { missed: calls.iter().map(|it| MissedView::new(it, caller, at)).collect(), next }))
+}
+
+/// Whose queue.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WantedQueue {
+    /// The group of the configuration.
+    group: String,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// The callback queue of a group: whom its phones are to call back, oldest first.
+#[utoipa::path(get, path = "/v1/callbacks", tag = "calls", params(WantedQueue), responses(
+    (status = 200, description = "A page of the queue", body = MissedPage),
+    (status = 404, description = "No such group", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn queue(
+    State(api): State<Api>,
+    caller: Caller,
+    Ask(wanted): Ask<WantedQueue>,
+) -> Result<Json<MissedPage>, Problem> {
+    caller.needs(ApiScope::ReadCalls)?;
+    let limit = page_length(wanted.limit)?;
+    let filter = MissedFilter {
+        numbers: Some(api.queue_of(&wanted.group)?),
+        settled: false,
+        after: wanted.cursor.as_deref().map(place).transpose()?,
+    };
+    page(&api, &caller, &filter, limit).await
 }
 
 /// Who calls back.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewCallback {
-    /// The phone that rings first; it must be one that the call's number rings, or that dials through it.
+    /// The phone that rings first; it must be one that the call's number rings, that dials through it, or that belongs
+    /// to a group with the number's callbacks.
     phone: String,
     /// The missed call; without one, the oldest that this phone may call back.
     missed: Option<String>,
+    /// Without a missed call: the oldest in the queue of this group, to which the phone must belong.
+    group: Option<String>,
 }
 
 /// Calls back: rings the phone, then the user who called in vain. Nobody else can at the same time.
@@ -195,9 +241,13 @@ pub(super) async fn call_back(
 ) -> Result<(StatusCode, Json<BegunView>), Problem> {
     caller.needs(ApiScope::WriteCalls)?;
     let from = api.phone(&new.phone)?.clone();
-    let which = match new.missed.as_deref() {
-        None => calling_back::Which::Next,
-        Some(id) => calling_back::Which::One(call_id(id)?),
+    let which = match (new.missed.as_deref(), new.group) {
+        (None, None) => calling_back::Which::Next,
+        (None, Some(group)) => calling_back::Which::NextOf(group),
+        (Some(id), None) => calling_back::Which::One(call_id(id)?),
+        (Some(_), Some(_)) => {
+            return Err(Kind::Senseless.because("a missed call is named, or a group whose next one it is"));
+        }
     };
     let begun = calling_back::call_back(api.questions(), api.store(), which, from);
     let begun = tokio::time::timeout(PATIENCE, begun).await;

@@ -183,8 +183,8 @@ impl From<NotBegun> for Problem {
                 return Self::of(HangupCause::Denied(reason), None);
             }
             NotBegun::Store(error) => return error.into(),
-            NotBegun::NoPhone | NotBegun::NothingMissed => Kind::NotFound,
-            NotBegun::Claimed(_) | NotBegun::Settled => Kind::Conflict,
+            NotBegun::NoPhone | NotBegun::NoGroup | NotBegun::NothingMissed => Kind::NotFound,
+            NotBegun::Claimed(_) | NotBegun::NotAMember | NotBegun::Settled => Kind::Conflict,
             NotBegun::Stopping => Kind::Busy,
         };
         kind.because(why.to_string())

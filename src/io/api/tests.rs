@@ -45,6 +45,13 @@ ha1 = { file = "ha1" }
 [[phone]]
 name = "1002"
 ha1 = { file = "ha1" }
+[[group]]
+name = "desk"
+members = ["phone:1001"]
+callbacks = ["support"]
+[[group]]
+name = "back"
+members = ["phone:1002"]
 [[number]]
 label = "support"
 phone_number_id = "108911223344556"
@@ -73,9 +80,15 @@ impl Surroundings for Machine {
     }
 }
 
-fn config() -> Config {
+/// A configuration with one business number, two phones and two groups.
+pub(in crate::io) fn config() -> Config {
     let (config, _): (_, Vec<KeyUse>) = Config::parse(CONFIG, Path::new("/etc/gateway.toml"), &Machine);
     config.unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+/// The business number of these tests.
+pub(in crate::io) fn number_of_tests() -> NumberConfig {
+    config().numbers.remove(0)
 }
 
 fn token(text: &str, scopes: Vec<ApiScope>) -> TokenConfig {
@@ -88,6 +101,7 @@ fn token(text: &str, scopes: Vec<ApiScope>) -> TokenConfig {
 pub(super) struct Desk {
     directory: TempDir,
     pub(super) store: Store,
+    pub(super) api: Api,
     pub(super) router: Router,
     pub(super) questions: mpsc::UnboundedReceiver<Question>,
 }
@@ -113,7 +127,7 @@ impl Desk {
         };
         let parts = ApiParts::new(&config(), Tokens::new(tokens), store.clone(), asked, graph);
         let api = Api::new(ApiParts { mailbox: Some(mailbox), ..parts });
-        Self { directory, store, router: router(api), questions }
+        Self { directory, store, api: api.clone(), router: router(api), questions }
     }
 
     pub(super) async fn ask(&mut self, request: Request<Body>) -> (StatusCode, Value, Option<String>) {

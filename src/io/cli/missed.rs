@@ -27,6 +27,9 @@ pub struct MissedArgs {
     /// Of this business number only.
     #[arg(long, value_name = "LABEL")]
     pub number: Option<String>,
+    /// The callback queue of this group: of the numbers that stand in its `callbacks`.
+    #[arg(long, value_name = "GROUP", conflicts_with = "number")]
+    pub group: Option<String>,
     /// Those that are done, too.
     #[arg(long)]
     pub all: bool,
@@ -64,6 +67,9 @@ pub struct CallbackArgs {
     /// The phone that rings first.
     #[arg(long, value_name = "PHONE")]
     from: String,
+    /// With "next": of the queue of this group, to which the phone must belong.
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
     /// The configuration of the gateway.
     #[arg(long, value_name = "FILE", default_value = "/etc/cordboard/gateway.toml")]
     config: PathBuf,
@@ -142,7 +148,8 @@ fn as_json(missed: &MissedCall, cover: Cover, now: Wall) -> Value {
 pub(super) fn callback(args: &CallbackArgs) -> Exit {
     const PATH: &str = "/callbacks";
     let asked = gateway::ask(&args.config, PATH, async |gateway| {
-        let query = [("call", args.call.as_str()), ("from", args.from.as_str())];
+        let mut query = vec![("call", args.call.as_str()), ("from", args.from.as_str())];
+        query.extend(args.group.as_deref().map(|it| ("group", it)));
         let answer = gateway.request(reqwest::Method::PUT, PATH).query(&query).send().await?;
         Ok((answer.status(), answer.text().await?))
     });

@@ -9,6 +9,7 @@ pub mod check;
 pub mod codec_chain;
 pub mod desk_calls;
 pub mod dnd;
+mod doctor;
 pub mod draw;
 mod gateway;
 pub mod missed;
@@ -45,6 +46,7 @@ struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
+    Doctor(doctor::DoctorArgs),
     Password(password::PasswordArgs),
     Calls(calls::CallsArgs),
     Costs(call_actions::CostsArgs),
@@ -79,7 +81,7 @@ enum Command {
 pub enum Exit {
     /// All went well.
     Done,
-    /// A comparison found a difference, as `diff` says it.
+    /// A comparison found a difference, as `diff` says it, or an examination a fault.
     Different,
     /// The command line or the configuration is wrong; a message said what to write instead.
     Usage,
@@ -128,6 +130,7 @@ pub fn run_args<I: IntoIterator<Item = OsString>>(args: I) -> Exit {
     match cli.command {
         Command::Serve(args) => serve::serve(&args, crate::io::app::serve),
         Command::Check(args) => check::check(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
         Command::Password(args) => password::password(&args),
         Command::Calls(args) => records::calls(&args),
         Command::Costs(args) => records::costs(&args),

@@ -119,9 +119,18 @@ pub(super) fn missed(args: &MissedArgs) -> Exit {
             let settled = store.settle_missed(*call, by, now().wall).await?;
             return settled.then_some(()).ok_or_else(|| Trouble(format!("{call} is not on the list")));
         }
-        let number = args.number.as_deref().map(|label| find_number(records, Some(label))).transpose();
-        let filter =
-            MissedFilter { number: number.map_err(Trouble)?.cloned(), settled: args.all, after: None };
+        let find = |label: &str| find_number(records, Some(label)).cloned();
+        let numbers: Option<Result<Vec<_>, _>> = match (&args.number, &args.group) {
+            (Some(label), _) => Some(find(label).map(|it| vec![it])),
+            (None, Some(group)) => {
+                let found = records.groups.iter().find(|(name, _)| name == group);
+                let (_, labels) = found.ok_or_else(|| Trouble(format!("there is no [[group]] {group:?}")))?;
+                Some(labels.iter().map(|it| find(it.as_str())).collect())
+            }
+            (None, None) => None,
+        };
+        let numbers = numbers.transpose().map_err(Trouble)?;
+        let filter = MissedFilter { numbers, settled: args.all, after: None };
         let calls = store.missed(args.limit, &filter).await?;
         say(missed::present(&calls, args, now().wall));
         Ok(())

@@ -6,10 +6,19 @@ use super::judge::End;
 use super::{GraphClient, wall_now};
 use crate::id::PhoneNumberId;
 use crate::masked::Secret;
-use crate::whatsapp::Failure;
+use crate::whatsapp::{Failure, SoundDigest};
 
 /// Meta takes audio of 16 MB at most (Cloud API, media).
 const LARGEST: usize = 16 * 1024 * 1024;
+
+/// A sound as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedSound {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What they must be, by the answer that told where they are.
+    pub stated: Option<SoundDigest>,
+}
 
 impl GraphClient {
     /// Fetches a sound: Graph says where it is, for a few minutes, and the token opens that door, too.
@@ -21,7 +30,7 @@ impl GraphClient {
         number: &PhoneNumberId,
         token: &Secret<String>,
         media: &str,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<FetchedSound, Failure> {
         // An id becomes part of a path.
         if media.is_empty() || !media.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return Err(Failure::Unreadable);
@@ -52,7 +61,8 @@ impl GraphClient {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(bytes)
+        let stated = told["sha256"].as_str().and_then(SoundDigest::parse);
+        Ok(FetchedSound { bytes, stated })
     }
 
     /// The token goes over TLS, or to where Graph itself is.

@@ -25,12 +25,14 @@ use crate::time::Wall;
 use crate::user::UserId;
 use crate::whatsapp::{Action, Failure, LivePermission, Meaning, Refusal, Reply};
 
+mod inspect;
 mod judge;
 mod limiter;
 mod media;
 mod messages;
 mod settings;
 
+pub use media::FetchedSound;
 pub use settings::SettingsError;
 
 use judge::{End, Verdict};
@@ -314,4 +316,4 @@ fn wall_at(moment: Instant) -> Wall {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::io) mod tests;

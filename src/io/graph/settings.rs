@@ -60,7 +60,7 @@ impl GraphClient {
     }
 }
 
-async fn ask(request: RequestBuilder, token: &Secret<String>) -> Result<Value, SettingsError> {
+pub(super) async fn ask(request: RequestBuilder, token: &Secret<String>) -> Result<Value, SettingsError> {
     let mut bearer =
         HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| SettingsError::Token)?;
     bearer.set_sensitive(true);

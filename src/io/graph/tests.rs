@@ -12,7 +12,7 @@ use super::*;
 use crate::user::{Bsuid, Msisdn};
 
 /// What Graph does with the next request.
-enum Does {
+pub(in crate::io) enum Does {
     /// Answers with a status, further headers and a body.
     Answer(u16, &'static str, &'static str),
     /// Says nothing until the client goes.
@@ -27,22 +27,22 @@ const DONE: Does = Does::Answer(200, "", r#"{"messaging_product":"whatsapp","suc
 
 /// A request as Graph saw it.
 #[derive(Debug)]
-struct Seen {
-    line: String,
+pub(in crate::io) struct Seen {
+    pub(in crate::io) line: String,
     authorization: String,
-    body: String,
+    pub(in crate::io) body: String,
     /// Which connection it came over.
     connection: usize,
 }
 
-struct Graph {
+pub(in crate::io) struct Graph {
     address: SocketAddr,
     seen: mpsc::UnboundedReceiver<Seen>,
 }
 
 impl Graph {
     /// A Graph that does one thing after the other; what comes after the last one hangs.
-    async fn that(script: impl IntoIterator<Item = Does>) -> Self {
+    pub(in crate::io) async fn that(script: impl IntoIterator<Item = Does>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let (tell, seen) = mpsc::unbounded_channel();
@@ -56,7 +56,7 @@ impl Graph {
         Self { address, seen }
     }
 
-    fn client(&self) -> GraphClient {
+    pub(in crate::io) fn client(&self) -> GraphClient {
         let settings = GraphSettings {
             base: format!("http://{}", self.address),
             timeout: Duration::from_millis(300),
@@ -66,7 +66,7 @@ impl Graph {
     }
 
     /// Everything seen so far.
-    fn all(&mut self) -> Vec<Seen> {
+    pub(in crate::io) fn all(&mut self) -> Vec<Seen> {
         std::iter::from_fn(|| self.seen.try_recv().ok()).collect()
     }
 }

@@ -37,6 +37,7 @@ use crate::id::CallId;
 
 pub use file::Format;
 pub use orphans::is_writable;
+pub(in crate::io) use writer::free_bytes;
 pub use writer::{Recorder, RecorderFigures};
 
 /// How recordings are made.

@@ -208,7 +208,7 @@ fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinH
 }
 
 /// Free bytes of the file system that holds `path`, for ordinary users.
-pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
+pub(in crate::io) fn free_bytes(path: &Path) -> io::Result<u64> {
     use std::os::unix::ffi::OsStrExt as _;
     let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
     let mut found = std::mem::MaybeUninit::<libc::statvfs>::uninit();

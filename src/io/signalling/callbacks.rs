@@ -27,6 +27,36 @@ pub enum Originated {
     Refused(HangupCause),
 }
 
+/// The callback queue of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupQueue {
+    /// The group.
+    pub name: String,
+    /// Who may take from it.
+    pub members: Vec<Endpoint>,
+    /// The numbers whose users it calls back.
+    pub numbers: Vec<PhoneNumberId>,
+}
+
+impl GroupQueue {
+    fn has(&self, phone: &PhoneName) -> bool {
+        self.members.iter().any(|it| matches!(it, Endpoint::Phone(name) if name == phone))
+    }
+}
+
+/// What a phone may take from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueOf {
+    /// The missed calls of these numbers.
+    Numbers(Vec<PhoneNumberId>),
+    /// There is no such phone.
+    NoPhone,
+    /// There is no such group.
+    NoGroup,
+    /// The phone does not belong to it.
+    NotAMember,
+}
+
 impl Switchboard {
     pub(super) fn originate(&mut self, now: Now, wanted: Origination) -> Originated {
         let agent = Endpoint::Phone(wanted.agent.clone());
@@ -57,20 +87,30 @@ impl Switchboard {
         Originated::Begun(self.admit(call, number, None))
     }
 
-    /// The numbers whose missed calls are this phone's to call back; `None`: there is no such phone.
-    pub(super) fn queue_of(&self, phone: &PhoneName) -> Option<Vec<PhoneNumberId>> {
-        self.parts.dialplan.phones.contains(phone).then(|| {
+    /// The numbers whose missed calls are this phone's to call back: of a group that it belongs to, or all of them.
+    pub(super) fn queue_of(&self, phone: &PhoneName, group: Option<&str>) -> QueueOf {
+        if !self.parts.dialplan.phones.contains(phone) {
+            return QueueOf::NoPhone;
+        }
+        let Some(group) = group else {
             let numbers = self.parts.numbers.iter().enumerate();
-            numbers.filter(|(at, _)| self.may_call_back(*at, phone)).map(|(_, it)| it.id.clone()).collect()
-        })
+            let own = numbers.filter(|(at, _)| self.may_call_back(*at, phone));
+            return QueueOf::Numbers(own.map(|(_, it)| it.id.clone()).collect());
+        };
+        match self.parts.feature_rules.queues.iter().find(|it| it.name == group) {
+            None => QueueOf::NoGroup,
+            Some(queue) if queue.has(phone) => QueueOf::Numbers(queue.numbers.clone()),
+            Some(_) => QueueOf::NotAMember,
+        }
     }
 
-    /// Whoever may dial through a number, or is rung by it, may call back its users.
+    /// Whoever may dial through a number, is rung by it, or belongs to a group that calls its users back, may do so.
     fn may_call_back(&self, number: usize, phone: &PhoneName) -> bool {
         let number = &self.parts.numbers[number];
         let rung = number.ring.targets().any(|it| matches!(it, Endpoint::Phone(name) if name == phone));
         let dials =
             self.parts.dialplan.entries.iter().any(|it| it.number == number.id && it.phones.contains(phone));
-        rung || dials
+        let queues = &self.parts.feature_rules.queues;
+        rung || dials || queues.iter().any(|it| it.numbers.contains(&number.id) && it.has(phone))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Reply;
 use super::availability::Disturb;
+use super::callbacks::GroupQueue;
 use super::from_sip::Dial;
 use super::switchboard::{Live, Switchboard};
 use crate::call::{CodeRefusal, HangupCause, Input, Joiner, ParkingOrder, ParkingPlace};
@@ -27,6 +28,8 @@ pub struct FeatureRules {
     pub park_overflow: Option<Endpoint>,
     /// What may become of a call; phones dial the places.
     pub outcomes: Vec<String>,
+    /// Who calls back whose users, in the order of the file; phones dial the places.
+    pub queues: Vec<GroupQueue>,
 }
 
 impl Switchboard {
@@ -39,7 +42,7 @@ impl Switchboard {
             Feature::Park => return self.park_other_call(now, &dial, argument),
             Feature::DisturbNot => return self.disturb_by_code(now, &dial, Disturb::Not),
             Feature::DisturbAgain => return self.disturb_by_code(now, &dial, Disturb::Welcome),
-            Feature::CallBackNext => return self.call_back_next(now, dial),
+            Feature::CallBackNext => return self.call_back_next(now, dial, argument),
             Feature::Messages => return self.play_messages(dial),
             Feature::Outcome => return self.note_outcome(now, dial, argument),
         };

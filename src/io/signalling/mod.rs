@@ -37,12 +37,17 @@ mod transfers;
 pub mod translate;
 mod voicemail;
 
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod stories;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
 pub use availability::{Disturb, DisturbSet};
-pub use callbacks::{Originated, Origination};
+pub use callbacks::{GroupQueue, Originated, Origination, QueueOf};
 pub use codec_choices::CodecChoices;
 pub use counting::Figures;
 pub use features::FeatureRules;
@@ -58,7 +63,7 @@ pub use transfers::TransferRules;
 pub use voicemail::{MessageBell, Voice, keep_messages, mailbox_of};
 
 use crate::call::{ActionKind, Input};
-use crate::id::{CallId, PhoneName, PhoneNumberId};
+use crate::id::{CallId, PhoneName};
 use crate::io::dns::LookupAnswer;
 use crate::io::sip::Sockets;
 use crate::io::store::MessageCount;
@@ -116,8 +121,8 @@ pub enum Question {
     Undisturbed(oneshot::Sender<Vec<(PhoneName, Wall)>>),
     /// Sets whether a phone may be rung.
     SetDisturb(PhoneName, Disturb, oneshot::Sender<DisturbSet>),
-    /// The numbers whose missed calls a phone may call back; `None`: there is no such phone.
-    QueueOf(PhoneName, oneshot::Sender<Option<Vec<PhoneNumberId>>>),
+    /// The numbers whose missed calls a phone may call back, of a group if it is named.
+    QueueOf(PhoneName, Option<String>, oneshot::Sender<QueueOf>),
     /// Ring an agent's phone, then a user.
     Originate(Origination, oneshot::Sender<Originated>),
     /// How each trunk fares.

@@ -223,3 +223,7 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "permits_tests.rs"]
+mod tests;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::Reply;
 use super::from_sip::Dial;
 use super::switchboard::Switchboard;
+use super::{QueueOf, Reply};
 use crate::call::{CodeRefusal, HangupCause};
 use crate::dialplan::Dialled;
-use crate::id::{CallId, Endpoint};
+use crate::id::{CallId, Endpoint, PhoneNumberId};
 use crate::io::store::{Claim, StoreError};
 use crate::media::CapacityState;
 use crate::time::Now;
@@ -25,20 +25,39 @@ pub(in crate::io) struct Claimed {
 }
 
 impl Switchboard {
-    /// Claims the next one of the phone's queue; nobody else gets it meanwhile.
-    pub(super) fn call_back_next(&mut self, now: Now, dial: Dial) {
-        let queue = match &dial.endpoint {
-            Endpoint::Phone(phone) => self.queue_of(phone).map(|queue| (phone.to_string(), queue)),
-            Endpoint::Trunk(..) => None,
-        };
-        let Some((phone, queue)) = queue else {
-            return self.turn_dial_away(now, &dial, HangupCause::Code(CodeRefusal::Unknown));
+    /// Claims the next one of the phone's queue, or of the group at the place behind the code; nobody else gets it
+    /// meanwhile.
+    pub(super) fn call_back_next(&mut self, now: Now, dial: Dial, place: Option<&str>) {
+        let (phone, queue) = match self.queue_at(&dial.endpoint, place) {
+            Ok(found) => found,
+            Err(cause) => return self.turn_dial_away(now, &dial, cause),
         };
         let (store, replies, at) = (self.parts.store.clone(), self.replies_in.clone(), now.wall);
         tokio::spawn(async move {
             let claim = store.claim_next_missed(&queue, &phone, at, LEASE).await;
             let _ = replies.send((NO_CALL, Reply::Claimed(Box::new(Claimed { dial, claim }))));
         });
+    }
+
+    fn queue_at(
+        &self,
+        from: &Endpoint,
+        place: Option<&str>,
+    ) -> Result<(String, Vec<PhoneNumberId>), HangupCause> {
+        let Endpoint::Phone(phone) = from else { return Err(HangupCause::Code(CodeRefusal::Unknown)) };
+        let group = match place {
+            None => None,
+            Some(place) => {
+                let at = place.parse::<usize>().ok().and_then(|it| it.checked_sub(1));
+                let group = at.and_then(|it| self.parts.feature_rules.queues.get(it));
+                Some(group.ok_or(HangupCause::Code(CodeRefusal::Unknown))?.name.as_str())
+            }
+        };
+        match self.queue_of(phone, group) {
+            QueueOf::Numbers(numbers) => Ok((phone.to_string(), numbers)),
+            QueueOf::NotAMember => Err(HangupCause::Code(CodeRefusal::NotYours)),
+            QueueOf::NoPhone | QueueOf::NoGroup => Err(HangupCause::Code(CodeRefusal::Unknown)),
+        }
     }
 
     /// The phone that dialled is the agent's side of the call; to the user it goes as any dialled call does.

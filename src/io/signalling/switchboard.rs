@@ -492,8 +492,8 @@ impl Switchboard {
             Question::SetDisturb(phone, disturb, answer) => {
                 let _ = answer.send(self.set_disturb(now, &phone, disturb));
             }
-            Question::QueueOf(phone, answer) => {
-                let _ = answer.send(self.queue_of(&phone));
+            Question::QueueOf(phone, group, answer) => {
+                let _ = answer.send(self.queue_of(&phone, group.as_deref()));
             }
             Question::Originate(wanted, answer) => {
                 let _ = answer.send(self.originate(now, wanted));

@@ -71,7 +71,7 @@ impl Switchboard {
 
     /// What a user has said to Meta's voicemail; it is fetched beside the calls.
     pub(super) fn voicemail_of(&self, message: &UserMessage) -> Option<KeptByMeta> {
-        let media = message.voicemail.clone()?;
+        let sound = message.voicemail.clone()?;
         let number = self.number_of(&message.number)?;
         Some(KeptByMeta {
             number: message.number.clone(),
@@ -79,7 +79,7 @@ impl Switchboard {
             user: message.user.clone(),
             at: message.at,
             wa_call: WaCallId::from(message.id.as_str()),
-            media,
+            sound,
         })
     }
 

@@ -72,6 +72,10 @@ kinds! {
     NumberWarned = "number.warned";
     /// Somebody noted that Meta has lifted its restrictions of a number. `detail`: `lifted`, how many.
     NumberFreed = "number.freed";
+    /// Too few of the users' calls to a number are picked up; Meta hides the call button of such numbers. `detail`: `calls`, `answered`, `percent` of the last 24 hours, `before_percent` of the week before, `trend`, `below`.
+    PickUpLow = "number.pickup_low";
+    /// Enough of them are picked up again, or too few come to tell. `detail`: as of `number.pickup_low`.
+    PickUpRecovered = "number.pickup_recovered";
     /// A trunk can be called again. `detail`: `trunk`, `state` in words.
     TrunkUp = "trunk.up";
     /// A trunk can be called no more. `detail`: `trunk`, `state` in words.

@@ -1,5 +1,5 @@
 //! What guards look at: unanswered runs and who decided to go on, Meta's holds and restrictions, the conversation
-//! window, the pick-up rate.
+//! window.
 
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -9,7 +9,7 @@ use super::users::{self, Ids};
 use super::writer::Write;
 use super::{Store, StoreError};
 use crate::id::PhoneNumberId;
-use crate::policy::{PickUp, Restriction};
+use crate::policy::Restriction;
 use crate::time::Wall;
 use crate::user::UserId;
 
@@ -182,29 +182,6 @@ impl Store {
         let ids = users::ids(&mut db, user).await?;
         let held = super::permissions::held(&mut db, number, &ids).await?;
         Ok(run(&mut db, number, &ids, held.run_ended).await?)
-    }
-
-    /// How many of the users' calls that came in `[from, until)` were picked up; open calls are not judged yet.
-    ///
-    /// # Errors
-    /// As every read.
-    pub async fn pick_up(
-        &self,
-        number: &PhoneNumberId,
-        from: Wall,
-        until: Wall,
-    ) -> Result<PickUp, StoreError> {
-        let mut db = self.readers().acquire().await?;
-        let row = sqlx::query(
-            "SELECT COUNT(*), COUNT(answered) FROM call
-             WHERE phone_number_id = ?1 AND direction = 'user_initiated' AND opened >= ?2 AND opened < ?3",
-        )
-        .bind(number.as_str())
-        .bind(from.millis())
-        .bind(until.millis())
-        .fetch_one(&mut *db)
-        .await?;
-        Ok(PickUp { calls: row.try_get(0)?, answered: row.try_get(1)? })
     }
 }
 

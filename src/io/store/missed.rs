@@ -20,8 +20,8 @@ const LOOKED_AT: u32 = 200;
 /// Which missed calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MissedFilter {
-    /// Of this business number.
-    pub number: Option<PhoneNumberId>,
+    /// Of these business numbers; `None`: of any.
+    pub numbers: Option<Vec<PhoneNumberId>>,
     /// Those that are settled, too.
     pub settled: bool,
     /// Later than this one: where the page before ended.
@@ -50,14 +50,17 @@ impl Store {
     /// As every read.
     pub async fn missed(&self, limit: u32, filter: &MissedFilter) -> Result<Vec<MissedCall>, StoreError> {
         let mut db = self.readers().acquire().await?;
+        let numbers = filter.numbers.as_ref().map(|all| {
+            serde_json::json!(all.iter().map(PhoneNumberId::as_str).collect::<Vec<_>>()).to_string()
+        });
         let rows = sqlx::query(
             "SELECT call.*, recording.*, missed.claimed_by, missed.claimed_at, missed.settled, missed.settled_by
              FROM missed JOIN call ON call.id = missed.call LEFT JOIN recording ON recording.call = call.id
-             WHERE (?1 IS NULL OR missed.number = ?1) AND (?2 OR missed.settled IS NULL)
+             WHERE (?1 IS NULL OR missed.number IN (SELECT value FROM json_each(?1))) AND (?2 OR missed.settled IS NULL)
                AND (?4 IS NULL OR (missed.at, missed.call) > (?4, ?5))
              ORDER BY missed.at, missed.call LIMIT ?3",
         )
-        .bind(filter.number.as_ref().map(PhoneNumberId::as_str))
+        .bind(numbers)
         .bind(filter.settled)
         .bind(limit)
         .bind(filter.after.map(|(at, _)| at.millis()))

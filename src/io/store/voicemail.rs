@@ -11,6 +11,7 @@ use crate::call::voicemail::{VoiceMessage, VoicemailId, VoicemailSource};
 use crate::id::{CallId, NumberLabel, PhoneNumberId, WaCallId};
 use crate::time::Wall;
 use crate::user::UserId;
+use crate::whatsapp::{KeptSound, SoundDigest};
 
 /// How many messages of a business number wait, and how many were heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +37,8 @@ pub struct KeptByMeta {
     pub at: Wall,
     /// The call that it belongs to: Meta's id of the message is the call's (reference §5.3).
     pub wa_call: WaCallId,
-    /// Meta's id of the sound.
-    pub media: String,
+    /// The sound.
+    pub sound: KeptSound,
 }
 
 /// A sound to be fetched.
@@ -47,8 +48,10 @@ pub struct ToFetch {
     pub id: VoicemailId,
     /// The business number, whose token opens the door.
     pub number: PhoneNumberId,
-    /// Meta's id of it.
-    pub media: String,
+    /// As the administrator calls it.
+    pub label: NumberLabel,
+    /// The sound.
+    pub sound: KeptSound,
     /// When it was left.
     pub at: Wall,
     /// How often it was tried.
@@ -170,7 +173,13 @@ impl Store {
             Ok(ToFetch {
                 id: VoicemailId(row.try_get::<i64, _>("id")?.cast_unsigned()),
                 number: PhoneNumberId::from(row.try_get::<String, _>("number")?),
-                media: row.try_get("media")?,
+                label: row.try_get::<String, _>("label")?.into(),
+                sound: KeptSound {
+                    id: row.try_get("media")?,
+                    digest: row
+                        .try_get::<Option<String>, _>("sha256")?
+                        .and_then(|it| SoundDigest::parse(&it)),
+                },
                 at: Wall(row.try_get("at")?),
                 tries: row.try_get("tries")?,
             })
@@ -289,12 +298,12 @@ impl Write for AddOfMeta {
     type Output = bool;
 
     async fn apply(&self, db: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-        let KeptByMeta { number, label, user, at, wa_call, media } = &self.0;
+        let KeptByMeta { number, label, user, at, wa_call, sound } = &self.0;
         let ids = Ids::of(user);
         sqlx::query(
-            "INSERT INTO voicemail (call, number, label, phone, bsuid, at, source, media, next_try)
+            "INSERT INTO voicemail (call, number, label, phone, bsuid, at, source, media, sha256, next_try)
              VALUES ((SELECT MAX(id) FROM call WHERE wa_call = ?1 AND phone_number_id = ?2), ?2, ?3, ?4, ?5, ?6,
-                     'meta', ?7, ?6)
+                     'meta', ?7, ?8, ?6)
              ON CONFLICT DO NOTHING",
         )
         .bind(wa_call.as_str())
@@ -303,7 +312,8 @@ impl Write for AddOfMeta {
         .bind(ids.phone)
         .bind(ids.bsuid)
         .bind(at.millis())
-        .bind(media)
+        .bind(&sound.id)
+        .bind(sound.digest.map(|it| it.to_string()))
         .execute(db)
         .await
         .map(|outcome| outcome.rows_affected() > 0)

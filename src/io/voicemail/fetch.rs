@@ -9,11 +9,14 @@ use std::time::Duration;
 use super::Cabinet;
 use crate::call::voicemail::VoicemailId;
 use crate::id::PhoneNumberId;
-use crate::io::graph::GraphClient;
+use crate::io::graph::{FetchedSound, GraphClient};
 use crate::io::signalling::{MessageBell, now};
 use crate::io::store::{Store, StoreError, ToFetch};
 use crate::masked::Secret;
+use crate::metrics::label::{LeftMessage, Word};
+use crate::metrics::{Registry, table};
 use crate::time::Wall;
+use crate::whatsapp::SoundDigest;
 
 /// How often is looked whether there is something to fetch.
 const BEAT: Duration = Duration::from_secs(2);
@@ -44,6 +47,8 @@ pub struct Fetcher {
     pub tokens: HashMap<PhoneNumberId, Secret<String>>,
     /// Who is told.
     pub bell: MessageBell,
+    /// Where it is counted that a sound was another one.
+    pub metrics: Arc<Registry>,
 }
 
 impl Fetcher {
@@ -79,8 +84,13 @@ impl Fetcher {
 
     async fn fetch(&self, wanted: &ToFetch) -> Result<String, String> {
         let token = self.tokens.get(&wanted.number).ok_or("the business number is no longer configured")?;
-        let bytes =
-            self.graph.media(&wanted.number, token, &wanted.media).await.map_err(|it| it.to_string())?;
+        let fetched = self.graph.media(&wanted.number, token, &wanted.sound.id).await;
+        let FetchedSound { bytes, stated } = fetched.map_err(|it| it.to_string())?;
+        if !is_as_stated(&bytes, [wanted.sound.digest, stated]) {
+            let labels = LeftMessage { number: wanted.label.clone(), outcome: Word("altered") };
+            self.metrics.count(&table::VOICEMAILS, &labels);
+            return Err("what came is not the sound that Meta announced (SHA-256)".to_owned());
+        }
         if !bytes.starts_with(OGG) {
             return Err("what Meta gave is no Ogg file".to_owned());
         }
@@ -89,6 +99,13 @@ impl Fetcher {
         write(&path, &bytes).await.map_err(|it| format!("{}: {it}", path.display()))?;
         Ok(file.display().to_string())
     }
+}
+
+/// Whether these bytes are what was announced, wherever it was: cut short or changed on the way is not what the user
+/// has said.
+fn is_as_stated(bytes: &[u8], stated: [Option<SoundDigest>; 2]) -> bool {
+    let own = SoundDigest::of(bytes);
+    stated.into_iter().flatten().all(|it| it == own)
 }
 
 /// A folder for each day of UTC; no number and no name stands in it.
@@ -120,6 +137,13 @@ async fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sound_must_be_what_each_of_metas_answers_announced() {
+        let (good, other) = (Some(SoundDigest::of(b"OggS")), Some(SoundDigest::of(b"Ogg")));
+        assert!(is_as_stated(b"OggS", [good, good]) && is_as_stated(b"OggS", [None, None]));
+        assert!(!is_as_stated(b"OggS", [other, None]) && !is_as_stated(b"OggS", [good, other]));
+    }
 
     #[test]
     fn a_fetched_file_stands_in_the_folder_of_its_day_and_names_nobody() {

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Cabinet, Fetcher};
-use crate::config::{ClosedTarget, Config, LastTarget, NumberConfig};
+use crate::config::{Config, NumberConfig};
 use crate::io::graph::GraphClient;
 use crate::io::recording::{Format, Kept, Recorder, RecorderSettings, Told, is_writable};
 use crate::io::signalling::{MessageBell, keep_messages};
@@ -31,10 +31,7 @@ pub struct Mailroom {
 
 /// Whether some number takes messages.
 fn is_wanted(config: &Config) -> bool {
-    config.numbers.iter().any(|number| {
-        number.ring.overflow == Some(LastTarget::Voicemail)
-            || number.hours.as_ref().is_some_and(|it| it.closed == ClosedTarget::Voicemail)
-    })
+    config.numbers.iter().any(NumberConfig::takes_messages)
 }
 
 impl Mailroom {
@@ -91,6 +88,7 @@ impl Mailroom {
             graph: Arc::clone(graph),
             tokens: config.numbers.iter().map(token).collect(),
             bell: bell.clone(),
+            metrics: Arc::clone(metrics),
         };
         tokio::spawn(fetcher.run());
         let (store, bell) = (store.clone(), bell.clone());

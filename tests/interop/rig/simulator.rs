@@ -124,7 +124,7 @@ impl Simulator {
         self.ask("GET", "/sim/messages", &Value::Null)["messages"].as_array().cloned().unwrap_or_default()
     }
 
-    fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
         http::json(method, &self.at, path, body)
     }
 }

@@ -1,8 +1,8 @@
-//! Permission requests: limits, answers, who is rung afterwards, the pick-up rate.
+//! Permission requests: limits, answers, who is rung afterwards.
 
 use super::*;
 use crate::id::PhoneNumberId;
-use crate::policy::{Ask, AskReason, LedgerSource, PickUp, RequestKind, Rules};
+use crate::policy::{Ask, AskReason, LedgerSource, RequestKind, Rules};
 use crate::whatsapp::{PermissionReply, PermissionResponse, ReplySource};
 
 const DAY: i64 = 86_400_000;
@@ -166,25 +166,4 @@ async fn b4_each_of_the_three_ways_to_be_granted_is_kept_with_its_source() {
         let log = store.permission_log(&number(), &user).await.expect("read");
         assert_eq!(log.iter().map(|it| it.source).collect::<Vec<_>>(), [source], "{name}");
     }
-}
-
-#[tokio::test]
-async fn the_pick_up_rate_counts_users_calls_by_when_they_came() {
-    let (_directory, store) = fresh().await;
-    for call in 1..=4_u64 {
-        let at = i64::try_from(call).expect("small") * 1000;
-        let direction =
-            if call == 4 { CallDirection::BusinessInitiated } else { CallDirection::UserInitiated };
-        let line = CallRecord { direction, opened: Wall(at), ..record(call) };
-        store.open_record(&line).await.expect("opened");
-        let answered = (call == 2).then_some(Wall(at + 5));
-        store
-            .close_record(&CallRecord { answered, ended: Some(Wall(at + 9)), ..line })
-            .await
-            .expect("closed");
-    }
-    let rate = async |from, until| store.pick_up(&number(), Wall(from), Wall(until)).await.expect("read");
-    assert_eq!(rate(0, 10_000).await, PickUp { calls: 3, answered: 1 });
-    assert_eq!(rate(2001, 10_000).await, PickUp { calls: 1, answered: 0 });
-    assert_eq!(rate(0, 2000).await, PickUp { calls: 1, answered: 0 });
 }

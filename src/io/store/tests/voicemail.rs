@@ -3,6 +3,7 @@
 use super::*;
 use crate::call::voicemail::{VoiceMessage, VoicemailId, VoicemailSource};
 use crate::id::NumberLabel;
+use crate::whatsapp::{KeptSound, SoundDigest};
 
 fn at_meta(media: &str, wa_call: &str, at: i64) -> KeptByMeta {
     KeptByMeta {
@@ -11,7 +12,7 @@ fn at_meta(media: &str, wa_call: &str, at: i64) -> KeptByMeta {
         user: both(1),
         at: Wall(at),
         wa_call: wa_call.into(),
-        media: media.to_owned(),
+        sound: KeptSound { id: media.to_owned(), digest: Some(SoundDigest::of(b"OggS")) },
     }
 }
 
@@ -73,7 +74,7 @@ async fn a_sound_at_meta_is_fetched_when_its_time_has_come_and_told_of_when_it_i
     let due = async |at: i64| store.voicemails_to_fetch(Wall(at), 10).await.expect("read");
     assert_eq!(due(1999).await, []);
     let first = due(2000).await;
-    assert_eq!((first[0].media.as_str(), first[0].tries), ("7155", 0));
+    assert_eq!((&first[0].sound, first[0].tries), (&at_meta("7155", "wacid.A", 0).sound, 0));
     let before = store.newest_event().await.expect("read");
     store.voicemail_not_fetched(first[0].id, Some(Wall(9000))).await.expect("noted");
     assert_eq!((due(8999).await.len(), due(9000).await[0].tries), (0, 1));
