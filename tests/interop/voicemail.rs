@@ -151,9 +151,10 @@ fn what_a_user_said_to_metas_own_voicemail_is_fetched_and_stands_beside_the_miss
     let made = Command::new("opusenc").arg("--quiet").arg(&wav).arg(&sound).status();
     assert!(made.expect("opus-tools is installed").success());
     // Another sound than the one that was announced is not what the user has said.
-    world
-        .meta
-        .order(&format!("/sim/calls/{}/voicemail", call.id), &json!({ "file": sound, "altered": true }));
+    let other = world.meta.place_call(USER);
+    world.closed_record(&other.id);
+    let altered = json!({ "file": sound, "altered": true });
+    world.meta.order(&format!("/sim/calls/{}/voicemail", other.id), &altered);
     let altered = r#"cordboard_voicemails_total{number="support",outcome="altered"} "#;
     wait_for("the other sound is refused", PATIENCE, || {
         scrape(&world.layout).contains(altered).then_some(())
