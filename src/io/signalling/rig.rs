@@ -207,7 +207,8 @@ impl Rig {
         format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {at};rport;branch=z9hG4bKs{number}\r\nMax-Forwards: 70\r\n\
              From: <sip:{phone}@{DOMAIN}>;tag=f{name}\r\nTo: <{to}>\r\nCall-ID: {name}\r\nCSeq: {number} {method}\r\n\
-             Contact: <sip:{phone}@{at}>\r\n{lines}Content-Length: {}\r\n\r\n{body}",
+             Contact: <sip:{phone}@{at}>\r\nUser-Agent: A desk phone that says of itself what they all say 1.0\r\n\
+             Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, NOTIFY\r\n{lines}Content-Length: {}\r\n\r\n{body}",
             body.len()
         )
     }
