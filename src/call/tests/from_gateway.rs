@@ -93,9 +93,13 @@ fn rule_8_a_callback_ends_where_the_users_own_call_does_not_come() {
 
 #[test]
 fn rule_8_a_callback_that_the_user_has_taken_gives_way_to_nothing() {
-    let mut scene = ringing_user(AnswerOn::Accepted);
+    let mut scene = ringing_agent(AnswerOn::Accepted);
+    scene.answers(0).outputs();
+    scene.hears(grant()).hears(Input::GraphConnected(wa("wacid.B"))).outputs();
+    // Sound is not up yet, so the call is not either.
     let at = scene.now.wall;
-    scene.hears(Input::UserAccepted(at)).outputs();
+    scene.hears(Input::UserAnswerReceived("answer".into())).hears(Input::UserAccepted(at)).outputs();
+    assert!(!scene.call.is_bridged());
     assert_eq!(scene.call.give_way(scene.now), None);
 }
 
